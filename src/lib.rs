@@ -1,0 +1,3 @@
+//! otpdrive: bulk phone verification that never sends twice unknowingly.
+
+pub mod outcome;
