@@ -7,6 +7,7 @@
 //!
 //! This room knows nothing: no file, no network, no clock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -123,7 +124,17 @@ impl Operation {
 
 /// How an OTP travels.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
@@ -452,10 +463,12 @@ pub struct Outcome<'a> {
     /// The gateway's reference, when it accepted.
     pub reference: &'a str,
     /// Why, in the gateway's or our words; empty when there is nothing to say.
-    pub detail: &'a str,
+    pub detail: Cow<'a, str>,
     /// How many requests were begun.
     pub attempts: u32,
-    /// How many of them were sent after an ambiguous one.
+    /// How many of them repeated the one before on the same lane (a fallback is no retry).
+    pub retries: u32,
+    /// How many of them were sent although the one before may have been accepted.
     pub after_unknown: u32,
     /// When the first request left, as well as is known.
     pub first_sent_at: Option<UnixMicros>,
@@ -482,8 +495,9 @@ pub fn outcome(lane: Lane, attempts: &[Attempt]) -> Outcome<'_> {
             status: Status::Pending,
             lane,
             reference: "",
-            detail: "",
+            detail: Cow::Borrowed(""),
             attempts: 0,
+            retries: 0,
             after_unknown: 0,
             first_sent_at: None,
             settled_at: None,
@@ -492,7 +506,11 @@ pub fn outcome(lane: Lane, attempts: &[Attempt]) -> Outcome<'_> {
     };
     let status = status(attempts, last);
     let answer = last.answer.as_ref();
-    let settled = !matches!(status, Status::Pending);
+    let settled = status != Status::Pending;
+    let pairs = |is: fn(&Attempt, &Attempt) -> bool| {
+        let pairs = attempts.windows(2);
+        pairs.filter(|pair| is(&pair[0], &pair[1])).count()
+    };
     Outcome {
         status,
         lane: last.lane,
@@ -500,20 +518,16 @@ pub fn outcome(lane: Lane, attempts: &[Attempt]) -> Outcome<'_> {
             Some(Verdict::Accepted(reference)) => reference,
             _ => "",
         },
-        detail: match answer.map(|a| &a.verdict) {
+        detail: Cow::Borrowed(match answer.map(|a| &a.verdict) {
             None => NO_ANSWER_RECORDED,
             Some(Verdict::Accepted(_)) => "",
             Some(verdict @ Verdict::Ambiguous(_)) => verdict.text(),
             Some(_) if status == Status::Unknown => AFTER_AMBIGUITY,
             Some(verdict) => verdict.text(),
-        },
+        }),
         attempts: count(attempts.len()),
-        after_unknown: count(
-            attempts
-                .windows(2)
-                .filter(|pair| is_ambiguous(&pair[0]))
-                .count(),
-        ),
+        retries: count(pairs(|before, after| before.lane == after.lane)),
+        after_unknown: count(pairs(|before, _| is_ambiguous(before))),
         first_sent_at: attempts
             .first()
             .map(|first| first.answer.as_ref().map_or(first.begun_at, |a| a.left_at)),
