@@ -1,4 +1,11 @@
 //! otpdrive: bulk phone verification that never sends twice unknowingly.
 
+pub mod clock;
+pub mod gateway;
+pub mod ledger;
+pub mod outage;
 pub mod outcome;
+pub mod pace;
 pub mod record;
+pub mod redact;
+pub mod retry;

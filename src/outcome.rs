@@ -602,24 +602,21 @@ pub enum Step {
 
 /// Recovery and retry are one table: what may be done after a job's last fact.
 ///
-/// `anew` is true when a run finds the job in the ledger: tries that an earlier run used up are
+/// `lane` is the one that is due first. `anew` is true when a run finds the job in the ledger: tries that an earlier run used up are
 /// then fresh. Within a run, used up is used up.
 #[must_use]
-pub fn next_step(job: &Job, policy: &Policy, anew: bool) -> Step {
-    let Some(last) = job.attempts.last() else {
-        return Step::Try {
-            lane: job.lane,
-            try_number: 1,
-        };
-    };
-    let ambiguous = job.attempts.iter().any(is_ambiguous);
-    if ambiguous && !policy.retry_unknown {
-        return Step::Rest;
-    }
+pub fn next_step(lane: Lane, attempts: &[Attempt], policy: &Policy, anew: bool) -> Step {
     let first_try = |lane| Step::Try {
         lane,
         try_number: 1,
     };
+    let Some(last) = attempts.last() else {
+        return first_try(lane);
+    };
+    let ambiguous = attempts.iter().any(is_ambiguous);
+    if ambiguous && !policy.retry_unknown {
+        return Step::Rest;
+    }
     let again = |try_number| Step::Try {
         lane: last.lane,
         try_number,
@@ -627,7 +624,7 @@ pub fn next_step(job: &Job, policy: &Policy, anew: bool) -> Step {
     let fall_back = policy
         .fallback
         .map(Lane::from)
-        .filter(|lane| !ambiguous && *lane != job.lane && *lane != last.lane)
+        .filter(|other| !ambiguous && *other != lane && *other != last.lane)
         .map(first_try);
     let one_more = last.try_number < policy.max_attempts;
     match last.answer.as_ref().map(|a| &a.verdict) {

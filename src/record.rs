@@ -60,7 +60,8 @@ pub struct RunRecord {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// Nothing was left to do.
     Complete,
@@ -71,7 +72,7 @@ pub enum End {
 }
 
 /// Why a run stopped early.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stop {
     /// For machines.
     pub kind: StopKind,

@@ -1,0 +1,40 @@
+//! The wall clock, read once: a run's times are counted from its start on the monotonic clock, so
+//! a clock that is set back or forth during a run moves nothing. Follows tokio's paused time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::outcome::UnixMicros;
+
+/// Tells the time of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    wall: UnixMicros,
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now, at the system's time.
+    #[must_use]
+    pub fn start() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            wall: UnixMicros(0) + since_1970.unwrap_or_default(),
+            start: Instant::now(),
+        }
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> UnixMicros {
+        self.wall + self.start.elapsed()
+    }
+
+    /// The point on the monotonic clock at which it will be (or was) `at`; times before the clock's
+    /// start are its start.
+    #[must_use]
+    pub fn instant(&self, at: UnixMicros) -> Instant {
+        self.start + at.since(self.wall)
+    }
+}

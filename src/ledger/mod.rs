@@ -1,0 +1,131 @@
+//! The durable memory: what was read, what was begun, what was answered.
+//!
+//! It stores facts and derives nothing; it knows no HTTP and no CSV. The engine sees it through the
+//! one trait here, [`Ledger`]; [`sqlite`] is the room behind it. A second room that several
+//! machines share fits behind the same trait: `due` then leases rows to this machine, `begin` fails
+//! for a lease that was lost, `reserve` takes permits from the common rate.
+
+pub mod sqlite;
+
+use std::path::PathBuf;
+
+use crate::outcome::{Job, JobId, Lane, Policy, RowId, UnixMicros};
+
+/// What the engine asks of the durable memory during a run.
+///
+/// Everything is durable in the order in which it was asked for: when an intent is durable, so is
+/// every answer handed over before it. This is why a crash never leaves more requests without an
+/// answer than were in flight at once.
+pub trait Ledger {
+    /// The next jobs on `lane`, in input order, for which `policy` finds something to do: at most
+    /// `limit`, behind row `after`.
+    fn due(
+        &self,
+        lane: Lane,
+        after: RowId,
+        limit: usize,
+        policy: Policy,
+    ) -> impl Future<Output = Result<Due, LedgerError>>;
+
+    /// Writes down that the job's last attempt is about to leave. Durable when it returns; an
+    /// error means that the request must not leave.
+    fn begin(&self, job: &Job) -> impl Future<Output = Result<(), LedgerError>>;
+
+    /// Takes back an intent whose request never left.
+    fn withdraw(&self, job: JobId, n: u32) -> impl Future<Output = ()>;
+
+    /// Hands over the answer to the job's last attempt. It is durable later, before any later
+    /// intent; whether that worked is told by the next [`begin`](Ledger::begin) or by
+    /// [`flush`](Ledger::flush).
+    fn answer(&self, job: &Job) -> impl Future<Output = ()>;
+
+    /// Returns when everything handed over is durable, or cannot be made so.
+    fn flush(&self) -> impl Future<Output = Result<(), LedgerError>>;
+
+    /// Asks for permits of the account's common rate before requests leave.
+    fn reserve(&self, permits: u32) -> impl Future<Output = Result<Reserved, LedgerError>>;
+}
+
+/// An answer to [`Ledger::due`].
+#[derive(Debug)]
+pub struct Due {
+    /// The jobs, in input order.
+    pub jobs: Vec<Job>,
+    /// All rows up to here were looked at.
+    pub seen: RowId,
+    /// There are no more rows behind `seen`.
+    pub exhausted: bool,
+}
+
+/// An answer to [`Ledger::reserve`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// How many requests may leave, at least 1.
+    pub permits: u32,
+    /// When the latest request before these left, as far as is known: the first of these has to
+    /// keep its distance from it.
+    pub after: Option<UnixMicros>,
+}
+
+/// Why a ledger could not be used. The texts fit behind "failed to …" and say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another run works with it.
+    #[error(
+        "another run holds the ledger {path}: {holder}. Wait for it to end; `otpdrive status` shows how far it is"
+    )]
+    Held {
+        /// The ledger.
+        path: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// It is no file of this program.
+    #[error(
+        "{path} is not a ledger of otpdrive ({why}). Name another file with --ledger; this one was left as it is"
+    )]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// It was written by a newer version.
+    #[error(
+        "the ledger {path} has format {found}, and this version of otpdrive knows only up to {known}. Use the newer version; the file was left as it is"
+    )]
+    TooNew {
+        /// The ledger.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this program understands.
+        known: u32,
+    },
+    /// There is none.
+    #[error("there is no ledger {0}. Name it with --ledger, or send a campaign first")]
+    Missing(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error(
+        "the ledger {path} cannot be used: {source}. It needs a folder that exists and that this user may write to"
+    )]
+    File {
+        /// The ledger.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database cannot do what it was asked for.
+    #[error("the ledger {path} failed to {what}: {why}")]
+    Database {
+        /// The ledger.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the database said.
+        why: String,
+    },
+    /// The campaign is not in it.
+    #[error("{0}")]
+    NoCampaign(String),
+}

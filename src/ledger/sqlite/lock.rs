@@ -1,0 +1,71 @@
+//! One process at a time: an advisory lock on a file beside the ledger, which also names its
+//! holder. The system releases it when the process ends, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::ledger::LedgerError;
+
+/// Takes the ledger's lock, or says who has it.
+pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
+    let fault = |source| LedgerError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(lock_path(path).map_err(fault)?)
+        .map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(LedgerError::Held {
+                path: path.to_owned(),
+                holder: read_holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(fault(source)),
+    }
+    let now = jiff::Timestamp::now();
+    let holder = format!("process {} since {now:.0}", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(holder.as_bytes()))
+        .map_err(fault)?;
+    Ok(file)
+}
+
+/// Who works with the ledger now, if anybody.
+#[must_use]
+pub fn holder(path: &Path) -> Option<String> {
+    let mut file = File::open(lock_path(path).ok()?).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
+        _ => None,
+    }
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.read_to_string(&mut text) {
+        Ok(_) if !text.is_empty() => text,
+        _ => "a process that has just started".to_owned(),
+    }
+}
+
+/// Beside the file itself, not beside a link to it: two names of one ledger are one lock.
+fn lock_path(path: &Path) -> std::io::Result<PathBuf> {
+    let mut real = match path.canonicalize() {
+        Ok(real) => real,
+        Err(_) => path.to_owned(),
+    }
+    .into_os_string();
+    real.push(".lock");
+    Ok(real.into())
+}

@@ -1,0 +1,387 @@
+//! The ledger as one SQLite file for all campaigns: embedded, nothing to install, open to any
+//! viewer. One process at a time works with it; `status` and `report` read beside it.
+//!
+//! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
+//! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
+
+mod intake;
+mod lock;
+mod rows;
+mod run;
+mod schema;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::LedgerError;
+use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
+use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
+pub use intake::{CampaignKey, Intake};
+pub use lock::holder;
+use rows::{Span, for_each};
+pub use run::RunLedger;
+
+/// SQLite before this one could corrupt a database with a write-ahead log and two connections.
+const SQLITE_OLDEST: i32 = 3_051_003;
+
+/// Memory that SQLite may use for pages and for sorting, in KiB (negative: SQLite's way to say so).
+const CACHE_KIB: i64 = -12 * 1_024;
+
+/// A ledger file, open.
+pub struct SqliteLedger {
+    db: Connection,
+    path: PathBuf,
+    /// Held as long as this process may write; `None` when it only reads.
+    lock: Option<File>,
+}
+
+/// A campaign in a ledger, with the place of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// What is known of it.
+    pub record: CampaignRecord,
+    span: Span,
+}
+
+impl SqliteLedger {
+    /// Opens the file for a run, and creates it when it is missing.
+    ///
+    /// # Errors
+    /// When another run holds it, when it is no ledger or too new, when it cannot be written.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let fault = failed_to("open it", path);
+        let file_fault = |source| LedgerError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let lock = lock::take(path)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(file_fault)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db = Connection::open_with_flags(path, flags).map_err(&fault)?;
+        let format = recognise(&db, path)?;
+        if !settings(&db).map_err(&fault)? {
+            return Err(LedgerError::Database {
+                path: path.to_owned(),
+                what: "open it",
+                why: "its file system supports no write-ahead log; put it on a local disk"
+                    .to_owned(),
+            });
+        }
+        if format < schema::newest() {
+            schema::migrate(&mut db, format).map_err(&fault)?;
+        }
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            lock: Some(lock),
+        })
+    }
+
+    /// Opens the file to read beside a run.
+    ///
+    /// # Errors
+    /// When there is none, when it is no ledger or too new.
+    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            return Err(LedgerError::Missing(path.to_owned()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let fault = failed_to("open it", path);
+        let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
+        db.pragma_update(None, "cache_size", CACHE_KIB)
+            .map_err(&fault)?;
+        if recognise(&db, path)? == 0 {
+            return Err(LedgerError::NotALedger {
+                path: path.to_owned(),
+                why: "it is empty".to_owned(),
+            });
+        }
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            lock: None,
+        })
+    }
+
+    /// Takes in an input; see [`Intake`]. `reading` names the settings it was read with: the same
+    /// bytes read in the same way are not taken in again.
+    ///
+    /// # Errors
+    /// The outer one when the ledger fails, the inner one is the input's own.
+    pub fn take_in<E>(
+        &mut self,
+        key: &CampaignKey,
+        input: &InputRecord,
+        reading: &str,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    ) -> Result<Result<Intake<'_>, E>, LedgerError> {
+        let step = self
+            .db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed_to("write", &self.path))?;
+        Intake::take(step, &self.path, key, input, reading, contacts)
+    }
+
+    /// Gives the ledger to a run: from now on only the run writes.
+    ///
+    /// # Errors
+    /// When the memory of the pace cannot be read.
+    pub fn start(self, campaign: &Campaign) -> Result<RunLedger, LedgerError> {
+        RunLedger::start(self, campaign)
+    }
+
+    /// Notes how a run ended, and when its last request left.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish_run(
+        &self,
+        run: RunId,
+        now: UnixMicros,
+        end: &End,
+        last_left_at: Option<UnixMicros>,
+    ) -> Result<(), LedgerError> {
+        self.db
+            .execute(
+                "UPDATE run SET finished_at = ?2, end = ?3, last_left_at = ?4 WHERE id = ?1",
+                params![
+                    run.0,
+                    now.0,
+                    serde_json::to_string(end).unwrap_or_default(),
+                    last_left_at.map(|at| at.0)
+                ],
+            )
+            .map(|_| ())
+            .map_err(failed_to("note the end of the run", &self.path))
+    }
+
+    /// All campaigns, in the order in which they were first run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError> {
+        let read = || -> rusqlite::Result<Vec<Campaign>> {
+            let sql = format!("{SELECT_CAMPAIGN} ORDER BY id");
+            let mut select = self.db.prepare(&sql)?;
+            let found = select.query_map([], |row| Ok(campaign(row)?.0))?;
+            found.collect()
+        };
+        read().map_err(failed_to("list the campaigns", &self.path))
+    }
+
+    /// The campaign's latest run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError> {
+        self.db
+            .query_row(
+                "SELECT id, started_at, finished_at, end, settings, version FROM run
+                  WHERE campaign = ?1 ORDER BY id DESC LIMIT 1",
+                [campaign.0],
+                |row| {
+                    Ok(RunRecord {
+                        id: RunId(row.get(0)?),
+                        started_at: UnixMicros(row.get(1)?),
+                        finished_at: row.get::<_, Option<i64>>(2)?.map(UnixMicros),
+                        end: row
+                            .get::<_, Option<String>>(3)?
+                            .and_then(|end| serde_json::from_str(&end).ok()),
+                        settings: serde_json::from_str(&row.get::<_, String>(4)?)
+                            .unwrap_or_default(),
+                        version: row.get(5)?,
+                    })
+                },
+            )
+            .optional()
+            .map_err(failed_to("read the run", &self.path))
+    }
+
+    /// Hands each row of the campaign's latest input to `each`, in input order.
+    ///
+    /// # Errors
+    /// When it cannot be read, and what `each` returns.
+    pub fn for_each_row<E: From<LedgerError>>(
+        &self,
+        campaign: &Campaign,
+        with_records: bool,
+        mut each: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fault = failed_to("read the rows", &self.path);
+        let mut select = rows::scan(&self.db, with_records).map_err(&fault)?;
+        for_each(&mut select, campaign.span, |stored| {
+            each(&stored.into_row()).map_err(Either::Callers)?;
+            Ok(true)
+        })
+        .map_err(|either| match either {
+            Either::Callers(error) => error,
+            Either::Database(error) => fault(error).into(),
+        })
+    }
+
+    /// Hands the times at which the requests of a run left, ascending, to `each`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_departure(
+        &self,
+        run: RunId,
+        mut each: impl FnMut(UnixMicros),
+    ) -> Result<(), LedgerError> {
+        let mut read = || {
+            let mut sorted = self.db.prepare(
+                "SELECT coalesce(left_at, begun_at) AS at FROM attempt WHERE run = ?1 ORDER BY at",
+            )?;
+            let mut found = sorted.query([run.0])?;
+            while let Some(row) = found.next()? {
+                each(UnixMicros(row.get(0)?));
+            }
+            Ok(())
+        };
+        read().map_err(failed_to("read the attempts", &self.path))
+    }
+}
+
+/// An error of the database, or of the one who is called back.
+enum Either<E> {
+    Database(rusqlite::Error),
+    Callers(E),
+}
+
+impl<E> From<rusqlite::Error> for Either<E> {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The format of the file; 0 when it is new. Refuses what is not ours, and what is too new.
+fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let not_ours = |why: String| LedgerError::NotALedger {
+        path: path.to_owned(),
+        why,
+    };
+    let application = pragma("application_id").map_err(|error| not_ours(error.to_string()))?;
+    let format = pragma("user_version").map_err(failed_to("read its format", path))?;
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed_to("read its format", path))?;
+    if application == 0 && format == 0 && tables == 0 {
+        return Ok(0);
+    }
+    if application != schema::APPLICATION_ID {
+        return Err(not_ours("it belongs to another program".to_owned()));
+    }
+    let found = u32::try_from(format).unwrap_or(u32::MAX);
+    if found > schema::newest() {
+        return Err(LedgerError::TooNew {
+            path: path.to_owned(),
+            found,
+            known: schema::newest(),
+        });
+    }
+    Ok(found)
+}
+
+/// What every writing connection is set to, checked where it matters.
+/// `false` when the file's place does not support a write-ahead log.
+fn settings(db: &Connection) -> rusqlite::Result<bool> {
+    assert!(
+        rusqlite::version_number() >= SQLITE_OLDEST,
+        "built against an SQLite that can corrupt its write-ahead log"
+    );
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Ok(false);
+    }
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "secure_delete", true)?;
+    db.pragma_update(None, "cache_size", CACHE_KIB)?;
+    Ok(true)
+}
+
+/// Turns a database error into one that says what was tried, on which file.
+fn failed_to(what: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| LedgerError::Database {
+        path: path.clone(),
+        what,
+        why: error.to_string(),
+    }
+}
+
+const SELECT_CAMPAIGN: &str = "SELECT id, operation, name, sandbox, input_name, input_sha256, rows,
+        header, first_row, reading FROM campaign";
+
+/// A campaign and the settings with which its input was read.
+fn campaign(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Campaign, String)> {
+    let operation: String = row.get(1)?;
+    let rows: i64 = row.get(6)?;
+    let first: i64 = row.get(8)?;
+    let campaign = Campaign {
+        record: CampaignRecord {
+            id: CampaignId(row.get(0)?),
+            operation: if operation == Operation::Verify.name() {
+                Operation::Verify
+            } else {
+                Operation::Send
+            },
+            name: row.get(2)?,
+            sandbox: row.get(3)?,
+            input: InputRecord {
+                name: row.get(4)?,
+                sha256: row.get(5)?,
+                rows: rows.cast_unsigned(),
+                header: row.get(7)?,
+            },
+        },
+        span: Span {
+            first,
+            end: first + rows,
+        },
+    };
+    Ok((campaign, row.get(9)?))
+}
+
+fn find_campaign(
+    db: &Connection,
+    key: &CampaignKey,
+) -> rusqlite::Result<Option<(Campaign, String)>> {
+    let sql = format!("{SELECT_CAMPAIGN} WHERE name = ?1 AND operation = ?2 AND sandbox = ?3");
+    db.query_row(
+        &sql,
+        params![key.name, key.operation.name(), key.sandbox],
+        campaign,
+    )
+    .optional()
+}
+
+fn salt(db: &Connection) -> rusqlite::Result<Vec<u8>> {
+    db.query_row("SELECT salt FROM ledger", [], |row| row.get(0))
+}
+
+/// A keyed hash by which a code is recognised after the code itself is deleted. The key is this
+/// ledger's own. Never 0, which stands for "no code".
+fn code_print(salt: &[u8], number: Number, code: &str) -> i64 {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, salt);
+    let text = format!("{} {code}", number.digits());
+    let tag = ring::hmac::sign(&key, text.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&tag.as_ref()[..8]);
+    i64::from_le_bytes(first) | 1
+}
+
+/// The stored form of a lane, for SQL that names one.
+fn stored_lane(lane: Lane) -> i64 {
+    rows::lane_index(lane)
+}

@@ -1,0 +1,165 @@
+//! The circuit breaker: tells an outage of the gateway from trouble with a number, so that an
+//! outage costs time and never rows. Pure policy: time is passed in.
+//!
+//! It opens when nothing but failures comes back: [`UNREACHABLE_MAX`] failures to connect, or
+//! failures for [`SICK_MAX`] different numbers (one number that fails again and again says nothing
+//! about the gateway). While it is open one probe goes out from time to time; anything but a
+//! failure closes it. What failed in the streak that opened it, and while it is open, does not use
+//! up anybody's tries: see [`Outage::epoch`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::outcome::{JobId, Verdict};
+
+/// Failures to connect in a row that open it.
+const UNREACHABLE_MAX: u32 = 3;
+
+/// Different numbers failing in a row that open it.
+const SICK_MAX: usize = 20;
+
+/// The wait before the first probe; doubles up to [`PROBE_MAX`].
+const PROBE_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest wait between two probes.
+const PROBE_MAX: Duration = Duration::from_secs(15);
+
+/// Watches what comes back from the gateway.
+#[derive(Debug)]
+pub struct Outage {
+    max: Duration,
+    /// The current run of failures.
+    since: Option<Instant>,
+    unreachable: u32,
+    sick: Vec<JobId>,
+    open: Option<Open>,
+    epoch: u32,
+}
+
+#[derive(Debug)]
+struct Open {
+    probe_at: Instant,
+    wait: Duration,
+    probing: bool,
+}
+
+/// May a request go now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Yes.
+    Closed,
+    /// One, as a probe: say so with [`Outage::probe`].
+    Probe,
+    /// Not before this time.
+    Wait(Instant),
+    /// Not before the probe in flight comes back.
+    Probing,
+}
+
+impl Outage {
+    /// A gateway believed to be up, and how long to wait out an outage.
+    #[must_use]
+    pub fn new(max: Duration) -> Self {
+        Self {
+            max,
+            since: None,
+            unreachable: 0,
+            sick: Vec::with_capacity(SICK_MAX),
+            open: None,
+            epoch: 0,
+        }
+    }
+
+    /// Takes note of what came back for a job.
+    pub fn record(&mut self, now: Instant, job: JobId, verdict: &Verdict) {
+        match verdict {
+            Verdict::Unreachable(_) => self.unreachable += 1,
+            Verdict::Throttled { .. } | Verdict::ServerError(_) | Verdict::Ambiguous(_) => {
+                if !self.sick.contains(&job) && self.sick.len() < SICK_MAX {
+                    self.sick.push(job);
+                }
+            }
+            Verdict::Accepted(_)
+            | Verdict::NotVerified(_)
+            | Verdict::Rejected(_)
+            | Verdict::Misdirected(_)
+            | Verdict::KeyRefused(_) => {
+                self.since = None;
+                self.unreachable = 0;
+                self.sick.clear();
+                self.open = None;
+                return;
+            }
+        }
+        self.since.get_or_insert(now);
+        match &mut self.open {
+            Some(open) if open.probing => {
+                open.probing = false;
+                open.wait = (open.wait * 2).min(PROBE_MAX);
+                open.probe_at = now + open.wait;
+            }
+            Some(_) => {}
+            None if self.unreachable >= UNREACHABLE_MAX || self.sick.len() >= SICK_MAX => {
+                self.epoch += 1;
+                self.open = Some(Open {
+                    probe_at: now + PROBE_FIRST,
+                    wait: PROBE_FIRST,
+                    probing: false,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// May a request go?
+    #[must_use]
+    pub fn gate(&self, now: Instant) -> Gate {
+        match &self.open {
+            None => Gate::Closed,
+            Some(open) if open.probing => Gate::Probing,
+            Some(open) if open.probe_at <= now => Gate::Probe,
+            Some(open) => Gate::Wait(open.probe_at),
+        }
+    }
+
+    /// A request goes as the probe.
+    pub fn probe(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probing = true;
+        }
+    }
+
+    /// The probe did not leave after all.
+    pub fn probe_withdrawn(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probing = false;
+        }
+    }
+
+    /// When an outage that goes on has lasted too long; `None` while there is none.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.open.as_ref()?;
+        self.since.map(|since| since + self.max)
+    }
+
+    /// Is there an outage?
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Could the latest failures turn out to be an outage?
+    #[must_use]
+    pub fn is_suspected(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// How many outages there were. A try that failed in one epoch and is looked at in a later one
+    /// was part of the outage, and is not counted.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+}

@@ -1,0 +1,180 @@
+//! The rate: who leaves when. Governor's GCRA on tokio's clock, so that tests pause time.
+//!
+//! Departures are granted one by one in the order of asking, so waiting costs one timer, not one a
+//! waiter. What a late timer loses is made up for within [`TOLERANCE`], and no more: a longer stall
+//! is forgotten, so that no second ever sees a burst. In any second at most the rate and what fits
+//! into the tolerance leave: +0.5 %, or one request.
+
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+/// How much time a late departure may make up for.
+const TOLERANCE: Duration = Duration::from_millis(5);
+
+/// An intent is written down this long before its request may leave: enough for a commit that is
+/// slow, short enough that a crash finds few intents whose requests had not left.
+const LOOKAHEAD: Duration = Duration::from_millis(25);
+
+/// Requests in a period of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub requests: NonZeroU32,
+    /// In which time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// The rate as requests a second.
+    #[must_use]
+    pub fn per_second(self) -> f64 {
+        f64::from(self.requests.get()) / self.per.as_secs_f64()
+    }
+
+    /// The distance between two requests.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        self.per / self.requests.get()
+    }
+}
+
+/// Time as governor sees it: since the pace began, on tokio's clock.
+#[derive(Clone)]
+struct SinceStart(Instant);
+
+impl GovernorClock for SinceStart {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>;
+
+/// Lets requests leave one by one, never above a rate.
+pub struct Pace {
+    limit: Option<Limit>,
+    departed: Cell<u64>,
+}
+
+struct Limit {
+    limiter: Limiter,
+    start: Instant,
+    /// Governor counts whole cells; a request at a slow rate is several, so that the tolerance is
+    /// a matter of milliseconds at any rate.
+    cells: NonZeroU32,
+    interval: Duration,
+    turn: Mutex<()>,
+    next: Cell<Instant>,
+}
+
+impl Pace {
+    /// A pace of `rate` (`None`: unlimited).
+    #[must_use]
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self {
+            limit: rate.map(Limit::new),
+            departed: Cell::new(0),
+        }
+    }
+
+    /// Lets no request leave before `at`.
+    pub fn not_before(&self, at: Instant) {
+        if let Some(limit) = &self.limit {
+            limit.next.set(limit.next.get().max(at));
+        }
+    }
+
+    /// How far a request has to keep its distance from the one before.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.limit.as_ref().map_or(Duration::ZERO, |l| l.interval)
+    }
+
+    /// When the intent of one more request should be written down, if `waiting` of them already
+    /// wait for their turn. `None`: at once.
+    #[must_use]
+    pub fn intent_at(&self, waiting: usize) -> Option<Instant> {
+        let limit = self.limit.as_ref()?;
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let leaves = limit.next.get() + limit.interval.saturating_mul(waiting);
+        leaves.checked_sub(LOOKAHEAD)
+    }
+
+    /// Waits for this request's turn to leave.
+    pub async fn turn(&self) {
+        if let Some(limit) = &self.limit {
+            limit.turn().await;
+        }
+        self.departed.set(self.departed.get() + 1);
+    }
+
+    /// How many were let go.
+    #[must_use]
+    pub fn departed(&self) -> u64 {
+        self.departed.get()
+    }
+}
+
+impl Limit {
+    fn new(rate: Rate) -> Self {
+        let interval = rate.interval().max(Duration::from_nanos(1));
+        let cells = clamped(interval.as_nanos().div_ceil(TOLERANCE.as_nanos()));
+        let cell = (interval / cells.get()).max(Duration::from_nanos(1));
+        let spare = clamped(TOLERANCE.as_nanos() / cell.as_nanos());
+        let burst = cells.saturating_add(spare.get());
+        // `cell` is at least a nanosecond, so there is such a quota.
+        let quota = Quota::with_period(cell)
+            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(burst);
+        let start = Instant::now();
+        Self {
+            limiter: RateLimiter::direct_with_clock(quota, SinceStart(start)),
+            start,
+            cells,
+            interval,
+            turn: Mutex::new(()),
+            next: Cell::new(start),
+        }
+    }
+
+    async fn turn(&self) {
+        let _in_order = self.turn.lock().await;
+        if self.next.get() > Instant::now() + self.interval {
+            sleep_until(self.next.get()).await;
+        }
+        loop {
+            match self.limiter.check_n(self.cells) {
+                Ok(Ok(())) => break,
+                Ok(Err(not_until)) => {
+                    let earliest = self.start + not_until.earliest_possible();
+                    self.next.set(earliest);
+                    sleep_until(earliest).await;
+                }
+                // More cells than the burst holds: ruled out by `new`.
+                Err(_) => sleep_until(Instant::now() + self.interval).await,
+            }
+        }
+        self.next.set(Instant::now() + self.interval);
+    }
+}
+
+fn clamped(n: u128) -> NonZeroU32 {
+    u32::try_from(n)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .unwrap_or(if n == 0 {
+            NonZeroU32::MIN
+        } else {
+            NonZeroU32::MAX
+        })
+}
