@@ -1,5 +1,6 @@
 //! otpdrive: bulk phone verification that never sends twice unknowingly.
 
+pub mod campaign;
 pub mod clock;
 pub mod gateway;
 pub mod ledger;

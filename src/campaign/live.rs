@@ -1,0 +1,103 @@
+//! What can be seen of a run while it runs: written by the engine, read by the progress line.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use crate::outcome::{Lane, Status};
+
+/// Why nothing moves, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The reason.
+    pub why: Why,
+    /// When something will be tried again.
+    pub until: Instant,
+}
+
+/// The reasons for which nothing moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The retries that are left are not due yet.
+    Backoff,
+    /// The gateway asked to wait.
+    RetryAfter(Lane),
+    /// The gateway is down; `until` the next probe.
+    Outage,
+}
+
+/// The state of a run, as of now.
+#[derive(Debug, Default)]
+pub struct Live {
+    counts: [AtomicU64; Status::ALL.len()],
+    departed: AtomicU64,
+    in_flight: AtomicU64,
+    waiting: AtomicU64,
+    stalled: Mutex<Option<Stall>>,
+}
+
+impl Live {
+    /// A run that starts from these counts.
+    #[must_use]
+    pub fn new(counts: [u64; Status::ALL.len()]) -> Self {
+        Self {
+            counts: counts.map(AtomicU64::new),
+            ..Self::default()
+        }
+    }
+
+    /// The rows by status, indexed by [`Status::index`].
+    #[must_use]
+    pub fn counts(&self) -> [u64; Status::ALL.len()] {
+        std::array::from_fn(|index| self.counts[index].load(Ordering::Relaxed))
+    }
+
+    /// Requests that left in this run.
+    #[must_use]
+    pub fn departed(&self) -> u64 {
+        self.departed.load(Ordering::Relaxed)
+    }
+
+    /// Requests on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Numbers that wait for a retry.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing moves, if nothing does.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Stall> {
+        self.stalled.lock().ok()?.clone()
+    }
+
+    pub(super) fn moved(&self, from: Status, to: Status) {
+        if from != to {
+            self.counts[from.index()].fetch_sub(1, Ordering::Relaxed);
+            self.counts[to.index()].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn set_departed(&self, departed: u64) {
+        self.departed.store(departed, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_queues(&self, in_flight: usize, waiting: usize) {
+        self.in_flight.store(in_flight as u64, Ordering::Relaxed);
+        self.waiting.store(waiting as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn stall(&self, why: Option<Stall>) {
+        if let Ok(mut stalled) = self.stalled.lock()
+            && *stalled != why
+        {
+            *stalled = why;
+        }
+    }
+}
