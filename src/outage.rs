@@ -99,7 +99,6 @@ impl Outage {
                 open.wait = (open.wait * 2).min(PROBE_MAX);
                 open.probe_at = now + open.wait;
             }
-            Some(_) => {}
             None if self.unreachable >= UNREACHABLE_MAX || self.sick.len() >= SICK_MAX => {
                 self.epoch += 1;
                 self.open = Some(Open {
@@ -108,7 +107,7 @@ impl Outage {
                     probing: false,
                 });
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 
@@ -150,10 +149,10 @@ impl Outage {
         self.open.is_some()
     }
 
-    /// Could the latest failures turn out to be an outage?
+    /// Could the latest failures turn out to be an outage? (Those of one number alone could not.)
     #[must_use]
     pub fn is_suspected(&self) -> bool {
-        self.since.is_some()
+        self.unreachable > 0 || self.sick.len() > 1
     }
 
     /// How many outages there were. A try that failed in one epoch and is looked at in a later one

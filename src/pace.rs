@@ -74,7 +74,9 @@ struct Limit {
     cells: NonZeroU32,
     interval: Duration,
     turn: Mutex<()>,
+    /// When the next departure is expected.
     next: Cell<Instant>,
+    not_before: Cell<Option<Instant>>,
 }
 
 impl Pace {
@@ -91,6 +93,7 @@ impl Pace {
     pub fn not_before(&self, at: Instant) {
         if let Some(limit) = &self.limit {
             limit.next.set(limit.next.get().max(at));
+            limit.not_before.set(Some(at));
         }
     }
 
@@ -144,13 +147,14 @@ impl Limit {
             interval,
             turn: Mutex::new(()),
             next: Cell::new(start),
+            not_before: Cell::new(None),
         }
     }
 
     async fn turn(&self) {
         let _in_order = self.turn.lock().await;
-        if self.next.get() > Instant::now() + self.interval {
-            sleep_until(self.next.get()).await;
+        if let Some(at) = self.not_before.take() {
+            sleep_until(at).await;
         }
         loop {
             match self.limiter.check_n(self.cells) {

@@ -19,6 +19,8 @@ pub struct Stall {
 /// The reasons for which nothing moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// The rate lets nothing leave before.
+    Pace,
     /// The retries that are left are not due yet.
     Backoff,
     /// The gateway asked to wait.
@@ -74,7 +76,7 @@ impl Live {
     /// Why nothing moves, if nothing does.
     #[must_use]
     pub fn stalled(&self) -> Option<Stall> {
-        self.stalled.lock().ok()?.clone()
+        *self.stalled.lock().ok()?
     }
 
     pub(super) fn moved(&self, from: Status, to: Status) {

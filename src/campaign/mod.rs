@@ -31,10 +31,13 @@ use crate::pace::{Pace, Rate};
 use crate::record::{End, Signal, Stop, StopKind};
 use crate::retry::Backoff;
 pub use live::{Live, Stall, Why};
-use queue::{Next, Queue, READ_AHEAD, Waiting};
+use queue::{Next, Queue, READ_AHEAD, Standing, Waiting};
 
 /// This many answers from the start that are all redirects or 4xx say that the endpoint is wrong.
 const SUSPECTS_MAX: usize = 20;
+
+/// Waits for the pace that are shorter are not mentioned.
+const WORTH_SAYING: Duration = Duration::from_secs(2);
 
 /// Permits are asked for in lots of this much time.
 const LOT: Duration = Duration::from_millis(100);
@@ -101,7 +104,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     task: Task,
     stop: impl Future<Output = Signal>,
 ) -> Finished {
-    let line = Line {
+    let shared = Line {
         means,
         pace: Pace::new(settings.rate),
         closed: Cell::new(false),
@@ -109,7 +112,7 @@ pub async fn run<L: Ledger, G: Gateway>(
         intents: Cell::new(0),
         last_left_at: Cell::new(None),
     };
-    let mut desk = Desk::new(&line, settings, task);
+    let mut desk = Desk::new(&shared, settings, &task);
     let mut flights = FuturesUnordered::new();
     let mut reads = FuturesUnordered::new();
     let mut stop = pin!(stop.fuse());
@@ -117,7 +120,8 @@ pub async fn run<L: Ledger, G: Gateway>(
         let mut wake = None;
         while flights.len() < settings.concurrency.get() {
             match desk.next(Instant::now()).await {
-                Move::Go(job, lane) => flights.push(line.attempt(job, lane)),
+                Move::Go(job, lane) => flights.push(shared.attempt(job, lane)),
+                Move::Again => {}
                 Move::At(at) => {
                     wake = Some(at);
                     break;
@@ -139,7 +143,7 @@ pub async fn run<L: Ledger, G: Gateway>(
             biased;
             signal = &mut stop => desk.finish(End::Interrupted(signal)),
             Some(landed) = flights.next() => desk.settle(landed).await,
-            Some((lane, due)) = reads.next() => desk.take_in(lane, due),
+            Some((lane, read)) = reads.next() => desk.take_in(lane, read),
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
     }
@@ -245,13 +249,18 @@ struct Desk<'a, L, G> {
 
 /// What the desk wants done.
 enum Move {
+    /// Make this request.
     Go(Job, Lane),
+    /// Ask again at once.
+    Again,
+    /// Ask again then.
     At(Instant),
+    /// Ask again when something has come back.
     Nothing,
 }
 
 impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
-    fn new(line: &'a Line<'a, L, G>, settings: &'a Settings, task: Task) -> Self {
+    fn new(line: &'a Line<'a, L, G>, settings: &'a Settings, task: &Task) -> Self {
         let mut desk = Self {
             line,
             settings,
@@ -295,14 +304,14 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
             && intent_at > now
         {
+            if intent_at > now + WORTH_SAYING {
+                self.stall(Why::Pace, intent_at);
+            }
             return Move::At(intent_at);
         }
         match self.queue.next(now) {
-            Next::New(job, lane) => self.begin(job, lane, None).await,
-            Next::Again(waiting, lane) => {
-                let counted = waiting.epoch.is_some_and(|was| was == self.outage.epoch());
-                self.begin(waiting.job, lane, Some(counted)).await
-            }
+            Next::New(job, lane) => self.begin(job, lane, Standing::Plain).await,
+            Next::Again(waiting, lane) => self.begin(waiting.job, lane, waiting.standing).await,
             Next::At(at, why) => {
                 self.stall(why, at);
                 let ends = [Some(at), self.start_until, outage_ends];
@@ -326,21 +335,25 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    /// Begins the next attempt of a job. `counted` is `None` for a job that the run has just found
-    /// in the ledger; for one that waited, whether its last failure used up a try.
-    async fn begin(&mut self, mut job: Job, lane: Lane, counted: Option<bool>) -> Move {
+    /// Begins the next attempt of a job.
+    async fn begin(&mut self, mut job: Job, lane: Lane, standing: Standing) -> Move {
         let policy = &self.settings.policy;
-        let anew = counted.is_none();
-        let step = match (counted, job.attempts.last()) {
-            (Some(false), Some(last)) => Step::Try {
+        let last = job.attempts.last().filter(|last| last.run == self.run);
+        let free = match standing {
+            Standing::Plain => false,
+            Standing::Counted(epoch) => epoch != self.outage.epoch(),
+            Standing::Free => true,
+        };
+        let step = match last {
+            Some(last) if free => Step::Try {
                 lane: last.lane,
                 try_number: last.try_number,
             },
-            _ => next_step(job.lane, &job.attempts, policy, anew),
+            _ => next_step(job.lane, &job.attempts, policy, last.is_none()),
         };
         let Step::Try { try_number, .. } = step else {
-            // Its tries are used up, and no outage has turned up that would explain it.
-            return Move::At(Instant::now());
+            self.let_be(job).await;
+            return Move::Again;
         };
         if let Err(error) = self.reserve().await {
             self.stop(StopKind::Ledger, error.to_string());
@@ -365,6 +378,20 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             answer: None,
         });
         Move::Go(job, lane)
+    }
+
+    /// Leaves a job at rest. If another channel was to follow in an earlier run and is not wanted
+    /// any more, that is noted, so that the job is not pending for ever.
+    async fn let_be(&mut self, mut job: Job) {
+        if outcome(job.lane, &job.attempts).status != Status::Pending {
+            return;
+        }
+        if let Some(last) = job.attempts.last_mut() {
+            last.fallback = None;
+            let status = outcome(job.lane, &job.attempts).status;
+            self.line.means.live.moved(Status::Pending, status);
+            self.line.means.ledger.answer(&job).await;
+        }
     }
 
     /// Takes a permit of the common rate.
@@ -400,8 +427,8 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         self.queue.wants()
     }
 
-    fn take_in(&mut self, lane: Lane, due: Result<Due, LedgerError>) {
-        match due {
+    fn take_in(&mut self, lane: Lane, read: Result<Due, LedgerError>) {
+        match read {
             Ok(due) => {
                 let read_to = (!due.exhausted).then_some(due.seen);
                 self.queue.add(lane, due.jobs, read_to);
@@ -417,7 +444,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             Fate::Answered => self.answered(job, lane).await,
             Fate::Withdrawn => {
                 self.outage.probe_withdrawn();
-                self.wait(job, lane, Instant::now(), None);
+                self.wait(job, lane, Instant::now(), Standing::Plain);
             }
             Fate::NotNoted(error) => {
                 self.outage.probe_withdrawn();
@@ -504,25 +531,30 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let failures = failures.take_while(|a| a.run == last.run && a.lane == last.lane);
         let failures = u32::try_from(failures.count()).unwrap_or(u32::MAX);
         let wait = self.settings.backoff.delay(failures, &mut self.random);
-        let epoch = (!self.outage.is_open()).then_some(self.outage.epoch());
         let tried_in_vain = matches!(
             last.answer.as_ref().map(|a| &a.verdict),
             Some(Verdict::Throttled { .. } | Verdict::ServerError(_))
         );
+        let counted = Standing::Counted(self.outage.epoch());
+        let (same, later) = (last.lane, now + wait);
         match next_step(job.lane, &job.attempts, &self.settings.policy, false) {
-            Step::Try { lane, .. } if lane != last.lane => self.wait(job, lane, now, epoch),
-            Step::Try { lane, .. } => self.wait(job, lane, now + wait, epoch),
+            _ if tried_in_vain && self.outage.is_open() => {
+                self.wait(job, same, later, Standing::Free);
+            }
+            Step::Try { lane, .. } if lane != same => self.wait(job, lane, now, Standing::Plain),
+            Step::Try { lane, .. } if tried_in_vain => self.wait(job, lane, later, counted),
+            Step::Try { lane, .. } => self.wait(job, lane, later, Standing::Plain),
             // Used up; but if this turns out to be an outage, it gets its tries back.
             Step::Rest if tried_in_vain && self.outage.is_suspected() => {
-                let lane = last.lane;
-                self.wait(job, lane, now + wait, epoch);
+                self.wait(job, same, later, counted);
             }
             Step::Rest => {}
         }
     }
 
-    fn wait(&mut self, job: Job, lane: Lane, due: Instant, epoch: Option<u32>) {
-        self.queue.wait(lane, Waiting { due, job, epoch });
+    fn wait(&mut self, job: Job, lane: Lane, due: Instant, standing: Standing) {
+        let waiting = Waiting { due, job, standing };
+        self.queue.wait(lane, waiting);
     }
 
     fn hold(&mut self, lane: Lane, at: UnixMicros) {

@@ -24,9 +24,20 @@ pub struct Waiting {
     pub due: Instant,
     /// The number.
     pub job: Job,
-    /// The outages there had been when it failed (see [`crate::outage::Outage::epoch`]); `None`:
-    /// there was one, so the try is not counted.
-    pub epoch: Option<u32>,
+    /// Whether its last failure used up a try.
+    pub standing: Standing,
+}
+
+/// Whether a number's last failure used up one of its tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As the fold over its attempts says.
+    Plain,
+    /// It did, unless an outage turns up that it was the beginning of: the number of outages there
+    /// had been, see [`crate::outage::Outage::epoch`].
+    Counted(u32),
+    /// It did not: it failed in an outage.
+    Free,
 }
 
 impl PartialEq for Waiting {
@@ -122,12 +133,6 @@ impl Queue {
         let queue = &mut self.lanes[lane.index()];
         queue.new.extend(jobs);
         queue.read_to = read_to;
-    }
-
-    /// Puts back a number that was taken as new but not tried.
-    pub fn put_back(&mut self, lane: Lane, job: Job) {
-        self.quota = self.quota.map(|left| left + 1);
-        self.lanes[lane.index()].new.push_front(job);
     }
 
     /// Lets a number wait.

@@ -56,8 +56,8 @@ impl KooKoo {
     ///
     /// # Errors
     /// When TLS or the proxy cannot be set up.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, String> {
-        let client = client(&settings).map_err(|error| describe(error))?;
+    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, String> {
+        let client = client(settings).map_err(describe)?;
         let endpoint = |name| {
             let mut url = settings.endpoint.clone();
             let path = format!("{}/{name}", url.path().trim_end_matches('/'));
@@ -270,7 +270,7 @@ mod tests {
             proxy: None,
             concurrency: 1,
         };
-        KooKoo::new(settings, Clock::start()).unwrap()
+        KooKoo::new(&settings, Clock::start()).unwrap()
     }
 
     fn job(number: u64, code: Option<&str>) -> Job {

@@ -80,6 +80,9 @@ impl<'l> Intake<'l> {
 
     /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
     /// against the numbering plan's data. The rows' records are left empty.
+    ///
+    /// # Errors
+    /// When it cannot be read.
     pub fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
         let mut read = || {
             let mut select = rows::scan(&self.step, false)?;
@@ -93,6 +96,9 @@ impl<'l> Intake<'l> {
     }
 
     /// Makes the input durable and notes that a run begins.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing was.
     pub fn begin_run(
         self,
         now: UnixMicros,

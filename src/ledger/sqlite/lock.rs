@@ -20,7 +20,7 @@ pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(lock_path(path).map_err(fault)?)
+        .open(lock_path(path))
         .map_err(fault)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -44,7 +44,7 @@ pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
 /// Who works with the ledger now, if anybody.
 #[must_use]
 pub fn holder(path: &Path) -> Option<String> {
-    let mut file = File::open(lock_path(path).ok()?).ok()?;
+    let mut file = File::open(lock_path(path)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
         _ => None,
@@ -60,12 +60,9 @@ fn read_holder(file: &mut File) -> String {
 }
 
 /// Beside the file itself, not beside a link to it: two names of one ledger are one lock.
-fn lock_path(path: &Path) -> std::io::Result<PathBuf> {
-    let mut real = match path.canonicalize() {
-        Ok(real) => real,
-        Err(_) => path.to_owned(),
-    }
-    .into_os_string();
+fn lock_path(path: &Path) -> PathBuf {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut real = real.into_os_string();
     real.push(".lock");
-    Ok(real.into())
+    real.into()
 }

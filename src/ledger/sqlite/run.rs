@@ -118,7 +118,7 @@ impl Ledger for RunLedger {
             return Err(self.failed("read what is due", "its reader has ended".to_owned()));
         };
         let read = tokio::task::spawn_blocking(move || {
-            let due = due(&db, span, lane, limit, &policy);
+            let due = due(&db, span, lane, limit, policy);
             (db, due)
         });
         let (db, due) = match read.await {
@@ -175,7 +175,7 @@ fn due(
     span: Span,
     lane: Lane,
     limit: usize,
-    policy: &Policy,
+    policy: Policy,
 ) -> rusqlite::Result<Due> {
     let mut due = Due {
         jobs: Vec::with_capacity(limit.min(1_024)),
@@ -186,8 +186,11 @@ fn due(
     for_each(&mut select, span, |stored| {
         let row = stored.row;
         if let Some(job) = stored.into_job() {
-            match next_step(job.lane, &job.attempts, policy, true) {
+            let pending = || outcome(job.lane, &job.attempts).status == Status::Pending;
+            match next_step(job.lane, &job.attempts, &policy, true) {
                 Step::Try { lane: next, .. } if next == lane => due.jobs.push(job),
+                // Pending, but nothing is to be done for it: the engine has to settle that.
+                Step::Rest if job.lane == lane && pending() => due.jobs.push(job),
                 Step::Try { .. } | Step::Rest => {}
             }
         }

@@ -171,7 +171,8 @@ fn answer(
         _ => None,
     };
     db.prepare_cached(
-        "UPDATE attempt SET left_at = ?3, answered_at = ?4, verdict = ?5, text = ?6, retry_at = ?7
+        "UPDATE attempt SET left_at = ?3, answered_at = ?4, verdict = ?5, text = ?6, retry_at = ?7,
+                fallback = ?8
           WHERE job = ?1 AND n = ?2",
     )?
     .execute(params![
@@ -182,6 +183,7 @@ fn answer(
         encode(&answer.verdict),
         answer.verdict.text(),
         retry_at.map(|UnixMicros(at)| at),
+        attempt.fallback.map(channel_index),
     ])?;
     if let Some(RowId(row)) = forget {
         db.prepare_cached("UPDATE contact SET code = NULL WHERE id = ?1")?
