@@ -12,7 +12,9 @@ use super::rows::{self, Span, for_each};
 use super::writer::{self, Entry};
 use super::{CACHE_KIB, Campaign, SqliteLedger, failed_to, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
-use crate::outcome::{Job, JobId, Lane, Policy, RowId, Step, UnixMicros, next_step};
+use crate::outcome::{
+    Job, JobId, Lane, Policy, RowId, Status, Step, UnixMicros, next_step, outcome,
+};
 
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
