@@ -1,0 +1,204 @@
+//! What a run is about to do, counted before the first request and shown to the user.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::outcome::{Lane, Policy, Status, Step, next_step};
+use crate::pace::Rate;
+use crate::record::{Row, RowState};
+
+/// Problems shown with their lines.
+const PROBLEMS_SHOWN: usize = 5;
+
+/// The account of a plan.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Rows of the input.
+    pub rows: u64,
+    /// All rows by what is known of them now, indexed by [`Status::index`].
+    pub counts: [u64; Status::ALL.len()],
+    /// Numbers for which a request is due, by lane.
+    pub due: [u64; Lane::ALL.len()],
+    /// Of those, how many were tried before.
+    pub again: u64,
+    /// Numbers taken as mobiles against the numbering plan's data.
+    pub assumed_mobile: u64,
+    /// Invalid rows by reason.
+    problems: BTreeMap<String, u64>,
+    /// The first ones, with their lines.
+    first_problems: Vec<(u64, String)>,
+}
+
+impl Plan {
+    /// Takes a row into account.
+    pub fn add(&mut self, row: &Row, assumed_mobile: bool, policy: &Policy) {
+        self.rows += 1;
+        self.assumed_mobile += u64::from(assumed_mobile);
+        self.counts[row.outcome().status.index()] += 1;
+        match &row.state {
+            RowState::Invalid(problem) => {
+                *self.problems.entry(problem.clone()).or_default() += 1;
+                if self.first_problems.len() < PROBLEMS_SHOWN {
+                    self.first_problems.push((row.line, problem.clone()));
+                }
+            }
+            RowState::Duplicate { .. } => {}
+            RowState::Job(attempts) => match next_step(row.lane, attempts, policy, true) {
+                Step::Try { lane, .. } => {
+                    self.due[lane.index()] += 1;
+                    self.again += u64::from(!attempts.is_empty());
+                }
+                Step::Rest if row.outcome().status == Status::Pending => {
+                    self.due[row.lane.index()] += 1;
+                }
+                Step::Rest => {}
+            },
+        }
+    }
+
+    /// Rows with this status.
+    #[must_use]
+    pub fn count(&self, status: Status) -> u64 {
+        self.counts[status.index()]
+    }
+
+    /// Requests that are due, if each works at once.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.due.iter().sum()
+    }
+
+    /// The lanes on which requests are due.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        Lane::ALL
+            .into_iter()
+            .filter(|lane| self.due[lane.index()] > 0)
+            .collect()
+    }
+
+    /// The share of rows that cannot be used, 0 to 100.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn invalid_percent(&self) -> f64 {
+        if self.rows == 0 {
+            return 0.0;
+        }
+        100.0 * self.count(Status::Invalid) as f64 / self.rows as f64
+    }
+
+    /// The plan in words.
+    #[must_use]
+    pub fn describe(&self, campaign: &str, rate: Option<Rate>, limit: Option<u64>) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let mut line = |label: &str, value: String| {
+            let _ = writeln!(text, "  {label:<16} {value}");
+        };
+        line("campaign", campaign.to_owned());
+        line("rows", self.rows.to_string());
+        let usable = self.rows - self.count(Status::Invalid) - self.count(Status::Duplicate);
+        line("usable", usable.to_string());
+        for status in Status::ALL {
+            if status != Status::Pending && self.count(status) > 0 {
+                line(status.name(), self.count(status).to_string());
+            }
+        }
+        if self.assumed_mobile > 0 {
+            let note = "taken as mobiles (6-9) although the numbering plan does not list them so";
+            line("assumed mobile", format!("{} {note}", self.assumed_mobile));
+        }
+        for (problem, count) in &self.problems {
+            line("", format!("{count} x {problem}"));
+        }
+        for (number, problem) in &self.first_problems {
+            line("", format!("line {number}: {problem}"));
+        }
+        let requests = limit.map_or(self.requests(), |limit| limit.min(self.requests()));
+        line("to do", self.to_do(requests));
+        if let Some(time) = rate.map(|rate| time_for(requests, rate)) {
+            line("time", format!("about {} at this rate", in_words(time)));
+        }
+        if self.due[Lane::Call.index()] > 0 {
+            line(
+                "calls",
+                "many accounts may call 50 times a day and not from 21:00 to 09:00 IST, and only \
+                 after asking the provider"
+                    .to_owned(),
+            );
+        }
+        text
+    }
+
+    fn to_do(&self, requests: u64) -> String {
+        let lanes = Lane::ALL.into_iter();
+        let lanes: Vec<String> = lanes
+            .filter(|lane| self.due[lane.index()] > 0)
+            .map(|lane| format!("{} {}", self.due[lane.index()], lane.name()))
+            .collect();
+        let again = match self.again {
+            0 => String::new(),
+            again => format!(", {again} of them tried before"),
+        };
+        match requests {
+            0 => "nothing: all numbers are settled or held".to_owned(),
+            _ => format!("{requests} requests ({}{again}), and retries", lanes.join(", ")),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+fn time_for(requests: u64, rate: Rate) -> Duration {
+    Duration::try_from_secs_f64(requests as f64 / rate.per_second()).unwrap_or(Duration::MAX)
+}
+
+/// `1h 5m`, `2m 10s`, `12s`
+#[must_use]
+pub fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s}s"),
+        (h, m, _) => format!("{h}h {m}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Number;
+
+    fn row(line: u64, state: RowState) -> Row {
+        Row {
+            line,
+            record: String::new(),
+            number: Number::new(919_876_543_210),
+            lane: Lane::Sms,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_plan_counts_each_row_once_and_estimates_the_time() {
+        let policy = Policy {
+            max_attempts: 5,
+            fallback: None,
+            retry_unknown: false,
+        };
+        let mut plan = Plan::default();
+        plan.add(&row(2, RowState::Job(Vec::new())), true, &policy);
+        plan.add(&row(3, RowState::Duplicate { first_line: 2 }), false, &policy);
+        plan.add(&row(4, RowState::Invalid("no number".to_owned())), false, &policy);
+        assert_eq!(plan.rows, 3);
+        assert_eq!(plan.requests(), 1);
+        assert_eq!(plan.lanes(), [Lane::Sms]);
+        let rate = Rate {
+            requests: std::num::NonZeroU32::MIN,
+            per: Duration::from_mins(2),
+        };
+        let text = plan.describe("june", Some(rate), None);
+        assert!(text.contains("line 4: no number"), "{text}");
+        assert!(text.contains("about 2m 0s"), "{text}");
+    }
+}
