@@ -89,7 +89,7 @@ impl<'l> Intake<'l> {
             for_each(&mut select, self.campaign.span, |stored: Stored| {
                 let assumed_mobile = stored.assumed_mobile;
                 each(&stored.into_row(), assumed_mobile);
-                Ok::<_, rusqlite::Error>(true)
+                Ok(true)
             })
         };
         read().map_err(failed_to("read the plan", self.path))

@@ -12,6 +12,7 @@ mod schema;
 mod writer;
 
 use std::fs::{File, OpenOptions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -207,26 +208,24 @@ impl SqliteLedger {
             .map_err(failed_to("read the run", &self.path))
     }
 
-    /// Hands each row of the campaign's latest input to `each`, in input order.
+    /// Hands each row of the campaign's latest input to `each`, in input order, until it says
+    /// `Break`. Without records, `record` is left empty: they are most of the bytes.
     ///
     /// # Errors
-    /// When it cannot be read, and what `each` returns.
-    pub fn for_each_row<E: From<LedgerError>>(
+    /// When it cannot be read.
+    pub fn for_each_row(
         &self,
         campaign: &Campaign,
         with_records: bool,
-        mut each: impl FnMut(&Row) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let fault = failed_to("read the rows", &self.path);
-        let mut select = rows::scan(&self.db, with_records).map_err(&fault)?;
-        for_each(&mut select, campaign.span, |stored| {
-            each(&stored.into_row()).map_err(Either::Callers)?;
-            Ok(true)
-        })
-        .map_err(|either| match either {
-            Either::Callers(error) => error,
-            Either::Database(error) => fault(error).into(),
-        })
+        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        let mut read = || {
+            let mut select = rows::scan(&self.db, with_records)?;
+            for_each(&mut select, campaign.span, |stored| {
+                Ok(each(&stored.into_row()).is_continue())
+            })
+        };
+        read().map_err(failed_to("read the rows", &self.path))
     }
 
     /// Hands the times at which the requests of a run left, ascending, to `each`.
@@ -249,18 +248,6 @@ impl SqliteLedger {
             Ok(())
         };
         read().map_err(failed_to("read the attempts", &self.path))
-    }
-}
-
-/// An error of the database, or of the one who is called back.
-enum Either<E> {
-    Database(rusqlite::Error),
-    Callers(E),
-}
-
-impl<E> From<rusqlite::Error> for Either<E> {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
     }
 }
 

@@ -80,21 +80,20 @@ pub fn scan(db: &Connection, with_records: bool) -> rusqlite::Result<Statement<'
 }
 
 /// Hands each row of the span to `each`, in input order, until it says `false`.
-pub fn for_each<E: From<rusqlite::Error>>(
+pub fn for_each(
     select: &mut Statement<'_>,
     span: Span,
-    mut each: impl FnMut(Stored) -> Result<bool, E>,
-) -> Result<(), E> {
+    mut each: impl FnMut(Stored) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
     let mut found = select.query(params![span.first, span.end])?;
     let mut current: Option<Stored> = None;
     while let Some(db_row) = found.next()? {
         let id = RowId(db_row.get(0)?);
-        if current.as_ref().is_none_or(|stored| stored.row != id) {
-            if let Some(complete) = current.replace(stored(db_row, id)?)
-                && !each(complete)?
-            {
-                return Ok(());
-            }
+        if current.as_ref().is_none_or(|stored| stored.row != id)
+            && let Some(complete) = current.replace(stored(db_row, id)?)
+            && !each(complete)?
+        {
+            return Ok(());
         }
         if let (Some(stored), Some(attempt)) = (&mut current, attempt(db_row)?) {
             stored.attempts.push(attempt);

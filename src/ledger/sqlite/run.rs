@@ -201,7 +201,7 @@ fn due(
             due.exhausted = false;
             return Ok(false);
         }
-        Ok::<_, rusqlite::Error>(true)
+        Ok(true)
     })?;
     Ok(due)
 }

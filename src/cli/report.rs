@@ -1,0 +1,188 @@
+//! `report` and `status`: renderings of what the ledger knows.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use super::args::{ReportArgs, StatusArgs};
+use super::config::{Files, default_ledger};
+use super::exit::Exit;
+use super::screen::Screen;
+use crate::ledger::sqlite::{Campaign, SqliteLedger, holder};
+use crate::outcome::Status;
+use crate::record::{End, RunRecord};
+use crate::report::{Facts, Pace, print_only, schema, write_all};
+use crate::summary::{Counts, Summary};
+
+/// Rewrites the result files of a campaign, or prints some of its rows.
+///
+/// # Errors
+/// When the ledger or the campaign is not there, or something cannot be written.
+pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
+    let out = std::io::stdout().lock();
+    if args.schema {
+        return print(out, schema().as_bytes());
+    }
+    let path = args
+        .ledger
+        .clone()
+        .unwrap_or_else(|| default_ledger(args.sandbox));
+    let ledger = SqliteLedger::open_to_read(&path)?;
+    let campaign = choose(&ledger, args)?;
+    if !args.only.is_empty() {
+        let header = &campaign.record.input.header;
+        let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
+        print_only(std::io::BufWriter::new(out), header, &args.only, rows)?;
+        return Ok(Exit::Done);
+    }
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Files::new(&campaign.record.name, campaign.record.sandbox).out);
+    write_results(&ledger, &campaign, &folder, screen)?;
+    Ok(Exit::Done)
+}
+
+fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        written => written.map(|()| Exit::Done).context("stdout"),
+    }
+}
+
+/// Writes the result files, and says what is in them.
+///
+/// # Errors
+/// When they cannot be written, or the accounts do not balance.
+pub fn write_results(
+    ledger: &SqliteLedger,
+    campaign: &Campaign,
+    folder: &Path,
+    screen: &Screen,
+) -> anyhow::Result<Summary> {
+    let run = ledger
+        .latest_run(campaign.record.id)?
+        .context("the campaign was never run")?;
+    let mut pace = Pace::default();
+    ledger.for_each_departure(run.id, |at| pace.add(at))?;
+    let facts = Facts {
+        campaign: &campaign.record,
+        run: &run,
+        limit_per_s: run.settings["rate_per_s"].as_f64(),
+        pace: &pace,
+    };
+    let summary = write_all(folder, &facts, |each| {
+        ledger.for_each_row(campaign, true, each)
+    })?;
+    screen.say(&format!(
+        "{}: {}\nwrote {} and {}",
+        campaign.record.name,
+        in_words(summary.counts()),
+        folder.join("results.csv").display(),
+        folder.join("report.json").display(),
+    ));
+    Ok(summary)
+}
+
+/// `sent 98, invalid 2`
+fn in_words(counts: &Counts) -> String {
+    let counts = counts.iter().filter(|(_, count)| *count > 0);
+    let words: Vec<String> = counts
+        .map(|(status, count)| format!("{} {count}", status.name()))
+        .collect();
+    if words.is_empty() {
+        return "no rows".to_owned();
+    }
+    words.join(", ")
+}
+
+/// The campaign that is meant.
+fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> {
+    let all = ledger.campaigns()?;
+    let fits = |campaign: &&Campaign| {
+        let record = &campaign.record;
+        record.sandbox == args.sandbox
+            && args.campaign.as_ref().is_none_or(|name| *name == record.name)
+            && args.operation.is_none_or(|operation| operation == record.operation)
+    };
+    let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
+    if let [one] = fitting[..] {
+        return Ok(one.clone());
+    }
+    let names: Vec<String> = all
+        .iter()
+        .map(|campaign| {
+            let record = &campaign.record;
+            let rehearsal = if record.sandbox { ", --sandbox" } else { "" };
+            format!("{} ({}{rehearsal})", record.name, record.operation.name())
+        })
+        .collect();
+    let names = names.join(", ");
+    if fitting.is_empty() {
+        bail!("there is no such campaign in this ledger; it has: {names}");
+    }
+    bail!("name one campaign with --campaign, and --operation if that is not enough: {names}");
+}
+
+/// Lists the campaigns.
+///
+/// # Errors
+/// When the ledger is not there or cannot be read.
+pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let path = args
+        .ledger
+        .clone()
+        .unwrap_or_else(|| default_ledger(args.sandbox));
+    let ledger = SqliteLedger::open_to_read(&path)?;
+    let running = holder(&path);
+    let campaigns = ledger.campaigns()?;
+    let mut text = Vec::new();
+    for campaign in &campaigns {
+        let mut counts = Counts::default();
+        ledger.for_each_row(campaign, false, &mut |row| {
+            counts += row.outcome().status;
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let run = ledger.latest_run(campaign.record.id)?;
+        let latest = campaigns.len() == 1 || is_latest(&ledger, &campaigns, run.as_ref())?;
+        let record = &campaign.record;
+        writeln!(
+            text,
+            "{}\t{}{}\t{} rows\t{}\t{}",
+            record.name,
+            record.operation.name(),
+            if record.sandbox { " (sandbox)" } else { "" },
+            counts.total(),
+            in_words(&counts),
+            state(run.as_ref(), running.as_deref().filter(|_| latest), &counts)
+        )?;
+    }
+    print(std::io::stdout().lock(), &text)
+}
+
+/// Is this the run that was started last in the ledger?
+fn is_latest(
+    ledger: &SqliteLedger,
+    campaigns: &[Campaign],
+    run: Option<&RunRecord>,
+) -> anyhow::Result<bool> {
+    for campaign in campaigns {
+        let other = ledger.latest_run(campaign.record.id)?;
+        if other.map(|other| other.id) > run.map(|run| run.id) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn state(run: Option<&RunRecord>, running: Option<&str>, counts: &Counts) -> String {
+    match (run.and_then(|run| run.end.as_ref()), running) {
+        (None, Some(holder)) => format!("running: {holder}"),
+        (None, None) => "interrupted (killed)".to_owned(),
+        (Some(End::Complete), _) if counts[Status::Pending] == 0 => "complete".to_owned(),
+        (Some(End::Complete | End::Interrupted(_)), _) => "interrupted".to_owned(),
+        (Some(End::Stopped(stop)), _) => format!("stopped: {}", stop.message),
+    }
+}

@@ -1,0 +1,263 @@
+//! `send`, `verify` and `check`: from a [`Config`] to an exit code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::config::Config;
+use super::exit::Exit;
+use super::plan::Plan;
+use super::report::write_results;
+use super::screen::Screen;
+use super::signals;
+use crate::campaign::{self, Finished, Live, Means, Task};
+use crate::clock::Clock;
+use crate::contacts::{self, Survey};
+use crate::gateway::http::KooKoo;
+use crate::ledger::sqlite::{Campaign, Intake, SqliteLedger};
+use crate::outcome::{Lane, RunId, Status};
+use crate::record::{End, InputRecord, Stop, StopKind};
+use crate::redact::Redactor;
+use crate::sandbox;
+
+/// Shows the plan and makes no request. A ledger that is not there is not made.
+///
+/// # Errors
+/// As `send` before its first request.
+pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
+    let scratch = tempfile::tempdir().context("no place for a temporary file; set TMPDIR")?;
+    let path = if config.ledger.exists() {
+        config.ledger.clone()
+    } else {
+        scratch.path().join("ledger.db")
+    };
+    let mut ledger = SqliteLedger::open(&path)?;
+    let (_, plan) = take_in(config, &mut ledger, screen)?;
+    ensure_usable(config, &plan)?;
+    if let Err(missing) = config.ids_for(&plan.lanes()) {
+        screen.error(&format!("warning: {missing}"));
+    }
+    Ok(if plan.count(Status::Invalid) > 0 {
+        Exit::NeedsPerson
+    } else {
+        Exit::Done
+    })
+}
+
+/// Does what the plan says, and writes the result files.
+///
+/// # Errors
+/// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
+/// After it: when the result files cannot be written; the ledger has everything.
+pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
+    screen.hide(Redactor::new(&config.gateway.key));
+    let mut ledger = SqliteLedger::open(&config.ledger)?;
+    let (intake, plan) = take_in(config, &mut ledger, screen)?;
+    ensure_usable(config, &plan)?;
+    config.ids_for(&plan.lanes())?;
+    warn_of_odd_ids(config, &plan, screen);
+    crate::report::make_folder(&config.out)?;
+    let clock = Clock::start();
+    let (campaign, run) = intake.begin_run(clock.now(), &config.settings)?;
+
+    let live = Arc::new(Live::new(plan.counts));
+    let following = screen.follow(Arc::clone(&live), plan.rows, config.engine.rate);
+    let (ledger, end) = work(config, ledger, &campaign, run, &plan, &live)?;
+    drop(following);
+
+    let summary = write_results(&ledger, &campaign, &config.out, screen)?;
+    let counts = summary.counts();
+    let exit = Exit::of_run(&end, |status| counts[status]);
+    match &end {
+        End::Complete => {}
+        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
+        End::Interrupted(_) => screen.error(
+            "otpdrive: interrupted; run the same command again to go on where it stopped",
+        ),
+    }
+    Ok(exit)
+}
+
+/// Reads the file, finds out what is to be done for each row, and says so.
+fn take_in<'l>(
+    config: &Config,
+    ledger: &'l mut SqliteLedger,
+    screen: &Screen,
+) -> anyhow::Result<(Intake<'l>, Plan)> {
+    let mut input = contacts::open(&config.input, config.read.clone())?;
+    let survey = input.survey()?;
+    let record = InputRecord {
+        name: survey.name.clone(),
+        sha256: survey.sha256.clone(),
+        rows: survey.rows,
+        header: survey.header.clone(),
+    };
+    let reading = reading(config, &survey);
+    let contacts = input.contacts(&survey)?;
+    let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
+    let mut plan = Plan::default();
+    let policy = &config.engine.policy;
+    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, policy))?;
+    let text = plan.describe(
+        &config.campaign.name,
+        config.engine.rate,
+        config.engine.limit,
+    );
+    screen.say(&format!(
+        "{} {}{}\n{text}",
+        config.campaign.operation.name(),
+        survey.name,
+        if config.campaign.sandbox {
+            " (a rehearsal: nothing leaves this machine)"
+        } else {
+            ""
+        }
+    ));
+    Ok((intake, plan))
+}
+
+/// All that decides how a file's bytes become rows: the same bytes and the same reading are the
+/// same rows.
+fn reading(config: &Config, survey: &Survey) -> String {
+    let read = &config.read;
+    format!(
+        "otpdrive {}, {:?}, {:?}, {:?}, {:?}, {:?}, {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        survey.delimiter,
+        survey.phone_column,
+        survey.otp_column,
+        survey.channel_column,
+        read.operation,
+        read.channel.name(),
+        read.region
+    )
+}
+
+fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
+    let percent = plan.invalid_percent();
+    ensure!(
+        percent <= config.max_invalid,
+        "{} of {} rows ({percent:.0} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
+        plan.count(Status::Invalid),
+        plan.rows,
+        config.max_invalid
+    );
+    Ok(())
+}
+
+/// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
+fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
+    let id = &config.gateway.sender_id;
+    let usual = (3..=11).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric());
+    if plan.lanes().contains(&Lane::Sms) && !usual {
+        screen.say(&format!(
+            "warning: the sender id {id:?} is not 3 to 11 letters and digits, as registered ones are"
+        ));
+    }
+}
+
+/// Makes the requests.
+fn work(
+    config: &Config,
+    ledger: SqliteLedger,
+    campaign: &Campaign,
+    run: RunId,
+    plan: &Plan,
+    live: &Live,
+) -> anyhow::Result<(SqliteLedger, End)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot be set up")?;
+    let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
+    let stop = signals::listen()?;
+    let (ledger, finished) = runtime.block_on(async {
+        let clock = Clock::start();
+        let mut gateway = config.gateway.clone();
+        if let Some(rehearsal) = &rehearsal {
+            gateway.endpoint = rehearsal.endpoint.parse().context("the sandbox's address")?;
+        }
+        let gateway = KooKoo::new(&gateway, clock)
+            .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
+        let ledger = ledger.start(campaign)?;
+        let task = Task {
+            run,
+            lanes: plan.lanes(),
+            holds: ledger.holds(),
+        };
+        let means = Means {
+            ledger: &ledger,
+            gateway: &gateway,
+            clock,
+            live,
+        };
+        let finished = campaign::run(&means, &config.engine, task, stop).await;
+        let (ledger, lost) = ledger.close().await;
+        anyhow::Ok((ledger, finished.having_lost(lost)))
+    })?;
+    let now = Clock::start().now();
+    if let Err(error) = ledger.finish_run(run, now, &finished.end, finished.last_left_at) {
+        // The run then counts as killed, which is what a full disk makes of it.
+        tracing::error!("{error}");
+    }
+    Ok((ledger, finished.end))
+}
+
+impl Finished {
+    /// Answers that could not be written down change how a run ended.
+    fn having_lost(mut self, answers: usize) -> Self {
+        if answers > 0 {
+            self.end = End::Stopped(Stop {
+                kind: StopKind::Ledger,
+                message: format!(
+                    "the ledger could not be written: {answers} answers were not recorded, so their numbers are unknown. Make room, then run the same command again"
+                ),
+            });
+        }
+        self
+    }
+}
+
+/// A sandbox in this process, on a thread of its own so that it does not disturb the pace.
+struct Rehearsal {
+    endpoint: String,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Rehearsal {
+    fn start() -> anyhow::Result<Self> {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                match sandbox::Sandbox::bind(sandbox::Options::default()).await {
+                    Ok(sandbox) => {
+                        // Whoever waits for it is there until it is told.
+                        let _ = tell.send(Ok(sandbox.endpoint()));
+                        let ended = async {
+                            let _ = stopped.await;
+                        };
+                        if let Err(error) = sandbox.run(ended).await {
+                            tracing::error!("the sandbox failed: {error}");
+                        }
+                    }
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                    }
+                }
+            });
+        });
+        let endpoint = told
+            .recv_timeout(Duration::from_secs(10))
+            .context("the sandbox did not start")??;
+        Ok(Self {
+            endpoint,
+            _stop: stop,
+        })
+    }
+}

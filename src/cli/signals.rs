@@ -1,0 +1,48 @@
+//! SIGINT and SIGTERM: the first asks the run to stop, the second ends the process at once.
+//! Nothing is lost by the second: what is durable says what may have left.
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::exit::Exit;
+use crate::record::Signal;
+
+/// Resolves at the first signal. Listens on a thread of its own, so that the second one works
+/// whatever the first one interrupts.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("signals cannot be listened to")?;
+    let (tell, told) = oneshot::channel();
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        (interrupt, signal(SignalKind::terminate()).context("SIGTERM")?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let mut next = async || {
+                tokio::select! {
+                    _ = interrupt.recv() => Signal::Sigint,
+                    _ = terminate.recv() => Signal::Sigterm,
+                }
+            };
+            // The run may be over already.
+            let _ = tell.send(next().await);
+            let second = next().await;
+            #[expect(clippy::exit, reason = "the user asked twice")]
+            std::process::exit(Exit::from(second) as i32);
+        });
+    });
+    Ok(async {
+        match told.await {
+            Ok(signal) => signal,
+            Err(_) => std::future::pending().await,
+        }
+    })
+}
