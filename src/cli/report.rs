@@ -12,7 +12,8 @@ use super::screen::Screen;
 use crate::ledger::sqlite::{Campaign, SqliteLedger, holder};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
-use crate::report::{Facts, Pace, print_only, schema, write_all};
+use crate::report::json::schema;
+use crate::report::{Facts, Pace, print_only, write_all};
 use crate::summary::{Counts, Summary};
 
 /// Rewrites the result files of a campaign, or prints some of its rows.

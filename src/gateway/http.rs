@@ -20,6 +20,7 @@ const BODY_MAX: usize = 64 * 1_024;
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
 /// What the client needs to know.
+#[derive(Clone)]
 pub struct Settings {
     /// Where the API is: `https://kookoo.in/api/v1/TwoFactor`, no slash at the end, no query.
     pub endpoint: Url,
