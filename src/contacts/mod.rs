@@ -1,0 +1,9 @@
+//! File bytes to contacts: encoding, dialect, columns, numbers, codes.
+
+#![expect(dead_code, reason = "the readings of a file come next")]
+
+mod cell;
+mod codes;
+mod numbers;
+
+pub use numbers::{Region, UnknownRegion};
