@@ -4,6 +4,11 @@
 
 mod cell;
 mod codes;
+mod error;
 mod numbers;
+mod rows;
+mod source;
+mod table;
 
+pub use error::ContactsError;
 pub use numbers::{Region, UnknownRegion};
