@@ -1,0 +1,163 @@
+//! Why a file cannot be used: what is wrong, where, and what to do about it.
+//!
+//! No message repeats the content of a cell. Names of columns are shown, for they are what the
+//! user has to choose from, but without digits: a file without a header would show its first row.
+
+use std::io;
+
+/// A file that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {fault}")]
+pub struct ContactsError {
+    /// The path as it was given, or `standard input`.
+    pub(super) file: String,
+    pub(super) fault: Fault,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// No such file, no permission.
+    #[error("cannot be opened: {0}")]
+    Open(io::Error),
+    /// The medium failed.
+    #[error("cannot be read: {0}")]
+    Read(io::Error),
+    /// A pipe is read twice, so it is kept in a temporary file, and that failed.
+    #[error("cannot be kept in a temporary file: {0}; TMPDIR names the directory to use")]
+    Spool(io::Error),
+    /// The path names a directory.
+    #[error("is a directory; name the CSV file in it")]
+    Directory,
+    /// No bytes, or only blank lines.
+    #[error("is empty; a header line with a phone column is needed")]
+    Empty,
+    /// The first bytes are those of another format.
+    #[error("is {what}, not CSV in UTF-8; {advice}")]
+    Format {
+        what: &'static str,
+        advice: &'static str,
+    },
+    /// Text in another encoding, most likely.
+    #[error("line {line}, byte {byte}: not UTF-8; save the file as \"CSV UTF-8\"")]
+    NotUtf8 { line: u64, byte: u64 },
+    /// A zero byte: text in UTF-16 without a BOM, or no text at all.
+    #[error(
+        "line {line}, byte {byte}: a zero byte, so this is not text; save the file as \"CSV UTF-8\""
+    )]
+    Nul { line: u64, byte: u64 },
+    /// The file ends inside a quoted cell.
+    #[error(
+        "line {line}: a quote opens a cell and is never closed, so the rows after it would be lost; close or remove it"
+    )]
+    UnclosedQuote { line: u64 },
+    /// A quoted cell over several lines ends in the middle of something else.
+    #[error(
+        "line {line}: a quote opens a cell that ends in the middle of line {end}, so rows between them would be lost; close or remove it"
+    )]
+    StrayQuote { line: u64, end: u64 },
+    /// A line inside a quoted cell is a row.
+    #[error(
+        "line {line}: a quoted cell goes on over the next lines and holds what look like rows of their own, which would be lost; close or remove the quote"
+    )]
+    SwallowedRow { line: u64 },
+    /// A quoted cell over too many lines.
+    #[error(
+        "line {line}: a quote opens a cell that goes on for more than {max} lines; close or remove it"
+    )]
+    LongCell { line: u64, max: u64 },
+    /// A row that is too long to be one.
+    #[error("line {line}: a row of more than {max} bytes; this is not a CSV file of contacts")]
+    LongRow { line: u64, max: usize },
+    /// The first row holds a phone number.
+    #[error(
+        "line {line}: the first row holds a phone number, so there is no header; add one, such as \"phone\""
+    )]
+    NoHeader { line: u64 },
+    /// No column has a name that is known.
+    #[error(
+        "no {what} column among {columns} (cells separated by {delimiter}); name it with {flag} NAME"
+    )]
+    NoColumn {
+        what: &'static str,
+        columns: String,
+        delimiter: &'static str,
+        flag: &'static str,
+    },
+    /// More than one column has a name that is known.
+    #[error("several columns could be the {what} column: {columns}; choose with {flag} NAME")]
+    ManyColumns {
+        what: &'static str,
+        columns: String,
+        flag: &'static str,
+    },
+    /// A column that was asked for is not there.
+    #[error("{flag}: there is no column {name} among {columns}")]
+    MissingColumn {
+        flag: &'static str,
+        name: String,
+        columns: String,
+    },
+    /// A column that was asked for is there more than once.
+    #[error("{flag}: there are several columns {name}; give them different names")]
+    RepeatedColumn { flag: &'static str, name: String },
+    /// Number and code from one column.
+    #[error("the phone column and the otp column are the same, {name}")]
+    SameColumn { name: String },
+    /// A character that cannot separate cells.
+    #[error("--delimiter: cells cannot be separated by this character; use , ; | or a tab")]
+    Delimiter,
+    /// The second reading does not match the first.
+    #[error("changed while it was being read; run the command again")]
+    Changed,
+}
+
+/// Names of columns for a message: quoted, shortened, and without digits that might be data.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN_MAX: usize = 20;
+    let mut names = names.into_iter();
+    let shown: Vec<String> = names.by_ref().take(SHOWN_MAX).map(show).collect();
+    match names.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// One name of a column for a message.
+pub(super) fn show(name: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    const DIGITS_MAX: usize = 3;
+    let data = name.chars().filter(char::is_ascii_digit).count() > DIGITS_MAX;
+    let plain = name.trim().chars().filter(|c| !c.is_control());
+    let plain = plain.map(|c| if data && c.is_ascii_digit() { '*' } else { c });
+    format!("\"{}\"", plain.take(CHARS_MAX).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_columns_are_listed_without_what_may_be_data() {
+        assert_eq!(list(["phone", " phone 2 "]), "\"phone\", \"phone 2\"");
+        assert_eq!(
+            list(["98765-43210", "004512"]),
+            "\"*****-*****\", \"******\""
+        );
+        assert_eq!(show(&"x".repeat(99)).len(), 42);
+        assert_eq!(show("a\u{1b}[1m"), "\"a[1m\"");
+        assert!(list(["a"; 23]).ends_with("\"a\" and 3 more"));
+    }
+
+    #[test]
+    fn a_message_says_which_file_where_and_what_to_do() {
+        let error = ContactsError {
+            file: "list.csv".to_owned(),
+            fault: Fault::NotUtf8 { line: 7, byte: 140 },
+        };
+        assert_eq!(
+            error.to_string(),
+            "list.csv: line 7, byte 140: not UTF-8; save the file as \"CSV UTF-8\""
+        );
+    }
+}
