@@ -151,7 +151,7 @@ impl Summary {
     }
 
     fn add_message(&mut self, text: &str) {
-        let mut message = mask_numbers(text);
+        let mut message = mask_numbers(text).replace(char::is_control, " ");
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
             message.truncate(end);
             message.push('…');
@@ -191,7 +191,7 @@ impl Summary {
     }
 
     /// What was said of the requests that were refused, failed or not understood, or whose answer
-    /// is not known, numbers masked: the [`MESSAGES_NAMED`] most frequent, equally frequent ones
+    /// is not known, on one line and numbers masked: the [`MESSAGES_NAMED`] most frequent, equally frequent ones
     /// by their text, and behind them the rest as [`OTHER_MESSAGES`]. The counts are of requests.
     #[must_use]
     pub fn messages(&self) -> Vec<(&str, u64)> {
@@ -423,6 +423,12 @@ mod tests {
         assert_eq!(named[MESSAGES_NAMED].0, OTHER_MESSAGES);
         let counted: u64 = named.iter().map(|(_, count)| count).sum();
         assert_eq!(counted, 1_501, "each message is in one of the entries");
+    }
+
+    #[test]
+    fn messages_are_one_line_and_cannot_steer_a_terminal() {
+        let summary = summary_of([&rejected("no\n\u{1b}[2J")]);
+        assert_eq!(summary.messages(), [("no  [2J", 1)]);
     }
 
     #[test]
