@@ -2,4 +2,5 @@
 
 pub mod outcome;
 pub mod record;
+pub mod report;
 pub mod summary;
