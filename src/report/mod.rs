@@ -2,3 +2,4 @@
 //! any time, from a killed run too.
 
 pub mod pace;
+pub mod write;
