@@ -50,13 +50,25 @@ pub struct LogArgs {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// The form of log lines
-    #[arg(long, value_enum, default_value = "text", global = true, value_name = "FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        global = true,
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
     /// Show whole numbers in logs instead of +9198******10
     #[arg(long, global = true)]
     pub log_numbers: bool,
     /// The progress bar; `auto`: a bar on a terminal, else a plain line every 10 s
-    #[arg(long, value_enum, default_value = "auto", global = true, value_name = "WHEN")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        global = true,
+        value_name = "WHEN"
+    )]
     pub progress: Progress,
 }
 
@@ -103,10 +115,20 @@ pub struct SendArgs {
     #[arg(long, value_enum)]
     pub fallback: Option<Channel>,
     /// The sender of SMS, registered with the provider
-    #[arg(long, env = "KOOKOO_SENDER_ID", hide_env_values = true, value_name = "ID")]
+    #[arg(
+        long,
+        env = "KOOKOO_SENDER_ID",
+        hide_env_values = true,
+        value_name = "ID"
+    )]
     pub sender_id: Option<String>,
     /// The caller of calls, a number of the account
-    #[arg(long, env = "KOOKOO_CALLER_ID", hide_env_values = true, value_name = "ID")]
+    #[arg(
+        long,
+        env = "KOOKOO_CALLER_ID",
+        hide_env_values = true,
+        value_name = "ID"
+    )]
     pub caller_id: Option<String>,
     /// The column of channels [default: the one named channel]
     #[arg(long, value_name = "NAME")]
@@ -143,7 +165,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Where the API is; plain http only towards a loopback address, unless --allow-http
-    #[arg(long, default_value = "https://kookoo.in/api/v1/TwoFactor", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "https://kookoo.in/api/v1/TwoFactor",
+        value_name = "URL"
+    )]
     pub endpoint: String,
     /// Allow plain http towards any address: the key and the numbers can be read on the way
     #[arg(long)]

@@ -21,6 +21,9 @@ use crate::outcome::{Channel, Lane, Operation, Policy};
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
 
+/// The key that a rehearsal shows to the sandbox.
+const REHEARSAL_KEY: &str = "KK00000000000000000000000000000000";
+
 /// A run, ready to start.
 pub struct Config {
     /// The file, `-` for stdin.
@@ -170,7 +173,7 @@ impl Given {
             gateway: http::Settings {
                 endpoint: endpoint(&run.endpoint, run.allow_http)?,
                 key: if run.sandbox || !needs_key {
-                    SecretString::from("sandbox")
+                    SecretString::from(REHEARSAL_KEY)
                 } else {
                     key(run.api_key_file.as_deref())?
                 },

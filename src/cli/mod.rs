@@ -28,7 +28,11 @@ pub fn main() -> Exit {
         Err(error) => {
             // To stderr, or to stdout for --help; there is nobody to tell if that is closed.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
         }
     };
     let screen = Screen::new(&cli.log);

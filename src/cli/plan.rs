@@ -143,7 +143,10 @@ impl Plan {
         };
         match requests {
             0 => "nothing: all numbers are settled or held".to_owned(),
-            _ => format!("{requests} requests ({}{again}), and retries", lanes.join(", ")),
+            _ => format!(
+                "{requests} requests ({}{again}), and retries",
+                lanes.join(", ")
+            ),
         }
     }
 }
@@ -188,8 +191,16 @@ mod tests {
         };
         let mut plan = Plan::default();
         plan.add(&row(2, RowState::Job(Vec::new())), true, &policy);
-        plan.add(&row(3, RowState::Duplicate { first_line: 2 }), false, &policy);
-        plan.add(&row(4, RowState::Invalid("no number".to_owned())), false, &policy);
+        plan.add(
+            &row(3, RowState::Duplicate { first_line: 2 }),
+            false,
+            &policy,
+        );
+        plan.add(
+            &row(4, RowState::Invalid("no number".to_owned())),
+            false,
+            &policy,
+        );
         assert_eq!(plan.rows, 3);
         assert_eq!(plan.requests(), 1);
         assert_eq!(plan.lanes(), [Lane::Sms]);

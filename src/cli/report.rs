@@ -105,8 +105,13 @@ fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> 
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
         record.sandbox == args.sandbox
-            && args.campaign.as_ref().is_none_or(|name| *name == record.name)
-            && args.operation.is_none_or(|operation| operation == record.operation)
+            && args
+                .campaign
+                .as_ref()
+                .is_none_or(|name| *name == record.name)
+            && args
+                .operation
+                .is_none_or(|operation| operation == record.operation)
     };
     let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
     if let [one] = fitting[..] {

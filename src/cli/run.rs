@@ -72,9 +72,8 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     match &end {
         End::Complete => {}
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
-        End::Interrupted(_) => screen.error(
-            "otpdrive: interrupted; run the same command again to go on where it stopped",
-        ),
+        End::Interrupted(_) => screen
+            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
     }
     Ok(exit)
 }
@@ -176,7 +175,10 @@ fn work(
         let clock = Clock::start();
         let mut gateway = config.gateway.clone();
         if let Some(rehearsal) = &rehearsal {
-            gateway.endpoint = rehearsal.endpoint.parse().context("the sandbox's address")?;
+            gateway.endpoint = rehearsal
+                .endpoint
+                .parse()
+                .context("the sandbox's address")?;
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;

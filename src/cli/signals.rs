@@ -22,7 +22,10 @@ pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
     let (mut interrupt, mut terminate) = {
         let _context = runtime.enter();
         let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        (interrupt, signal(SignalKind::terminate()).context("SIGTERM")?)
+        (
+            interrupt,
+            signal(SignalKind::terminate()).context("SIGTERM")?,
+        )
     };
     std::thread::spawn(move || {
         runtime.block_on(async move {

@@ -1,0 +1,549 @@
+//! `report.json`: the account of a campaign, for machines. Its types are the format, and their
+//! comments are the descriptions in its JSON Schema.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::Serialize;
+
+use super::{Facts, push_time};
+use crate::outcome::{Channel, Status, UnixMicros, mask_numbers};
+use crate::record::{End, StopKind};
+use crate::summary::{Counts, Summary};
+
+/// Names this format; a change that breaks readers gets another number.
+pub const SCHEMA: &str = "otpdrive.report/1";
+
+/// The account of a campaign of otpdrive: what became of its rows, over all runs, and how its
+/// latest run went.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "otpdrive report")]
+pub struct Report<'a> {
+    /// The format of this file.
+    #[schemars(extend("const" = SCHEMA))]
+    schema: &'static str,
+    /// What the campaign does with its numbers.
+    #[schemars(extend("enum" = ["send", "verify"]))]
+    operation: &'static str,
+    /// The campaign's name.
+    campaign: &'a str,
+    /// A rehearsal: no request left for the real gateway.
+    sandbox: bool,
+    /// How the latest run ended.
+    state: State,
+    /// Why the latest run stopped early; null unless `state` is `stopped`.
+    stop_reason: Option<StopReason>,
+    /// How many rows the input has.
+    rows: u64,
+    /// How many rows have which status; they add up to `rows`.
+    counts: StatusCounts,
+    /// The same for the rows that ask for a message or a call, by the channel of the last request
+    /// or of the one that is due. Only channels that occur; empty when codes are verified.
+    channels: Channels,
+    /// How many requests the rows took, over all runs.
+    attempts: Attempts,
+    /// How fast the requests of the latest run left.
+    rate: Rate,
+    /// How long the answers took, over all runs, to three digits; null when nothing was answered.
+    latency_ms: Option<Latency>,
+    /// What was said of requests that were refused, failed or not understood, the most frequent
+    /// first, numbers masked. At most 20, and behind them the rest as `(other messages)`.
+    errors: Vec<Message<'a>>,
+    /// When the latest run began: RFC 3339, UTC.
+    started_at: String,
+    /// When the latest run ended; null while it runs and when it was killed.
+    finished_at: Option<String>,
+    /// How long the latest run took; null like `finished_at`.
+    duration_s: Option<f64>,
+    /// The file that the campaign was last run with.
+    input: Input<'a>,
+    /// The settings of the latest run, without secrets.
+    settings: &'a serde_json::Value,
+    /// The version of otpdrive that made the latest run.
+    version: &'a str,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// Nothing is left to do.
+    Complete,
+    /// It stopped with rows left over; running the same command again goes on.
+    Stopped,
+    /// A signal ended it, or it was killed, or it still runs.
+    Interrupted,
+}
+
+/// Why a run stopped early.
+#[derive(Debug, Serialize, JsonSchema)]
+struct StopReason {
+    /// For machines: `key_refused`, `wrong_endpoint`, `outage`, `limit`, `max_duration`, `ledger`;
+    /// there may be more in later versions.
+    #[schemars(with = "String")]
+    kind: StopKind,
+    /// For people: what happened and what to do.
+    message: String,
+}
+
+/// A number of rows for each status.
+#[derive(Debug, Serialize, JsonSchema)]
+struct StatusCounts {
+    /// The gateway accepted the OTP. Accepted is not delivered.
+    sent: u64,
+    /// The code was right.
+    verified: u64,
+    /// The code was wrong.
+    not_verified: u64,
+    /// The gateway refused the number.
+    rejected: u64,
+    /// All tries used up, surely never accepted.
+    failed: u64,
+    /// May have been delivered; held for a person.
+    unknown: u64,
+    /// The row cannot be used.
+    invalid: u64,
+    /// The number stands further up in the file.
+    duplicate: u64,
+    /// Left out on purpose.
+    suppressed: u64,
+    /// Not attempted yet.
+    pending: u64,
+}
+
+/// Counts of the channels that occur.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Channels {
+    /// Text messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sms: Option<StatusCounts>,
+    /// Telephone calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<StatusCounts>,
+}
+
+/// How many requests the rows took.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Attempts {
+    /// All requests.
+    total: u64,
+    /// Those that repeated the one before on the same channel.
+    retries: u64,
+    /// Rows that were sent or verified, but not with the first request.
+    recovered: u64,
+    /// Rows with a request that was sent although the one before may have been accepted.
+    after_unknown: u64,
+}
+
+/// How fast requests left.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Rate {
+    /// The rate that was to be kept; null: unlimited.
+    limit_per_s: Option<f64>,
+    /// From the first request to the last; 0 when there are less than two.
+    achieved_per_s: f64,
+    /// The most requests in any second, wherever it starts.
+    peak_1s: u64,
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Latency {
+    /// Half of the answers took no longer.
+    p50: f64,
+    /// 90 % of the answers took no longer.
+    p90: f64,
+    /// 95 % of the answers took no longer.
+    p95: f64,
+    /// 99 % of the answers took no longer.
+    p99: f64,
+    /// The slowest answer.
+    max: f64,
+}
+
+/// Something that was said of requests that went wrong.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Message<'a> {
+    /// The words, numbers masked.
+    message: &'a str,
+    /// Of how many requests.
+    count: u64,
+}
+
+/// An input file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Input<'a> {
+    /// Its name without the folder, or `stdin`.
+    name: &'a str,
+    /// SHA-256 of its bytes in hexadecimal.
+    sha256: &'a str,
+    /// How many rows it has.
+    rows: u64,
+}
+
+impl<'a> Report<'a> {
+    /// The report of these facts and rows.
+    #[must_use]
+    pub fn new(facts: &Facts<'a>, summary: &'a Summary) -> Self {
+        let Facts { campaign, run, .. } = *facts;
+        let input = &campaign.input;
+        Self {
+            schema: SCHEMA,
+            operation: campaign.operation.name(),
+            campaign: &campaign.name,
+            sandbox: campaign.sandbox,
+            state: State::new(run.end.as_ref(), summary.counts()),
+            stop_reason: StopReason::new(run.end.as_ref()),
+            rows: input.rows,
+            counts: StatusCounts::new(summary.counts()),
+            channels: Channels {
+                sms: StatusCounts::of_channel(summary, Channel::Sms),
+                call: StatusCounts::of_channel(summary, Channel::Call),
+            },
+            attempts: Attempts::new(summary),
+            rate: Rate {
+                limit_per_s: facts.limit_per_s,
+                achieved_per_s: to_3_decimals(facts.pace.achieved_per_s()),
+                peak_1s: facts.pace.peak_1s(),
+            },
+            latency_ms: Latency::new(summary),
+            errors: summary
+                .messages()
+                .into_iter()
+                .map(|(message, count)| Message { message, count })
+                .collect(),
+            started_at: rfc3339(run.started_at),
+            finished_at: run.finished_at.map(rfc3339),
+            duration_s: run
+                .finished_at
+                .map(|finished| to_3_decimals(finished.since(run.started_at).as_secs_f64())),
+            input: Input {
+                name: &input.name,
+                sha256: &input.sha256,
+                rows: input.rows,
+            },
+            settings: &run.settings,
+            version: &run.version,
+        }
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        pretty(self)
+    }
+}
+
+impl State {
+    /// Whatever the run says of itself: with rows left over it is not complete.
+    fn new(end: Option<&End>, counts: &Counts) -> Self {
+        match end {
+            Some(End::Complete) if counts[Status::Pending] == 0 => Self::Complete,
+            Some(End::Complete | End::Stopped(_)) => Self::Stopped,
+            Some(End::Interrupted(_)) | None => Self::Interrupted,
+        }
+    }
+}
+
+impl StopReason {
+    fn new(end: Option<&End>) -> Option<Self> {
+        match end {
+            Some(End::Stopped(stop)) => Some(Self {
+                kind: stop.kind,
+                message: mask_numbers(&stop.message),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl StatusCounts {
+    fn new(counts: &Counts) -> Self {
+        Self {
+            sent: counts[Status::Sent],
+            verified: counts[Status::Verified],
+            not_verified: counts[Status::NotVerified],
+            rejected: counts[Status::Rejected],
+            failed: counts[Status::Failed],
+            unknown: counts[Status::Unknown],
+            invalid: counts[Status::Invalid],
+            duplicate: counts[Status::Duplicate],
+            suppressed: counts[Status::Suppressed],
+            pending: counts[Status::Pending],
+        }
+    }
+
+    fn of_channel(summary: &Summary, channel: Channel) -> Option<Self> {
+        let counts = summary.channel(channel);
+        (counts.total() > 0).then(|| Self::new(counts))
+    }
+}
+
+impl Attempts {
+    fn new(summary: &Summary) -> Self {
+        let attempts = summary.attempts();
+        Self {
+            total: attempts.total,
+            retries: attempts.retries,
+            recovered: attempts.recovered,
+            after_unknown: attempts.after_unknown,
+        }
+    }
+}
+
+impl Latency {
+    fn new(summary: &Summary) -> Option<Self> {
+        let latencies = summary.latencies();
+        let quantile = |q| to_ms(latencies.value_at_quantile(q));
+        (!latencies.is_empty()).then(|| Self {
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p95: quantile(0.95),
+            p99: quantile(0.99),
+            max: to_ms(latencies.max()),
+        })
+    }
+}
+
+/// The JSON Schema of `report.json`.
+#[must_use]
+pub fn schema() -> String {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    pretty(&settings.into_generator().into_root_schema_for::<Report>())
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("names are strings");
+    text.push('\n');
+    text
+}
+
+fn rfc3339(at: UnixMicros) -> String {
+    let mut text = Vec::new();
+    push_time(&mut text, at);
+    String::from_utf8(text).expect("times are ASCII")
+}
+
+fn to_3_decimals(x: f64) -> f64 {
+    (x * 1_000.0).round() / 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an hour at most")]
+fn to_ms(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::record::{CampaignRecord, RunRecord, Signal, Stop};
+    use crate::report::pace::Pace;
+    use crate::report::samples;
+
+    fn rendered(campaign: &CampaignRecord, run: &RunRecord, summary: &Summary) -> String {
+        let departures = [0, 1_000, 2_500, 3_000].map(|ms| UnixMicros(ms * 1_000));
+        let facts = Facts {
+            campaign,
+            run,
+            limit_per_s: Some(10.0),
+            pace: &departures.into_iter().collect::<Pace>(),
+        };
+        Report::new(&facts, summary).to_json()
+    }
+
+    fn report(run: &RunRecord, summary: &Summary) -> Value {
+        serde_json::from_str(&rendered(&samples::campaign(), run, summary)).unwrap()
+    }
+
+    fn stopped() -> RunRecord {
+        RunRecord {
+            finished_at: Some(UnixMicros(samples::START.0 + 12_345_678)),
+            end: Some(End::Stopped(Stop {
+                kind: StopKind::MaxDuration,
+                message: "no time left at 919876543210".to_owned(),
+            })),
+            ..samples::run()
+        }
+    }
+
+    fn sample_summary() -> Summary {
+        let mut summary = Summary::default();
+        for row in &samples::rows() {
+            summary += row;
+        }
+        summary
+    }
+
+    #[test]
+    fn the_report_is_this() {
+        let expected = include_str!("samples/report.json");
+        let actual = rendered(&samples::campaign(), &stopped(), &sample_summary());
+        assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn counts_are_all_statuses_in_their_order() {
+        let text = rendered(&samples::campaign(), &samples::run(), &sample_summary());
+        let counts = &text[text.find("\"counts\"").unwrap()..];
+        let places: Vec<_> = Status::ALL
+            .map(|status| counts.find(&format!("\"{}\"", status.name())).unwrap())
+            .to_vec();
+        assert!(places.is_sorted(), "{places:?}");
+        let counts = serde_json::to_value(StatusCounts::new(&Counts::default())).unwrap();
+        assert_eq!(counts.as_object().unwrap().len(), Status::ALL.len());
+    }
+
+    #[test]
+    fn a_killed_run_is_interrupted_and_has_no_end() {
+        let report = report(&samples::run(), &sample_summary());
+        assert_eq!(report["state"], "interrupted");
+        for unknown in ["stop_reason", "finished_at", "duration_s"] {
+            assert_eq!(report[unknown], Value::Null, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_state_is_complete_only_without_pending_rows() {
+        let mut counts = Counts::default();
+        let complete = Some(&End::Complete);
+        assert_eq!(State::new(complete, &counts), State::Complete);
+        counts += Status::Pending;
+        assert_eq!(State::new(complete, &counts), State::Stopped);
+        let signal = End::Interrupted(Signal::Sigterm);
+        assert_eq!(State::new(Some(&signal), &counts), State::Interrupted);
+    }
+
+    #[test]
+    fn without_answers_there_is_no_latency_and_no_channel() {
+        let report = report(&samples::run(), &Summary::default());
+        assert_eq!(report["latency_ms"], Value::Null);
+        assert_eq!(report["channels"], serde_json::json!({}));
+        assert_eq!(report["errors"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_rehearsal_says_so() {
+        let mut campaign = samples::campaign();
+        campaign.sandbox = true;
+        let text = rendered(&campaign, &samples::run(), &Summary::default());
+        assert!(text.contains("\"sandbox\": true"));
+    }
+
+    #[test]
+    fn no_number_is_in_the_report() {
+        let text = rendered(&samples::campaign(), &stopped(), &sample_summary());
+        assert!(!text.contains("9876543210"), "{text}");
+    }
+
+    #[test]
+    fn reports_are_what_the_schema_says() {
+        let schema: Value = serde_json::from_str(&super::schema()).unwrap();
+        for (run, summary) in [
+            (stopped(), sample_summary()),
+            (samples::run(), Summary::default()),
+        ] {
+            check(&schema, &schema, &report(&run, &summary), "report");
+        }
+    }
+
+    #[test]
+    fn the_schema_tells_wrong_reports() {
+        let schema: Value = serde_json::from_str(&super::schema()).unwrap();
+        let right = report(&stopped(), &sample_summary());
+        for (field, wrong) in [
+            ("schema", Value::from("otpdrive.report/2")),
+            ("rows", Value::from("6")),
+            ("state", Value::from("done")),
+            ("operation", Value::from("call")),
+            ("started_at", Value::Null),
+        ] {
+            let mut report = right.clone();
+            report[field] = wrong;
+            assert!(!is_valid(&schema, &schema, &report), "{field}");
+        }
+        for (object, field) in [("/counts", "pending"), ("", "stop_reason")] {
+            let mut report = right.clone();
+            let object = report.pointer_mut(object).unwrap();
+            object.as_object_mut().unwrap().remove(field);
+            assert!(!is_valid(&schema, &schema, &report), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_schema_describes_every_field() {
+        let schema: Value = serde_json::from_str(&super::schema()).unwrap();
+        let definitions = schema["$defs"].as_object().unwrap().values();
+        for object in definitions.chain([&schema]) {
+            assert!(object["description"].is_string(), "{object}");
+            for (name, field) in object["properties"].as_object().into_iter().flatten() {
+                assert!(field["description"].is_string(), "{name}");
+            }
+        }
+    }
+
+    fn check(root: &Value, schema: &Value, value: &Value, place: &str) {
+        if let Some(fields) = value.as_object().filter(|_| place == "report") {
+            for (name, field) in fields {
+                let schema = &schema["properties"][name];
+                assert!(schema.is_object(), "{name} is not in the schema");
+                assert!(is_valid(root, schema, field), "{name}: {field}");
+            }
+        }
+        assert!(is_valid(root, schema, value), "{place}");
+    }
+
+    /// As much of JSON Schema as ours uses.
+    fn is_valid(root: &Value, schema: &Value, value: &Value) -> bool {
+        let Some(schema) = schema.as_object() else {
+            return schema == &Value::Bool(true);
+        };
+        schema
+            .iter()
+            .all(|(keyword, wanted)| match keyword.as_str() {
+                "$ref" => {
+                    let target = wanted.as_str().unwrap().strip_prefix('#').unwrap();
+                    is_valid(root, root.pointer(target).unwrap(), value)
+                }
+                "type" => match wanted {
+                    Value::Array(types) => types.iter().any(|t| has_type(t, value)),
+                    one => has_type(one, value),
+                },
+                "const" => value == wanted,
+                "enum" => wanted.as_array().unwrap().contains(value),
+                "minimum" => value.as_f64().is_none_or(|x| x >= wanted.as_f64().unwrap()),
+                "anyOf" | "oneOf" => {
+                    let mut options = wanted.as_array().unwrap().iter();
+                    options.any(|option| is_valid(root, option, value))
+                }
+                "required" => {
+                    let mut names = wanted.as_array().unwrap().iter();
+                    names.all(|name| value.get(name.as_str().unwrap()).is_some())
+                }
+                "properties" => wanted.as_object().unwrap().iter().all(|(name, field)| {
+                    value
+                        .get(name)
+                        .is_none_or(|value| is_valid(root, field, value))
+                }),
+                "items" => {
+                    let mut items = value.as_array().into_iter().flatten();
+                    items.all(|item| is_valid(root, wanted, item))
+                }
+                "$schema" | "$defs" | "title" | "description" | "format" => true,
+                other => panic!("the schema uses {other}, which this test does not know"),
+            })
+    }
+
+    fn has_type(wanted: &Value, value: &Value) -> bool {
+        match wanted.as_str().unwrap() {
+            "null" => value.is_null(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_u64() || value.is_i64(),
+            "number" => value.is_number(),
+            "string" => value.is_string(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            other => panic!("no such type: {other}"),
+        }
+    }
+}

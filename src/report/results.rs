@@ -1,0 +1,252 @@
+//! `results.csv`: every row of the input as it was, and what became of it.
+//!
+//! The same lines are what `report --only` prints. Rows go out as they come in; nothing is kept
+//! but one buffer.
+
+use std::io::{self, Write};
+
+use super::push_time;
+use crate::outcome::{Channel, Outcome};
+use crate::record::Row;
+use crate::summary;
+
+/// Our columns, behind those of the input.
+const COLUMNS: &[u8] = b",otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\
+    otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms\n";
+
+/// Lines are handed on once there are this many bytes of them.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Writes the lines of `results.csv`.
+pub struct Results<W> {
+    out: W,
+    lines: Vec<u8>,
+    rows: u64,
+}
+
+impl<W: Write> Results<W> {
+    /// Starts with the header: the input's own, as a CSV fragment, and our columns.
+    pub fn new(out: W, header: &str) -> Self {
+        let mut lines = Vec::with_capacity(CHUNK_BYTES * 2);
+        lines.extend_from_slice(header.as_bytes());
+        lines.extend_from_slice(COLUMNS);
+        Self {
+            out,
+            lines,
+            rows: 0,
+        }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    ///
+    /// When what has gathered cannot be written.
+    pub fn row(&mut self, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
+        push_row(&mut self.lines, row, outcome);
+        self.rows += 1;
+        if self.lines.len() >= CHUNK_BYTES {
+            self.out.write_all(&self.lines)?;
+            self.lines.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes what is left; says how many rows there were.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.out.write_all(&self.lines)?;
+        self.out.flush()?;
+        Ok(self.rows)
+    }
+}
+
+fn push_row(line: &mut Vec<u8>, row: &Row, outcome: &Outcome<'_>) {
+    line.extend_from_slice(row.record.as_bytes());
+    line.push(b',');
+    if let Some(number) = row.number {
+        line.push(b'+');
+        push_integer(line, number.digits());
+    }
+    line.push(b',');
+    line.extend_from_slice(
+        summary::channel(row, outcome)
+            .map_or("", Channel::name)
+            .as_bytes(),
+    );
+    line.push(b',');
+    line.extend_from_slice(outcome.status.name().as_bytes());
+    line.push(b',');
+    push_text(line, outcome.reference);
+    line.push(b',');
+    push_text(line, &outcome.detail);
+    line.push(b',');
+    push_integer(line, u64::from(outcome.attempts));
+    line.push(b',');
+    if let Some(at) = outcome.first_sent_at {
+        push_time(line, at);
+    }
+    line.push(b',');
+    if let Some(at) = outcome.settled_at {
+        push_time(line, at);
+    }
+    line.push(b',');
+    if let Some(latency) = outcome.latency {
+        push_integer(line, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+    }
+    line.push(b'\n');
+}
+
+fn push_integer(line: &mut Vec<u8>, n: u64) {
+    write!(line, "{n}").expect("a Vec takes everything");
+}
+
+/// A text that came from elsewhere, as one cell: on one line, and never a formula to a spreadsheet
+/// (CWE-1236).
+fn push_text(line: &mut Vec<u8>, text: &str) {
+    let start = line.len();
+    if is_formula(text) {
+        line.push(b'\'');
+    }
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            _ if c.is_control() => line.push(b' '),
+            '"' => {
+                quoted = true;
+                line.extend_from_slice(b"\"\"");
+            }
+            _ => {
+                quoted |= c == ',';
+                line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
+    if quoted {
+        line.insert(start, b'"');
+        line.push(b'"');
+    }
+}
+
+/// Would a spreadsheet run it? Blanks in front of the sign do not keep each of them from it.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['\t', '\r'])
+        || text
+            .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
+            .starts_with(['=', '+', '-', '@'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn rendered(header: &str, rows: &[Row]) -> String {
+        let mut out = Vec::new();
+        let mut results = Results::new(&mut out, header);
+        for row in rows {
+            results.row(row, &row.outcome()).unwrap();
+        }
+        assert_eq!(results.finish().unwrap(), rows.len() as u64);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn cell(text: &str) -> String {
+        let mut line = Vec::new();
+        push_text(&mut line, text);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn each_row_stands_as_it_was_with_what_became_of_it_behind() {
+        let expected = "\
+phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms
+098765 43210,\"Rao, A\",+919876543210,sms,sent,SM1,,2,2026-11-20T09:00:00.000Z,2026-11-20T09:00:01.123Z,123
+98765O3211,B,,,invalid,,a letter among the digits,0,,,
+9876543212,C,+919876543212,call,unknown,,the answer was not recorded: it may have been delivered,1,2026-11-20T09:00:02.500Z,,
+9876543210,D,+919876543210,,duplicate,,same as line 2,0,,,
+9876543213,,+919876543213,sms,pending,,,0,,,
+9876543214,E,+919876543214,sms,rejected,,\"'=HYPERLINK(\"\"x\"\") , barred\",1,2026-11-20T09:00:03.000Z,2026-11-20T09:00:03.050Z,50
+";
+        assert_eq!(rendered("phone,name", &samples::rows()), expected);
+    }
+
+    #[test]
+    fn a_code_to_verify_has_no_channel() {
+        let row = samples::verified();
+        let line = rendered("phone,otp", &[row]);
+        let line = line.lines().nth(1).unwrap();
+        assert!(line.starts_with("9876543210,******,+919876543210,,verified,"));
+    }
+
+    #[test]
+    fn every_line_has_the_same_number_of_cells_for_a_csv_reader() {
+        let csv = rendered("phone,name", &samples::rows());
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        assert_eq!(reader.headers().unwrap().len(), 11);
+        assert_eq!(reader.records().map(Result::unwrap).count(), 6);
+    }
+
+    #[test]
+    fn rows_beyond_one_chunk_come_out_whole_and_in_order() {
+        let mut row = samples::pending();
+        let rows: Vec<Row> = (0..5_000)
+            .map(|n| {
+                row.record = format!("row {n}");
+                row.clone()
+            })
+            .collect();
+        let csv = rendered("phone", &rows);
+        assert!(csv.len() > 2 * CHUNK_BYTES);
+        for (n, line) in csv.lines().skip(1).enumerate() {
+            assert!(line.starts_with(&format!("row {n},")), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_neutralised() {
+        for text in ["=1+1", "+91", "-1", "@SUM(A1)", " =1", "\u{a0}=1", "\n=1"] {
+            assert!(cell(text).starts_with('\''), "{text:?}");
+        }
+        assert_eq!(cell("\tx"), "' x");
+        assert_eq!(cell("\rx"), "' x");
+        assert_eq!(cell("=A1,B1"), "\"'=A1,B1\"");
+    }
+
+    #[test]
+    fn an_ordinary_text_is_left_as_it_is() {
+        for text in ["", "SM123", "busy: a-b = c", "*", "नमस्ते", "it's"] {
+            assert_eq!(cell(text), text);
+        }
+    }
+
+    #[test]
+    fn control_characters_never_appear() {
+        assert_eq!(cell("a\r\nb\0c\u{1b}[31m\u{85}"), "a  b c [31m ");
+    }
+
+    #[test]
+    fn commas_and_quotes_stay_within_the_cell() {
+        assert_eq!(cell("a,b"), "\"a,b\"");
+        assert_eq!(cell("say \"hi\""), "\"say \"\"hi\"\"\"");
+    }
+
+    #[test]
+    fn a_writer_that_fails_is_reported() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let results = Results::new(Full, "phone");
+        let error = results.finish().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}

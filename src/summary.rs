@@ -1,0 +1,440 @@
+//! The running account of a campaign's rows: how many became what, with how many requests, how
+//! fast, and what was said about the ones that went wrong.
+//!
+//! It only counts judgements that [`crate::outcome`] makes. It formats nothing and its size does
+//! not grow with the number of rows.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ops::{AddAssign, Index};
+
+use hdrhistogram::Histogram;
+
+use crate::outcome::{
+    Attempt, Channel, NO_ANSWER_RECORDED, Outcome, Status, Verdict, mask_numbers,
+};
+use crate::record::{Row, RowState};
+
+/// The longest latency that is told from longer ones: an hour.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
+
+/// Latencies are kept to this many significant digits.
+const LATENCY_DIGITS: u8 = 3;
+
+/// Distinct messages that are counted apart; a gateway that says something new each time must not
+/// fill the memory.
+const MESSAGES_MAX: usize = 1_000;
+
+/// What is kept of one message.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Messages that [`Summary::messages`] names.
+pub const MESSAGES_NAMED: usize = 20;
+
+/// What the messages that are not named are counted under.
+pub const OTHER_MESSAGES: &str = "(other messages)";
+
+/// How many rows have which status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u64; Status::ALL.len()]);
+
+impl Counts {
+    /// One row that had this status now has that one.
+    pub fn moved(&mut self, from: Status, to: Status) {
+        let left = &mut self.0[from.index()];
+        debug_assert!(*left > 0, "no row is {} any more", from.name());
+        *left = left.saturating_sub(1);
+        *self += to;
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Every status with its number of rows, in the order of [`Status::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Status, u64)> {
+        Status::ALL.into_iter().zip(self.0)
+    }
+}
+
+impl AddAssign<Status> for Counts {
+    /// One more row with this status.
+    fn add_assign(&mut self, status: Status) {
+        self.0[status.index()] += 1;
+    }
+}
+
+impl Index<Status> for Counts {
+    type Output = u64;
+
+    fn index(&self, status: Status) -> &u64 {
+        &self.0[status.index()]
+    }
+}
+
+/// How many requests the rows took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// All requests.
+    pub total: u64,
+    /// Those that repeated the one before on the same lane.
+    pub retries: u64,
+    /// Rows that were sent or verified, but not with the first request.
+    pub recovered: u64,
+    /// Rows with a request that was sent although the one before may have been accepted.
+    pub after_unknown: u64,
+}
+
+/// A running account of rows: `summary += &row`.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    counts: Counts,
+    channels: [Counts; 2],
+    attempts: Attempts,
+    latencies: Histogram<u64>,
+    messages: HashMap<String, u64>,
+    other_messages: u64,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            counts: Counts::default(),
+            channels: <[Counts; 2]>::default(),
+            attempts: Attempts::default(),
+            latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS)
+                .expect("constant bounds that are in range"),
+            messages: HashMap::new(),
+            other_messages: 0,
+        }
+    }
+}
+
+impl AddAssign<&Row> for Summary {
+    fn add_assign(&mut self, row: &Row) {
+        self.add(row, &row.outcome());
+    }
+}
+
+impl Summary {
+    /// As `+=`, for callers that have the row's outcome at hand already.
+    pub fn add(&mut self, row: &Row, outcome: &Outcome<'_>) {
+        self.counts += outcome.status;
+        if let Some(channel) = channel(row, outcome) {
+            self.channels[channel as usize] += outcome.status;
+        }
+        let accepted = matches!(outcome.status, Status::Sent | Status::Verified);
+        self.attempts.total += u64::from(outcome.attempts);
+        self.attempts.retries += u64::from(outcome.retries);
+        self.attempts.recovered += u64::from(accepted && outcome.attempts > 1);
+        self.attempts.after_unknown += u64::from(outcome.after_unknown > 0);
+        if let RowState::Job(attempts) = &row.state {
+            for attempt in attempts {
+                self.add_attempt(attempt);
+            }
+        }
+    }
+
+    fn add_attempt(&mut self, attempt: &Attempt) {
+        if let Some(answer) = &attempt.answer {
+            let latency = answer.answered_at.since(answer.left_at).as_micros();
+            self.latencies
+                .saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+        }
+        match attempt.answer.as_ref().map(|answer| &answer.verdict) {
+            Some(Verdict::Accepted(_) | Verdict::NotVerified(_)) => {}
+            Some(verdict) => self.add_message(verdict.text()),
+            None => self.add_message(NO_ANSWER_RECORDED),
+        }
+    }
+
+    fn add_message(&mut self, text: &str) {
+        let mut message = mask_numbers(text).replace(char::is_control, " ");
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+            message.push('…');
+        }
+        if let Some(count) = self.messages.get_mut(&message) {
+            *count += 1;
+        } else if self.messages.len() < MESSAGES_MAX {
+            self.messages.insert(message, 1);
+        } else {
+            self.other_messages += 1;
+        }
+    }
+
+    /// How many rows have which status.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The same for the rows that ask for work on one channel: see [`channel`].
+    #[must_use]
+    pub fn channel(&self, channel: Channel) -> &Counts {
+        &self.channels[channel as usize]
+    }
+
+    /// How many requests the rows took.
+    #[must_use]
+    pub fn attempts(&self) -> Attempts {
+        self.attempts
+    }
+
+    /// From leaving to known fate, in microseconds, of every answered request: retries count too,
+    /// or a slow gateway would look fast once the retry is.
+    #[must_use]
+    pub fn latencies(&self) -> &Histogram<u64> {
+        &self.latencies
+    }
+
+    /// What was said of the requests that were refused, failed or not understood, or whose answer
+    /// is not known, on one line and numbers masked: the [`MESSAGES_NAMED`] most frequent, equally frequent ones
+    /// by their text, and behind them the rest as [`OTHER_MESSAGES`]. The counts are of requests.
+    #[must_use]
+    pub fn messages(&self) -> Vec<(&str, u64)> {
+        let mut messages: Vec<_> = self
+            .messages
+            .iter()
+            .map(|(m, n)| (m.as_str(), *n))
+            .collect();
+        messages.sort_unstable_by_key(|&(message, count)| (Reverse(count), message));
+        let unnamed = messages.iter().skip(MESSAGES_NAMED).map(|(_, count)| count);
+        let other = self.other_messages + unnamed.sum::<u64>();
+        messages.truncate(MESSAGES_NAMED);
+        messages.extend((other > 0).then_some((OTHER_MESSAGES, other)));
+        messages
+    }
+}
+
+/// The channel that a row counts for: that of its last request, or the one that is due. `None`
+/// when a code is checked, and for rows that ask for no work (invalid, duplicate).
+#[must_use]
+pub fn channel(row: &Row, outcome: &Outcome<'_>) -> Option<Channel> {
+    match row.state {
+        RowState::Job(_) => outcome.lane.channel(),
+        RowState::Invalid(_) | RowState::Duplicate { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Answer, Lane, Number, RunId, UnixMicros};
+
+    fn attempt(n: u32, lane: Lane, answer: Option<(i64, Verdict)>) -> Attempt {
+        let begun_at = UnixMicros(1_000_000 * i64::from(n));
+        Attempt {
+            n,
+            run: RunId(1),
+            lane,
+            try_number: n,
+            tries_max: 5,
+            fallback: None,
+            begun_at,
+            answer: answer.map(|(latency_us, verdict)| Answer {
+                left_at: begun_at,
+                answered_at: UnixMicros(begun_at.0 + latency_us),
+                verdict,
+            }),
+        }
+    }
+
+    fn row(lane: Lane, state: RowState) -> Row {
+        Row {
+            line: 2,
+            record: String::new(),
+            number: Number::new(919_876_543_210),
+            lane,
+            state,
+        }
+    }
+
+    fn job(attempts: Vec<Attempt>) -> Row {
+        let lane = attempts.first().map_or(Lane::Sms, |first| first.lane);
+        row(lane, RowState::Job(attempts))
+    }
+
+    fn throttled(message: &str) -> Verdict {
+        Verdict::Throttled {
+            message: message.to_owned(),
+            retry_at: None,
+        }
+    }
+
+    fn sent() -> Verdict {
+        Verdict::Accepted("SM1".to_owned())
+    }
+
+    fn rejected(message: impl Into<String>) -> Row {
+        let verdict = Verdict::Rejected(message.into());
+        job(vec![attempt(1, Lane::Sms, Some((1, verdict)))])
+    }
+
+    fn summary_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Summary {
+        let mut summary = Summary::default();
+        for row in rows {
+            summary += row;
+        }
+        summary
+    }
+
+    #[test]
+    fn counts_know_each_status_and_their_sum() {
+        let mut counts = Counts::default();
+        for status in Status::ALL {
+            counts += status;
+        }
+        counts += Status::Unknown;
+        assert_eq!(counts[Status::Unknown], 2);
+        assert_eq!(counts[Status::Sent], 1);
+        assert_eq!(counts.total(), 11);
+        let order: Vec<_> = counts.iter().map(|(status, _)| status).collect();
+        assert_eq!(order, Status::ALL);
+    }
+
+    #[test]
+    fn a_moved_row_is_counted_once() {
+        let mut counts = Counts::default();
+        counts += Status::Pending;
+        counts.moved(Status::Pending, Status::Sent);
+        assert_eq!(counts[Status::Pending], 0);
+        assert_eq!(counts[Status::Sent], 1);
+        assert_eq!(counts.total(), 1);
+    }
+
+    #[test]
+    fn every_row_is_counted_but_only_work_has_a_channel() {
+        let summary = summary_of([
+            &job(vec![]),
+            &row(Lane::Call, RowState::Job(vec![])),
+            &job(vec![attempt(1, Lane::Sms, Some((5, sent())))]),
+            &row(Lane::Sms, RowState::Invalid("too short".to_owned())),
+            &row(Lane::Sms, RowState::Duplicate { first_line: 2 }),
+            &row(Lane::Verify, RowState::Job(vec![])),
+        ]);
+        assert_eq!(summary.counts().total(), 6);
+        assert_eq!(summary.counts()[Status::Pending], 3);
+        assert_eq!(summary.channel(Channel::Sms).total(), 2);
+        assert_eq!(summary.channel(Channel::Sms)[Status::Sent], 1);
+        assert_eq!(summary.channel(Channel::Call)[Status::Pending], 1);
+        assert_eq!(summary.channel(Channel::Call).total(), 1);
+    }
+
+    #[test]
+    fn a_fallback_counts_for_the_channel_that_reached_the_number() {
+        let refused = Verdict::Rejected("no".to_owned());
+        let summary = summary_of([&job(vec![
+            attempt(1, Lane::Sms, Some((5, refused))),
+            attempt(2, Lane::Call, Some((5, sent()))),
+        ])]);
+        assert_eq!(summary.channel(Channel::Call)[Status::Sent], 1);
+        assert_eq!(summary.channel(Channel::Sms).total(), 0);
+    }
+
+    #[test]
+    fn attempts_tell_retries_recoveries_and_repeats_after_unknown_apart() {
+        let recovered = job(vec![
+            attempt(1, Lane::Sms, Some((5, throttled("busy")))),
+            attempt(2, Lane::Sms, Some((5, sent()))),
+        ]);
+        let repeated = job(vec![
+            attempt(1, Lane::Sms, None),
+            attempt(2, Lane::Sms, Some((5, throttled("busy")))),
+            attempt(3, Lane::Sms, Some((5, throttled("busy")))),
+        ]);
+        let first_time = job(vec![attempt(1, Lane::Sms, Some((5, sent())))]);
+        let expected = Attempts {
+            total: 6,
+            retries: 3,
+            recovered: 1,
+            after_unknown: 1,
+        };
+        let summary = summary_of([&recovered, &repeated, &first_time]);
+        assert_eq!(summary.attempts(), expected);
+    }
+
+    #[test]
+    fn every_answered_request_has_a_latency_not_only_the_last() {
+        let summary = summary_of([&job(vec![
+            attempt(1, Lane::Sms, Some((3_000, throttled("busy")))),
+            attempt(2, Lane::Sms, None),
+            attempt(3, Lane::Sms, Some((1_000, sent()))),
+        ])]);
+        let latencies = summary.latencies();
+        assert_eq!(latencies.len(), 2);
+        assert!(latencies.equivalent(latencies.max(), 3_000));
+        assert!(latencies.equivalent(latencies.min(), 1_000));
+    }
+
+    #[test]
+    fn latencies_beyond_an_hour_and_clocks_that_step_back_are_still_counted() {
+        let summary = summary_of([&job(vec![
+            attempt(1, Lane::Sms, Some((7_200_000_000, throttled("busy")))),
+            attempt(2, Lane::Sms, Some((-5, sent()))),
+        ])]);
+        assert_eq!(summary.latencies().len(), 2);
+        assert!(
+            summary
+                .latencies()
+                .equivalent(summary.latencies().max(), LATENCY_MAX_US)
+        );
+    }
+
+    #[test]
+    fn messages_come_with_the_most_frequent_first_and_equals_by_text() {
+        let rows = ["b", "a", "c", "c"].map(rejected);
+        let summary = summary_of(&rows);
+        assert_eq!(summary.messages(), [("c", 2), ("a", 1), ("b", 1)]);
+    }
+
+    #[test]
+    fn messages_are_of_what_went_wrong_only() {
+        let wrong = Verdict::NotVerified("verification failed".to_owned());
+        let summary = summary_of([
+            &job(vec![attempt(1, Lane::Sms, Some((1, sent())))]),
+            &job(vec![attempt(1, Lane::Verify, Some((1, wrong)))]),
+            &job(vec![attempt(1, Lane::Sms, None)]),
+            &row(Lane::Sms, RowState::Invalid("too short".to_owned())),
+        ]);
+        assert_eq!(summary.messages(), [(NO_ANSWER_RECORDED, 1)]);
+    }
+
+    #[test]
+    fn messages_that_differ_in_the_number_only_are_one_and_show_no_number() {
+        let rows = ["919876543210 barred", "919876999910 barred"].map(rejected);
+        let summary = summary_of(&rows);
+        assert_eq!(summary.messages(), [("+9198******10 barred", 2)]);
+    }
+
+    #[test]
+    fn a_gateway_that_always_says_something_new_does_not_fill_the_memory() {
+        let mut summary = Summary::default();
+        for n in 0..MESSAGES_MAX + 500 {
+            summary += &rejected(format!("trace {n}"));
+        }
+        summary += &rejected("trace 7");
+        assert_eq!(summary.messages.len(), MESSAGES_MAX);
+        let named = summary.messages();
+        assert_eq!(named.len(), MESSAGES_NAMED + 1);
+        assert_eq!(named[0], ("trace 7", 2));
+        assert_eq!(named[MESSAGES_NAMED].0, OTHER_MESSAGES);
+        let counted: u64 = named.iter().map(|(_, count)| count).sum();
+        assert_eq!(counted, 1_501, "each message is in one of the entries");
+    }
+
+    #[test]
+    fn messages_are_one_line_and_cannot_steer_a_terminal() {
+        let summary = summary_of([&rejected("no\n\u{1b}[2J")]);
+        assert_eq!(summary.messages(), [("no  [2J", 1)]);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let summary = summary_of([&rejected("ä".repeat(MESSAGE_CHARS_MAX + 1))]);
+        let cut = format!("{}…", "ä".repeat(MESSAGE_CHARS_MAX));
+        assert_eq!(summary.messages(), [(cut.as_str(), 1)]);
+    }
+}
