@@ -161,7 +161,7 @@ pub struct VerifyArgs {
 /// What `send` and `verify` share.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A file that holds the API key [default: the environment's KOOKOO_API_KEY]
+    /// A file that holds the API key [env: `KOOKOO_API_KEY` holds the key itself]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Where the API is; plain http only towards a loopback address, unless --allow-http

@@ -58,9 +58,8 @@ fn dispatch(command: Command, screen: &Screen) -> anyhow::Result<Exit> {
 
 /// Errors come before the first request, but for these.
 fn exit_for(error: &anyhow::Error) -> Exit {
-    match error.downcast_ref() {
-        Some(LedgerError::Held { .. }) => return Exit::Held,
-        _ => {}
+    if let Some(LedgerError::Held { .. }) = error.downcast_ref() {
+        return Exit::Held;
     }
     match error.downcast_ref::<ReportError<LedgerError>>() {
         Some(ReportError::Unbalanced { .. }) => Exit::Bug,

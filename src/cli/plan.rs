@@ -32,7 +32,7 @@ pub struct Plan {
 
 impl Plan {
     /// Takes a row into account.
-    pub fn add(&mut self, row: &Row, assumed_mobile: bool, policy: &Policy) {
+    pub fn add(&mut self, row: &Row, assumed_mobile: bool, policy: Policy) {
         self.rows += 1;
         self.assumed_mobile += u64::from(assumed_mobile);
         self.counts[row.outcome().status.index()] += 1;
@@ -44,7 +44,7 @@ impl Plan {
                 }
             }
             RowState::Duplicate { .. } => {}
-            RowState::Job(attempts) => match next_step(row.lane, attempts, policy, true) {
+            RowState::Job(attempts) => match next_step(row.lane, attempts, &policy, true) {
                 Step::Try { lane, .. } => {
                     self.due[lane.index()] += 1;
                     self.again += u64::from(!attempts.is_empty());
@@ -190,7 +190,7 @@ mod tests {
             retry_unknown: false,
         };
         let mut plan = Plan::default();
-        plan.add(&row(2, RowState::Job(Vec::new())), true, &policy);
+        plan.add(&row(2, RowState::Job(Vec::new())), true, policy);
         plan.add(
             &row(3, RowState::Duplicate { first_line: 2 }),
             false,

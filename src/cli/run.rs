@@ -96,7 +96,7 @@ fn take_in<'l>(
     let contacts = input.contacts(&survey)?;
     let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
     let mut plan = Plan::default();
-    let policy = &config.engine.policy;
+    let policy = config.engine.policy;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, policy))?;
     let text = plan.describe(
         &config.campaign.name,

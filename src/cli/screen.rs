@@ -1,5 +1,6 @@
 //! The terminal: stderr for people, the progress bar, log lines that never tear it.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,26 +189,27 @@ impl View {
         let limit = self.rate.map_or("no limit".to_owned(), |rate| {
             format!("limit {:.1}/s", rate.per_second())
         });
+        // Writing to a String cannot fail.
         let mut text = format!("{speed:.1}/s ({limit})");
         for status in Status::ALL {
             let count = counts[status.index()];
             if count > 0 && status != Status::Pending {
-                text.push_str(&format!(", {} {count}", status.name()));
+                let _ = write!(text, ", {} {count}", status.name());
             }
         }
         let (waiting, in_flight) = (self.live.waiting(), self.live.in_flight());
         if waiting > 0 {
-            text.push_str(&format!(", waiting {waiting}"));
+            let _ = write!(text, ", waiting {waiting}");
         }
         match self.live.stalled() {
             Some(stall) if in_flight == 0 => {
-                text.push_str(&format!("; {}", stalled(&stall)));
+                let _ = write!(text, "; {}", stalled(&stall));
             }
             _ if speed > 0.0 => {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
                 let left = counts[Status::Pending.index()] as f64 / speed;
                 let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
-                text.push_str(&format!("; about {} left", in_words(left)));
+                let _ = write!(text, "; about {} left", in_words(left));
             }
             _ => {}
         }
