@@ -22,6 +22,8 @@ mod http;
 mod log;
 mod magic;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
