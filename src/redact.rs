@@ -51,10 +51,10 @@ impl Redactor {
 
 /// Where something stands that looks like a key.
 fn key_like(text: &str) -> Option<usize> {
-    text.match_indices("KK").map(|(at, _)| at).find(|at| {
-        text.as_bytes()
-            .get(at + 2..at + 2 + KEY_HEX_DIGITS)
-            .is_some_and(|rest| rest.iter().all(u8::is_ascii_hexdigit))
+    let bytes = text.as_bytes();
+    let length = 2 + KEY_HEX_DIGITS;
+    bytes.windows(length).position(|window| {
+        window.starts_with(b"KK") && window[2..].iter().all(u8::is_ascii_hexdigit)
     })
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
@@ -24,8 +25,8 @@ use crate::gateway::Gateway;
 use crate::ledger::{Due, Ledger, LedgerError};
 use crate::outage::{Gate, Outage};
 use crate::outcome::{
-    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict, next_step,
-    outcome,
+    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
+    mask_numbers, next_step, outcome,
 };
 use crate::pace::{Pace, Rate};
 use crate::record::{End, Signal, Stop, StopKind};
@@ -35,6 +36,9 @@ use queue::{Next, Queue, READ_AHEAD, Standing, Waiting};
 
 /// This many answers from the start that are all redirects or 4xx say that the endpoint is wrong.
 const SUSPECTS_MAX: usize = 20;
+
+/// A `Retry-After` of an earlier run holds a lane back for at most this long.
+const HOLD_MAX: Duration = Duration::from_hours(24);
 
 /// Waits for the pace that are shorter are not mentioned.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
@@ -107,7 +111,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     let shared = Line {
         means,
         pace: Pace::new(settings.rate),
-        closed: Cell::new(false),
+        closed: watch::Sender::new(false),
         held: Cell::new([None; Lane::ALL.len()]),
         intents: Cell::new(0),
         last_left_at: Cell::new(None),
@@ -120,7 +124,7 @@ pub async fn run<L: Ledger, G: Gateway>(
         let mut wake = None;
         while flights.len() < settings.concurrency.get() {
             match desk.next(Instant::now()).await {
-                Move::Go(job, lane) => flights.push(shared.attempt(job, lane)),
+                Move::Go(begun) => flights.push(shared.attempt(begun)),
                 Move::Again => {}
                 Move::At(at) => {
                     wake = Some(at);
@@ -137,6 +141,9 @@ pub async fn run<L: Ledger, G: Gateway>(
         }
         means.live.set_queues(flights.len(), desk.queue.waiting());
         if flights.is_empty() && reads.is_empty() && (wake.is_none() || desk.end.is_some()) {
+            if desk.settle_last_doubts() {
+                continue;
+            }
             break;
         }
         tokio::select! {
@@ -155,18 +162,25 @@ struct Line<'a, L, G> {
     means: &'a Means<'a, L, G>,
     pace: Pace,
     /// The run has ended: nothing leaves any more.
-    closed: Cell<bool>,
+    closed: watch::Sender<bool>,
     /// Until when each lane is held back.
     held: Cell<[Option<Instant>; Lane::ALL.len()]>,
-    /// Intents whose requests have not left yet.
+    /// Requests begun that have not left yet.
     intents: Cell<usize>,
     last_left_at: Cell<Option<UnixMicros>>,
 }
 
-/// A request that is over.
-struct Landed {
+/// A request about to be made: the job's last attempt.
+struct Begun {
     job: Job,
     lane: Lane,
+    /// As it was before, for the case that the request does not leave.
+    standing: Standing,
+}
+
+/// A request that is over.
+struct Landed {
+    begun: Begun,
     fate: Fate,
 }
 
@@ -180,38 +194,42 @@ enum Fate {
 }
 
 impl<L: Ledger, G: Gateway> Line<'_, L, G> {
-    /// One request's whole life. The job's last attempt is the one that begins here; the slot is
-    /// the place among the flights, taken before and given back after.
-    async fn attempt(&self, mut job: Job, lane: Lane) -> Landed {
+    /// One request's whole life. The slot is the place among the flights, taken before and given
+    /// back after.
+    async fn attempt(&self, mut begun: Begun) -> Landed {
         let Means {
             ledger,
             gateway,
             clock,
             ..
         } = self.means;
-        self.intents.set(self.intents.get() + 1);
+        let Begun { job, lane, .. } = &mut begun;
         // Durable when it returns: from here on a crash leaves `unknown`, never a second sending.
-        let noted = ledger.begin(&job).await;
-        if noted.is_ok() {
-            self.pace.turn().await;
+        let noted = ledger.begin(job).await;
+        if noted.is_ok() && self.may_leave(*lane) {
+            tokio::select! {
+                biased;
+                () = self.closing() => {}
+                () = self.pace.turn() => {}
+            }
         }
         self.intents.set(self.intents.get() - 1);
         if let Err(error) = noted {
             job.attempts.pop();
             let fate = Fate::NotNoted(error);
-            return Landed { job, lane, fate };
+            return Landed { begun, fate };
         }
-        if !self.may_leave(lane) {
+        if !self.may_leave(*lane) {
             if let Some(attempt) = job.attempts.pop() {
                 ledger.withdraw(job.id, attempt.n).await;
             }
             let fate = Fate::Withdrawn;
-            return Landed { job, lane, fate };
+            return Landed { begun, fate };
         }
         let left_at = clock.now();
         self.last_left_at.set(Some(left_at));
         self.means.live.set_departed(self.pace.departed());
-        let verdict = gateway.request(&job, lane).await;
+        let verdict = gateway.request(job, *lane).await;
         if let Some(attempt) = job.attempts.last_mut() {
             attempt.answer = Some(Answer {
                 left_at,
@@ -220,12 +238,18 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
             });
         }
         let fate = Fate::Answered;
-        Landed { job, lane, fate }
+        Landed { begun, fate }
+    }
+
+    /// Returns when the run has ended.
+    async fn closing(&self) {
+        // The sender is our own.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     fn may_leave(&self, lane: Lane) -> bool {
         let held = self.held.get()[lane.index()];
-        !self.closed.get() && held.is_none_or(|until| until <= Instant::now())
+        !*self.closed.borrow() && held.is_none_or(|until| until <= Instant::now())
     }
 }
 
@@ -240,6 +264,11 @@ struct Desk<'a, L, G> {
     /// Permits of the common rate that were reserved and not yet used.
     permits: u32,
     start_until: Option<Instant>,
+    /// `start_until` has passed.
+    out_of_time: bool,
+    /// Numbers whose tries are used up on their lane, while it may turn out that it was the
+    /// beginning of an outage.
+    in_doubt: Vec<Job>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
     /// Something came back that only the API itself can have said.
@@ -250,7 +279,7 @@ struct Desk<'a, L, G> {
 /// What the desk wants done.
 enum Move {
     /// Make this request.
-    Go(Job, Lane),
+    Go(Begun),
     /// Ask again at once.
     Again,
     /// Ask again then.
@@ -270,13 +299,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             random: fastrand::Rng::with_seed(settings.seed),
             permits: 0,
             start_until: settings.max_duration.map(|time| Instant::now() + time),
+            out_of_time: false,
+            in_doubt: Vec::new(),
             suspects: Vec::new(),
             proven: false,
             end: None,
         };
         for lane in Lane::ALL {
             if let Some(at) = task.holds[lane.index()] {
-                desk.hold(lane, at);
+                desk.hold(lane, at.min(line.means.clock.now() + HOLD_MAX));
             }
         }
         desk
@@ -285,21 +316,29 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     /// The next request to begin, or when to ask again.
     async fn next(&mut self, now: Instant) -> Move {
         self.line.means.live.stall(None);
-        if self.end.is_none() {
-            self.look_at_the_clock(now);
+        if self.start_until.is_some_and(|until| until <= now) {
+            self.start_until = None;
+            self.out_of_time = true;
+            self.queue.start_no_more();
         }
         if self.end.is_some() {
             return Move::Nothing;
         }
-        let outage_ends = self.outage.deadline();
-        match self.outage.gate(now) {
-            Gate::Closed | Gate::Probe => {}
-            Gate::Probing => return outage_ends.map_or(Move::Nothing, Move::At),
-            Gate::Wait(probe_at) => {
-                self.stall(Why::Outage, probe_at);
-                let earliest = outage_ends.map_or(probe_at, |end| end.min(probe_at));
-                return Move::At(earliest);
-            }
+        let next = self.queue.next(now);
+        if let Next::Nothing = next {
+            return Move::Nothing;
+        }
+        if let Some(wait) = self.wait_out_outage(now) {
+            return wait;
+        }
+        if let Next::At(at, why) = next {
+            self.stall(why, at);
+            let ends = [Some(at), self.start_until, self.outage.deadline()];
+            return Move::At(ends.into_iter().flatten().min().unwrap_or(at));
+        }
+        if let Err(error) = self.reserve().await {
+            self.stop(StopKind::Ledger, &error.to_string());
+            return Move::Nothing;
         }
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
             && intent_at > now
@@ -309,29 +348,37 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             }
             return Move::At(intent_at);
         }
-        match self.queue.next(now) {
-            Next::New(job, lane) => self.begin(job, lane, Standing::Plain).await,
-            Next::Again(waiting, lane) => self.begin(waiting.job, lane, waiting.standing).await,
-            Next::At(at, why) => {
-                self.stall(why, at);
-                let ends = [Some(at), self.start_until, outage_ends];
-                Move::At(ends.into_iter().flatten().min().unwrap_or(at))
-            }
-            Next::Nothing => Move::Nothing,
+        match next {
+            Next::New(lane) => match self.queue.take_new(lane) {
+                Some(job) => self.begin(job, lane, Standing::Plain).await,
+                None => Move::Again,
+            },
+            Next::Again(lane) => match self.queue.take_waiting(lane) {
+                Some(Waiting { job, standing, .. }) => self.begin(job, lane, standing).await,
+                None => Move::Again,
+            },
+            Next::At(..) | Next::Nothing => Move::Nothing,
         }
     }
 
-    /// Ends what has lasted long enough.
-    fn look_at_the_clock(&mut self, now: Instant) {
-        if self.outage.deadline().is_some_and(|end| end <= now) {
+    /// While the gateway is down: when to ask again. Ends the run when that takes too long.
+    fn wait_out_outage(&mut self, now: Instant) -> Option<Move> {
+        let ends = self.outage.deadline();
+        if ends.is_some_and(|end| end <= now) {
             let message = format!(
                 "the gateway has been down for {:?}; run the same command again when it is back",
                 self.settings.max_outage
             );
-            self.stop(StopKind::Outage, message);
+            self.stop(StopKind::Outage, &message);
+            return Some(Move::Nothing);
         }
-        if self.start_until.is_some_and(|until| until <= now) {
-            self.queue.start_no_more();
+        match self.outage.gate(now) {
+            Gate::Closed | Gate::Probe => None,
+            Gate::Probing => Some(ends.map_or(Move::Nothing, Move::At)),
+            Gate::Wait(probe_at) => {
+                self.stall(Why::Outage, probe_at);
+                Some(Move::At(ends.map_or(probe_at, |end| end.min(probe_at))))
+            }
         }
     }
 
@@ -355,12 +402,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             self.let_be(job).await;
             return Move::Again;
         };
-        if let Err(error) = self.reserve().await {
-            self.stop(StopKind::Ledger, error.to_string());
-            return Move::Nothing;
-        }
+        self.permits = self.permits.saturating_sub(1);
+        self.line.intents.set(self.line.intents.get() + 1);
         if self.outage.is_open() {
-            self.outage.probe();
+            self.outage.probe(job.id);
         }
         let n = job.attempts.last().map_or(0, |last| last.n) + 1;
         let fallback = policy.fallback.filter(|other| {
@@ -377,7 +422,11 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             begun_at: self.line.means.clock.now(),
             answer: None,
         });
-        Move::Go(job, lane)
+        Move::Go(Begun {
+            job,
+            lane,
+            standing,
+        })
     }
 
     /// Leaves a job at rest. If another channel was to follow in an earlier run and is not wanted
@@ -394,7 +443,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    /// Takes a permit of the common rate.
+    /// Sees to it that there is a permit of the common rate.
     async fn reserve(&mut self) -> Result<(), LedgerError> {
         let Some(rate) = self.settings.rate else {
             return Ok(());
@@ -416,7 +465,6 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             }
             self.permits = reserved.permits;
         }
-        self.permits -= 1;
         Ok(())
     }
 
@@ -433,22 +481,27 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
                 let read_to = (!due.exhausted).then_some(due.seen);
                 self.queue.add(lane, due.jobs, read_to);
             }
-            Err(error) => self.stop(StopKind::Ledger, error.to_string()),
+            Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
         }
     }
 
     /// Takes note of a request that is over.
     async fn settle(&mut self, landed: Landed) {
-        let Landed { job, lane, fate } = landed;
+        let Landed { begun, fate } = landed;
+        let Begun {
+            job,
+            lane,
+            standing,
+        } = begun;
         match fate {
             Fate::Answered => self.answered(job, lane).await,
             Fate::Withdrawn => {
-                self.outage.probe_withdrawn();
-                self.wait(job, lane, Instant::now(), Standing::Plain);
+                self.outage.withdrawn(job.id);
+                self.wait(job, lane, Instant::now(), standing);
             }
             Fate::NotNoted(error) => {
-                self.outage.probe_withdrawn();
-                self.stop(StopKind::Ledger, error.to_string());
+                self.outage.withdrawn(job.id);
+                self.stop(StopKind::Ledger, &error.to_string());
             }
         }
     }
@@ -458,7 +511,12 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             return;
         };
         let now = Instant::now();
-        tracing::debug!(number = ?job.number, lane = lane.name(), verdict = ?answer.verdict, "answered");
+        tracing::debug!(
+            number = ?job.number,
+            lane = lane.name(),
+            verdict = ?answer.verdict.clone().map_text(|text| mask_numbers(&text)),
+            "answered"
+        );
         self.outage.record(now, job.id, &answer.verdict);
         match &answer.verdict {
             Verdict::ServerError(text) if self.settings.hold_server_errors => {
@@ -479,7 +537,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
                 let message = format!(
                     "the gateway refused the API key ({text}); nothing more was sent. Check the key, then run the same command again"
                 );
-                return self.stop(StopKind::KeyRefused, message);
+                return self.stop(StopKind::KeyRefused, &message);
             }
             Verdict::Misdirected(_) => {
                 self.suspects.push(job);
@@ -491,7 +549,30 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             Verdict::Unreachable(_) | Verdict::Ambiguous(_) => {}
             _ => self.clear_the_endpoint().await,
         }
-        self.decide(job);
+        self.decide(job, true);
+        self.resolve_doubts();
+    }
+
+    /// Once it is known whether there is an outage: the numbers in doubt get their tries back, or
+    /// they have used them up.
+    fn resolve_doubts(&mut self) {
+        if !self.outage.is_open() && self.outage.is_suspected() {
+            return;
+        }
+        for job in std::mem::take(&mut self.in_doubt) {
+            self.decide(job, false);
+        }
+    }
+
+    /// At the end of the work no outage can turn up any more. Says whether that leads to more work.
+    fn settle_last_doubts(&mut self) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        for job in std::mem::take(&mut self.in_doubt) {
+            self.decide(job, false);
+        }
+        self.queue.waiting() > 0
     }
 
     /// Hands the job's last answer to the ledger, and shows it.
@@ -510,19 +591,21 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     async fn clear_the_endpoint(&mut self) {
         self.proven = true;
         for mut job in std::mem::take(&mut self.suspects) {
+            let before = outcome(job.lane, &job.attempts).status;
             let answer = job.attempts.last_mut().and_then(|a| a.answer.as_mut());
             if let Some(answer) = answer {
                 answer.verdict = Verdict::Rejected(answer.verdict.text().to_owned());
                 let status = outcome(job.lane, &job.attempts).status;
-                self.line.means.live.moved(Status::Pending, status);
+                self.line.means.live.moved(before, status);
                 self.line.means.ledger.answer(&job).await;
-                self.decide(job);
+                self.decide(job, true);
             }
         }
     }
 
     /// What is to be done for a job whose last attempt was answered.
-    fn decide(&mut self, job: Job) {
+    /// `may_doubt`: it may still turn out that its failure was the beginning of an outage.
+    fn decide(&mut self, job: Job, may_doubt: bool) {
         let now = Instant::now();
         let Some(last) = job.attempts.last() else {
             return;
@@ -541,13 +624,17 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ if tried_in_vain && self.outage.is_open() => {
                 self.wait(job, same, later, Standing::Free);
             }
-            Step::Try { lane, .. } if lane != same => self.wait(job, lane, now, Standing::Plain),
-            Step::Try { lane, .. } if tried_in_vain => self.wait(job, lane, later, counted),
-            Step::Try { lane, .. } => self.wait(job, lane, later, Standing::Plain),
-            // Used up; but if this turns out to be an outage, it gets its tries back.
-            Step::Rest if tried_in_vain && self.outage.is_suspected() => {
-                self.wait(job, same, later, counted);
+            Step::Try { lane, .. } if lane == same && tried_in_vain => {
+                self.wait(job, lane, later, counted);
             }
+            Step::Try { lane, .. } if lane == same => {
+                self.wait(job, lane, later, Standing::Plain);
+            }
+            // Used up on this lane; but if this turns out to be an outage, it gets its tries back.
+            _ if tried_in_vain && may_doubt && self.outage.is_suspected() => {
+                self.in_doubt.push(job);
+            }
+            Step::Try { lane, .. } => self.wait(job, lane, now, Standing::Plain),
             Step::Rest => {}
         }
     }
@@ -578,16 +665,18 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             "the endpoint is wrong: nothing but redirects and errors of the kind \"{}\" came back, so nothing was sent. Check --endpoint, then run the same command again",
             said.unwrap_or_default()
         );
-        self.stop(StopKind::WrongEndpoint, message);
+        self.stop(StopKind::WrongEndpoint, &message);
     }
 
-    fn stop(&mut self, kind: StopKind, message: String) {
+    fn stop(&mut self, kind: StopKind, message: &str) {
+        let message = mask_numbers(message);
+        tracing::warn!(?kind, "{message}");
         self.finish(End::Stopped(Stop { kind, message }));
     }
 
     /// Nothing leaves any more. The first reason counts.
     fn finish(&mut self, end: End) {
-        self.line.closed.set(true);
+        self.line.closed.send_replace(true);
         self.end.get_or_insert(end);
     }
 
@@ -597,16 +686,13 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             self.stop_at_wrong_endpoint();
         }
         if self.end.is_none() && self.queue.has_new() {
-            let (kind, message) = if self
-                .start_until
-                .is_some_and(|until| until <= Instant::now())
-            {
+            let (kind, message) = if self.out_of_time {
                 (StopKind::MaxDuration, "--max-duration has passed")
             } else {
                 (StopKind::Limit, "--limit was reached")
             };
             let message = format!("{message}; run the same command again to go on");
-            self.stop(kind, message);
+            self.stop(kind, &message);
         }
         if let Err(error) = self.line.means.ledger.flush().await {
             self.end = Some(End::Stopped(Stop {

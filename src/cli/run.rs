@@ -182,7 +182,7 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let ledger = ledger.start(campaign)?;
+        let ledger = ledger.start(campaign, run, clock.now())?;
         let task = Task {
             run,
             lanes: plan.lanes(),
