@@ -291,7 +291,7 @@ fn the_reader_of_imports_finds_every_form() {
 
 #[test]
 fn every_room_sees_only_the_rooms_that_the_map_allows() {
-    let rooms = BTreeMap::from_iter(ROOMS.iter().copied());
+    let rooms: BTreeMap<_, _> = ROOMS.iter().copied().collect();
     let mut found = BTreeSet::new();
     for (file, code) in sources() {
         let room = room(&file);
