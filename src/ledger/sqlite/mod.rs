@@ -30,7 +30,7 @@ pub use run::RunLedger;
 const SQLITE_OLDEST: i32 = 3_051_003;
 
 /// Memory that SQLite may use for pages and for sorting, in KiB (negative: SQLite's way to say so).
-const CACHE_KIB: i64 = -12 * 1_024;
+const CACHE_KIB: i64 = -6 * 1_024;
 
 /// A ledger file, open.
 pub struct SqliteLedger {
