@@ -57,7 +57,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["gateway/"]),
     ("indicatif", &["cli/screen.rs"]),
     ("jiff", &["cli/values.rs", "ledger/", "report/"]),
-    ("mimalloc", &["main.rs"]),
     // Of `cli/config.rs` only the type `reqwest::Url`: see the test below.
     ("reqwest", &["gateway/", "cli/config.rs"]),
     ("ring", &["contacts/source.rs", "ledger/"]),
