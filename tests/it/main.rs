@@ -1,0 +1,3 @@
+//! The tests from outside: one binary, a module for each concern.
+
+mod house;
