@@ -194,12 +194,12 @@ mod tests {
         plan.add(
             &row(3, RowState::Duplicate { first_line: 2 }),
             false,
-            &policy,
+            policy,
         );
         plan.add(
             &row(4, RowState::Invalid("no number".to_owned())),
             false,
-            &policy,
+            policy,
         );
         assert_eq!(plan.rows, 3);
         assert_eq!(plan.requests(), 1);
