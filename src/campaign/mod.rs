@@ -24,14 +24,14 @@ use crate::gateway::Gateway;
 use crate::ledger::{Due, Ledger, LedgerError};
 use crate::outage::{Gate, Outage};
 use crate::outcome::{
-    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict, next_step,
-    outcome,
+    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
+    mask_numbers, next_step, outcome,
 };
 use crate::pace::{Pace, Rate};
 use crate::record::{End, Signal, Stop, StopKind};
 use crate::retry::Backoff;
 pub use live::{Live, Stall, Why};
-use queue::{Next, Queue, READ_AHEAD, Standing, Waiting};
+use queue::{Next, Queue, READ_AHEAD, Waiting};
 
 /// This many answers from the start that are all redirects or 4xx say that the endpoint is wrong.
 const SUSPECTS_MAX: usize = 20;
@@ -137,7 +137,11 @@ pub async fn run<L: Ledger, G: Gateway>(
         }
         means.live.set_queues(flights.len(), desk.queue.waiting());
         if flights.is_empty() && reads.is_empty() && (wake.is_none() || desk.end.is_some()) {
-            break;
+            if desk.end.is_some() || desk.parked.is_empty() {
+                break;
+            }
+            desk.give_up_parked();
+            continue;
         }
         tokio::select! {
             biased;
@@ -229,6 +233,21 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
     }
 }
 
+/// Was this answered in a way that uses up a try, unless it is part of an outage?
+fn is_in_vain(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.answer.as_ref().map(|answer| &answer.verdict),
+        Some(Verdict::Throttled { .. } | Verdict::ServerError(_))
+    )
+}
+
+/// A try that was part of an outage says nothing about the number: the next one takes its place.
+fn give_back(attempt: &mut Attempt) {
+    if is_in_vain(attempt) {
+        attempt.try_number = attempt.try_number.saturating_sub(1);
+    }
+}
+
 /// Decides: who goes next, and what an answer leads to.
 struct Desk<'a, L, G> {
     line: &'a Line<'a, L, G>,
@@ -242,6 +261,8 @@ struct Desk<'a, L, G> {
     start_until: Option<Instant>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
+    /// Used up their tries in what may be the beginning of an outage: as many as it takes to tell.
+    parked: Vec<Job>,
     /// Something came back that only the API itself can have said.
     proven: bool,
     end: Option<End>,
@@ -271,6 +292,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             permits: 0,
             start_until: settings.max_duration.map(|time| Instant::now() + time),
             suspects: Vec::new(),
+            parked: Vec::new(),
             proven: false,
             end: None,
         };
@@ -291,6 +313,9 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         if self.end.is_some() {
             return Move::Nothing;
         }
+        if !self.queue.has_work() {
+            return Move::Nothing;
+        }
         let outage_ends = self.outage.deadline();
         match self.outage.gate(now) {
             Gate::Closed | Gate::Probe => {}
@@ -301,6 +326,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
                 return Move::At(earliest);
             }
         }
+        if let Err(error) = self.reserve().await {
+            self.stop(StopKind::Ledger, error.to_string());
+            return Move::Nothing;
+        }
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
             && intent_at > now
         {
@@ -310,8 +339,8 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             return Move::At(intent_at);
         }
         match self.queue.next(now) {
-            Next::New(job, lane) => self.begin(job, lane, Standing::Plain).await,
-            Next::Again(waiting, lane) => self.begin(waiting.job, lane, waiting.standing).await,
+            Next::New(job, lane) => self.begin(job, lane).await,
+            Next::Again(waiting, lane) => self.begin(waiting.job, lane).await,
             Next::At(at, why) => {
                 self.stall(why, at);
                 let ends = [Some(at), self.start_until, outage_ends];
@@ -336,28 +365,17 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     }
 
     /// Begins the next attempt of a job.
-    async fn begin(&mut self, mut job: Job, lane: Lane, standing: Standing) -> Move {
+    async fn begin(&mut self, mut job: Job, lane: Lane) -> Move {
         let policy = &self.settings.policy;
-        let last = job.attempts.last().filter(|last| last.run == self.run);
-        let free = match standing {
-            Standing::Plain => false,
-            Standing::Counted(epoch) => epoch != self.outage.epoch(),
-            Standing::Free => true,
-        };
-        let step = match last {
-            Some(last) if free => Step::Try {
-                lane: last.lane,
-                try_number: last.try_number,
-            },
-            _ => next_step(job.lane, &job.attempts, policy, last.is_none()),
-        };
+        let last = job.attempts.last();
+        let anew = last.is_none_or(|last| last.run != self.run);
+        let step = next_step(job.lane, &job.attempts, policy, anew);
         let Step::Try { try_number, .. } = step else {
             self.let_be(job).await;
             return Move::Again;
         };
-        if let Err(error) = self.reserve().await {
-            self.stop(StopKind::Ledger, error.to_string());
-            return Move::Nothing;
+        if self.settings.rate.is_some() {
+            self.permits -= 1;
         }
         if self.outage.is_open() {
             self.outage.probe();
@@ -394,7 +412,8 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    /// Takes a permit of the common rate.
+    /// Sees to it that there is a permit of the common rate, before its intent is written down:
+    /// with it comes how long the request has to wait for the run before.
     async fn reserve(&mut self) -> Result<(), LedgerError> {
         let Some(rate) = self.settings.rate else {
             return Ok(());
@@ -416,7 +435,6 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             }
             self.permits = reserved.permits;
         }
-        self.permits -= 1;
         Ok(())
     }
 
@@ -429,9 +447,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn take_in(&mut self, lane: Lane, read: Result<Due, LedgerError>) {
         match read {
-            Ok(due) => {
-                let read_to = (!due.exhausted).then_some(due.seen);
-                self.queue.add(lane, due.jobs, read_to);
+            Ok(Due {
+                mut jobs,
+                seen,
+                exhausted,
+            }) => {
+                // What this run has begun on another lane is in its hands already.
+                let run = self.run;
+                jobs.retain(|job| job.attempts.last().is_none_or(|last| last.run != run));
+                self.queue.add(lane, jobs, (!exhausted).then_some(seen));
             }
             Err(error) => self.stop(StopKind::Ledger, error.to_string()),
         }
@@ -444,7 +468,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             Fate::Answered => self.answered(job, lane).await,
             Fate::Withdrawn => {
                 self.outage.probe_withdrawn();
-                self.wait(job, lane, Instant::now(), Standing::Plain);
+                self.wait(job, lane, Instant::now());
             }
             Fate::NotNoted(error) => {
                 self.outage.probe_withdrawn();
@@ -454,11 +478,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     }
 
     async fn answered(&mut self, mut job: Job, lane: Lane) {
-        let Some(answer) = job.attempts.last_mut().and_then(|a| a.answer.as_mut()) else {
+        let Some(attempt) = job.attempts.last_mut() else {
+            return;
+        };
+        let Some(answer) = attempt.answer.as_mut() else {
             return;
         };
         let now = Instant::now();
-        tracing::debug!(number = ?job.number, lane = lane.name(), verdict = ?answer.verdict, "answered");
+        let outages = self.outage.epoch();
+        tracing::debug!(number = ?job.number, lane = lane.name(), verdict = mask_numbers(&format!("{:?}", answer.verdict)), "answered");
         self.outage.record(now, job.id, &answer.verdict);
         match &answer.verdict {
             Verdict::ServerError(text) if self.settings.hold_server_errors => {
@@ -473,7 +501,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => {}
         }
         let verdict = answer.verdict.clone();
+        if self.outage.is_open() {
+            give_back(attempt);
+        }
         self.note(&job).await;
+        if self.outage.epoch() != outages {
+            self.give_tries_back().await;
+        } else if !self.outage.is_suspected() {
+            self.give_up_parked();
+        }
         match verdict {
             Verdict::KeyRefused(text) => {
                 let message = format!(
@@ -491,7 +527,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             Verdict::Unreachable(_) | Verdict::Ambiguous(_) => {}
             _ => self.clear_the_endpoint().await,
         }
-        self.decide(job);
+        self.decide(job, true);
     }
 
     /// Hands the job's last answer to the ledger, and shows it.
@@ -516,13 +552,14 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
                 let status = outcome(job.lane, &job.attempts).status;
                 self.line.means.live.moved(Status::Pending, status);
                 self.line.means.ledger.answer(&job).await;
-                self.decide(job);
+                self.decide(job, true);
             }
         }
     }
 
-    /// What is to be done for a job whose last attempt was answered.
-    fn decide(&mut self, job: Job) {
+    /// What is to be done for a job whose last attempt was answered. One whose tries are used up
+    /// may be parked until it is known whether that was the beginning of an outage.
+    fn decide(&mut self, job: Job, may_park: bool) {
         let now = Instant::now();
         let Some(last) = job.attempts.last() else {
             return;
@@ -531,30 +568,47 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let failures = failures.take_while(|a| a.run == last.run && a.lane == last.lane);
         let failures = u32::try_from(failures.count()).unwrap_or(u32::MAX);
         let wait = self.settings.backoff.delay(failures, &mut self.random);
-        let tried_in_vain = matches!(
-            last.answer.as_ref().map(|a| &a.verdict),
-            Some(Verdict::Throttled { .. } | Verdict::ServerError(_))
-        );
-        let counted = Standing::Counted(self.outage.epoch());
         let (same, later) = (last.lane, now + wait);
+        let used_up = is_in_vain(last) && self.outage.is_suspected();
         match next_step(job.lane, &job.attempts, &self.settings.policy, false) {
-            _ if tried_in_vain && self.outage.is_open() => {
-                self.wait(job, same, later, Standing::Free);
-            }
-            Step::Try { lane, .. } if lane != same => self.wait(job, lane, now, Standing::Plain),
-            Step::Try { lane, .. } if tried_in_vain => self.wait(job, lane, later, counted),
-            Step::Try { lane, .. } => self.wait(job, lane, later, Standing::Plain),
-            // Used up; but if this turns out to be an outage, it gets its tries back.
-            Step::Rest if tried_in_vain && self.outage.is_suspected() => {
-                self.wait(job, same, later, counted);
-            }
+            Step::Try { lane, .. } if lane == same => self.wait(job, lane, later),
+            // If this turns out to be an outage, it gets its try back.
+            _ if used_up && may_park => self.parked.push(job),
+            Step::Try { lane, .. } => self.wait(job, lane, now),
             Step::Rest => {}
         }
     }
 
-    fn wait(&mut self, job: Job, lane: Lane, due: Instant, standing: Standing) {
-        let waiting = Waiting { due, job, standing };
-        self.queue.wait(lane, waiting);
+    /// There was no outage, or nothing is left that could show one: what is used up is used up.
+    fn give_up_parked(&mut self) {
+        for job in std::mem::take(&mut self.parked) {
+            self.decide(job, false);
+        }
+    }
+
+    /// An outage has turned up: tries that failed just before it were part of it.
+    async fn give_tries_back(&mut self) {
+        let run = self.run;
+        self.queue.for_each_waiting(|job| {
+            let last = job.attempts.last_mut();
+            if let Some(last) = last.filter(|last| last.run == run) {
+                give_back(last);
+            }
+        });
+        for mut job in std::mem::take(&mut self.parked) {
+            let before = outcome(job.lane, &job.attempts).status;
+            if let Some(last) = job.attempts.last_mut() {
+                give_back(last);
+            }
+            let after = outcome(job.lane, &job.attempts).status;
+            self.line.means.live.moved(before, after);
+            self.line.means.ledger.answer(&job).await;
+            self.decide(job, false);
+        }
+    }
+
+    fn wait(&mut self, job: Job, lane: Lane, due: Instant) {
+        self.queue.wait(lane, Waiting { due, job });
     }
 
     fn hold(&mut self, lane: Lane, at: UnixMicros) {
