@@ -19,8 +19,14 @@ fn a_file_that_cannot_be_used_is_refused_with_its_name_and_the_place() {
     let stub = Stub::start();
     for (text, words) in [
         (&b""[..], &["list.csv", "empty"][..]),
-        (b"name,city\nA,B\n", &["list.csv", "phone", "\"city\"", "--phone-column"]),
-        (b"phone,mobile\n1,2\n", &["\"phone\"", "\"mobile\"", "--phone-column"]),
+        (
+            b"name,city\nA,B\n",
+            &["list.csv", "phone", "\"city\"", "--phone-column"],
+        ),
+        (
+            b"phone,mobile\n1,2\n",
+            &["\"phone\"", "\"mobile\"", "--phone-column"],
+        ),
         (b"9876543210\n9876543211\n", &["line 1", "header"]),
     ] {
         let dir = Workdir::with(text);
@@ -35,7 +41,11 @@ fn a_file_that_cannot_be_used_is_refused_with_its_name_and_the_place() {
 fn a_missing_key_or_id_is_refused_with_how_to_give_it() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..2));
-    refuses(&stub, dir.send(&stub).no_key(), &["KOOKOO_API_KEY", "--api-key-file"]);
+    refuses(
+        &stub,
+        dir.send(&stub).no_key(),
+        &["KOOKOO_API_KEY", "--api-key-file"],
+    );
     let no_sender = dir.send(&stub).without("--sender-id");
     refuses(&stub, no_sender, &["--sender-id", "KOOKOO_SENDER_ID"]);
     let no_caller = dir.send(&stub).without("--caller-id");
@@ -43,10 +53,16 @@ fn a_missing_key_or_id_is_refused_with_how_to_give_it() {
     refuses(&stub, call, &["--caller-id", "KOOKOO_CALLER_ID"]);
     let fallback = no_caller.args(&["--fallback", "call"]);
     refuses(&stub, fallback, &["--caller-id"]);
-    let file = dir.send(&stub).no_key().args(&["--api-key-file", "none.txt"]);
+    let file = dir
+        .send(&stub)
+        .no_key()
+        .args(&["--api-key-file", "none.txt"]);
     refuses(&stub, file, &["none.txt"]);
     dir.write("key.txt", "two words\n");
-    let odd = dir.send(&stub).no_key().args(&["--api-key-file", "key.txt"]);
+    let odd = dir
+        .send(&stub)
+        .no_key()
+        .args(&["--api-key-file", "key.txt"]);
     refuses(&stub, odd, &["key"]);
 }
 
@@ -62,7 +78,10 @@ fn the_key_is_read_from_a_file_and_the_ids_from_the_environment() {
         .args(&["--api-key-file", "key.txt"])
         .ends(0);
     let target = &stub.log()[0].target;
-    assert!(target.contains("api_key=KKfile&sender_id=FROMEN"), "{target}");
+    assert!(
+        target.contains("api_key=KKfile&sender_id=FROMEN"),
+        "{target}"
+    );
 }
 
 #[test]
@@ -70,14 +89,30 @@ fn flags_that_contradict_each_other_are_refused() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..2));
     let with = |args: &[&str]| dir.send(&stub).args(args);
-    refuses(&stub, with(&["--fallback", "sms"]), &["--fallback", "--channel"]);
+    refuses(
+        &stub,
+        with(&["--fallback", "sms"]),
+        &["--fallback", "--channel"],
+    );
     let call = ["--channel", "call", "--fallback", "call"];
     refuses(&stub, with(&call), &["--fallback"]);
-    refuses(&stub, with(&["--connect-timeout", "40s"]), &["--connect-timeout"]);
+    refuses(
+        &stub,
+        with(&["--connect-timeout", "40s"]),
+        &["--connect-timeout"],
+    );
     refuses(&stub, with(&["--rate", "0/s"]), &["--rate"]);
     refuses(&stub, with(&["--max-attempts", "0"]), &["--max-attempts"]);
-    refuses(&stub, with(&["--endpoint", "http://192.0.2.1/x"]), &["--allow-http", "https"]);
-    refuses(&stub, with(&["--endpoint", "http://localhost.example.com/x"]), &["--allow-http"]);
+    refuses(
+        &stub,
+        with(&["--endpoint", "http://192.0.2.1/x"]),
+        &["--allow-http", "https"],
+    );
+    refuses(
+        &stub,
+        with(&["--endpoint", "http://localhost.example.com/x"]),
+        &["--allow-http"],
+    );
     refuses(&stub, with(&["--campaign", "../up"]), &["--campaign"]);
     let in_argv = with(&["--api-key", "KK1"]);
     refuses(&stub, in_argv, &["--api-key"]);
@@ -102,11 +137,15 @@ fn places_that_cannot_be_written_are_refused_before_the_first_request() {
 fn a_file_that_is_no_ledger_is_refused_and_left_as_it_was() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..2));
-    dir.write("text.db", "this is no database, but it is long enough to look at".repeat(99));
+    dir.write(
+        "text.db",
+        "this is no database, but it is long enough to look at".repeat(99),
+    );
     let text = dir.read("text.db");
     let other = dir.path("other.db");
     let db = rusqlite::Connection::open(&other).unwrap();
-    db.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)").unwrap();
+    db.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)")
+        .unwrap();
     drop(db);
     let before = std::fs::read(&other).unwrap();
     for name in ["text.db", "other.db"] {
@@ -128,7 +167,11 @@ fn a_ledger_of_a_newer_version_is_refused_and_left_as_it_was() {
     drop(db);
     dir.write("list.csv", contacts(0..4));
     let before = std::fs::read(dir.path("otpdrive.db")).unwrap();
-    refuses(&stub, dir.send(&stub), &["otpdrive.db", "99", "newer version"]);
+    refuses(
+        &stub,
+        dir.send(&stub),
+        &["otpdrive.db", "99", "newer version"],
+    );
     assert_eq!(std::fs::read(dir.path("otpdrive.db")).unwrap(), before);
     let status = dir.otpdrive(&["status"]).ends(2);
     assert!(status.stderr.contains("newer version"), "{}", status.stderr);
@@ -138,7 +181,11 @@ fn a_ledger_of_a_newer_version_is_refused_and_left_as_it_was() {
 fn too_many_unusable_rows_are_refused_and_leave_no_mark() {
     let stub = Stub::start();
     let dir = Workdir::with(format!("phone\n{}\nA\nB\n", phone(1)));
-    refuses(&stub, dir.send(&stub), &["2 of 3", "--max-invalid", "--phone-column"]);
+    refuses(
+        &stub,
+        dir.send(&stub),
+        &["2 of 3", "--max-invalid", "--phone-column"],
+    );
     dir.send(&stub).args(&["--max-invalid", "80%"]).ends(1);
     assert_eq!(dir.statuses(), ["sent", "invalid", "invalid"]);
 }

@@ -72,8 +72,14 @@ fn rows_moved_added_and_removed_are_the_same_numbers() {
     let stub = Stub::start();
     stub.script("smsotp", &e164(3), [Reply::error("barred")]);
     let dir = Workdir::with(format!("phone,name\n{}", lines([0, 1, 2, 3, 4])));
-    dir.send(&stub).args(&["--concurrency", "1"]).args(&["--limit", "4"]).ends(3);
-    assert_eq!(dir.statuses(), ["sent", "sent", "sent", "rejected", "pending"]);
+    dir.send(&stub)
+        .args(&["--concurrency", "1"])
+        .args(&["--limit", "4"])
+        .ends(3);
+    assert_eq!(
+        dir.statuses(),
+        ["sent", "sent", "sent", "rejected", "pending"]
+    );
     dir.write(
         "list.csv",
         format!("phone,name\n{}", lines([9, 3, 1, 4, 0])),
@@ -87,7 +93,11 @@ fn rows_moved_added_and_removed_are_the_same_numbers() {
     each_once(&stub, [0, 1, 2, 3, 4, 9]);
     dir.write("list.csv", format!("phone,name\n{}", lines([2, 0])));
     dir.send(&stub).ends(0);
-    assert_eq!(dir.statuses(), ["sent", "sent"], "2 was removed and is back");
+    assert_eq!(
+        dir.statuses(),
+        ["sent", "sent"],
+        "2 was removed and is back"
+    );
     each_once(&stub, [0, 1, 2, 3, 4, 9]);
 }
 
@@ -104,7 +114,10 @@ fn a_number_written_in_another_way_is_the_same_number() {
     let n = phone(1);
     dir.write(
         "list.csv",
-        format!("name,Mobile No.\nA,+91 {n}\nB,0{n}\nC,=\"{n}\"\nD,{}\n", phone(2)),
+        format!(
+            "name,Mobile No.\nA,+91 {n}\nB,0{n}\nC,=\"{n}\"\nD,{}\n",
+            phone(2)
+        ),
     );
     dir.send(&stub).ends(0);
     assert_eq!(dir.statuses(), ["sent", "duplicate", "duplicate", "sent"]);
@@ -117,7 +130,10 @@ fn a_number_that_stands_twice_is_sent_once() {
     let dir = Workdir::with(contacts([1, 2, 1, 3, 1]));
     for _ in 0..2 {
         dir.send(&stub).ends(0);
-        assert_eq!(dir.statuses(), ["sent", "sent", "duplicate", "sent", "duplicate"]);
+        assert_eq!(
+            dir.statuses(),
+            ["sent", "sent", "duplicate", "sent", "duplicate"]
+        );
         assert_eq!(dir.results()[2]["otp_detail"], "same as line 2");
     }
     each_once(&stub, 1..4);
@@ -154,7 +170,10 @@ fn contacts_are_read_from_stdin() {
     let stub = Stub::start();
     let dir = Workdir::new();
     dir.send(&stub).input("-").stdin(contacts(0..3)).ends(0);
-    assert_eq!(column(&dir.results_of("stdin-results"), "otp_status"), ["sent"; 3]);
+    assert_eq!(
+        column(&dir.results_of("stdin-results"), "otp_status"),
+        ["sent"; 3]
+    );
     assert_eq!(stub.count(), 3);
 }
 
@@ -168,8 +187,14 @@ fn ragged_rows_end_no_run_and_none_is_lost() {
         phone(3)
     ));
     dir.send(&stub).ends(1);
-    assert_eq!(dir.statuses(), ["sent", "invalid", "sent", "invalid", "sent"]);
-    assert_eq!(column(&dir.results(), "name"), ["A", "B", "C", "D", "E \"q\" F"]);
+    assert_eq!(
+        dir.statuses(),
+        ["sent", "invalid", "sent", "invalid", "sent"]
+    );
+    assert_eq!(
+        column(&dir.results(), "name"),
+        ["A", "B", "C", "D", "E \"q\" F"]
+    );
     each_once(&stub, 1..4);
 }
 
@@ -188,7 +213,9 @@ fn invalid_rows_are_reported_and_the_others_sent() {
     dir.send(&stub).ends(1);
     assert_eq!(
         dir.statuses(),
-        ["invalid", "sent", "invalid", "invalid", "sent", "invalid", "sent", "sent"]
+        [
+            "invalid", "sent", "invalid", "invalid", "sent", "invalid", "sent", "sent"
+        ]
     );
     assert!(dir.results()[0]["otp_detail"].contains("scientific notation"));
     each_once(&stub, [1, 4, 5, 6]);
@@ -217,7 +244,9 @@ fn the_rate_holds_at_the_gateway() {
     dir.send(&stub).args(&["--rate", "100/s"]).ends(0);
     let times: Vec<_> = stub.log().iter().map(|request| request.at).collect();
     for (n, start) in times.iter().enumerate() {
-        let within = times[n..].iter().filter(|at| **at - *start < Duration::from_secs(1));
+        let within = times[n..]
+            .iter()
+            .filter(|at| **at - *start < Duration::from_secs(1));
         let within = within.count();
         // What the machine adds on the way is not the program's.
         assert!(within <= 104, "{within} in a second");

@@ -25,7 +25,9 @@ fn a_gateway_that_goes_down_in_the_middle_costs_no_row() {
     let stub = Stub::start();
     let address = stub.url();
     let dir = Workdir::with(contacts(0..100));
-    let run = dir.send(&stub).args(&["--rate", "100/s", "--max-attempts", "1"]);
+    let run = dir
+        .send(&stub)
+        .args(&["--rate", "100/s", "--max-attempts", "1"]);
     let run = run.start();
     stub.wait_for(30);
     let before = {
@@ -149,7 +151,9 @@ fn retry_after_holds_back_its_channel_only() {
     stub.script("smsotp", &e164(0), [answer]);
     let numbers = (0..10).map(crate::support::phone);
     let lines = numbers.zip(["sms", "call"].into_iter().cycle());
-    let lines: String = lines.map(|(n, channel)| format!("{n},{channel}\n")).collect();
+    let lines: String = lines
+        .map(|(n, channel)| format!("{n},{channel}\n"))
+        .collect();
     let dir = Workdir::with(format!("phone,channel\n{lines}"));
     dir.send(&stub).args(&["--concurrency", "1"]).ends(0);
     let log = stub.log();

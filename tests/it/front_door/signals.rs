@@ -22,7 +22,10 @@ fn a_signal_lets_requests_in_flight_finish_and_leaves_the_rest_pending() {
         assert_eq!(ran.code, code, "{}", ran.stderr);
         assert_eq!(stub.count(), 3, "no new request");
         let counts = &dir.report()["counts"];
-        assert_eq!((&counts["sent"], &counts["pending"]), (&3.into(), &17.into()));
+        assert_eq!(
+            (&counts["sent"], &counts["pending"]),
+            (&3.into(), &17.into())
+        );
         assert_eq!(dir.report()["state"], "interrupted");
         dir.send(&stub).ends(0);
         assert!((0..20).all(|n| stub.count_for(&e164(n)) == 1));
@@ -43,7 +46,10 @@ fn a_second_signal_ends_at_once_and_what_had_left_is_unknown() {
     stub.release();
     dir.send(&stub).ends(1);
     let counts = &dir.report()["counts"];
-    assert_eq!((&counts["sent"], &counts["unknown"]), (&17.into(), &3.into()));
+    assert_eq!(
+        (&counts["sent"], &counts["unknown"]),
+        (&17.into(), &3.into())
+    );
     assert!((0..20).all(|n| stub.count_for(&e164(n)) == 1));
 }
 

@@ -24,18 +24,12 @@ fn the_three_requests_have_the_documented_form() {
         [
             format!("{base}/smsotp?phone_no=%2B91{one}&api_key={KEY}&sender_id=OTPDRV"),
             format!("{base}/callotp?api_key={KEY}&caller_id=914012345678&phone_no={two}"),
-            format!(
-                "{base}/callotp?api_key={KEY}&caller_id=914012345678&phone_no=%2B447400123456"
-            ),
+            format!("{base}/callotp?api_key={KEY}&caller_id=914012345678&phone_no=%2B447400123456"),
             format!("{base}/verifyotp?phone_no=%2B91{one}&otp=004512&api_key={KEY}"),
         ]
     );
     for request in log {
-        assert!(
-            !request.headers.contains("referer"),
-            "{}",
-            request.headers
-        );
+        assert!(!request.headers.contains("referer"), "{}", request.headers);
     }
 }
 
@@ -62,7 +56,12 @@ fn case(answer: Reply, status: &'static str, first: usize, second: usize) -> Cas
 fn common(unknown: [usize; 2]) -> Vec<Case> {
     let [first, second] = unknown;
     let mut cases = vec![
-        case(Reply::error("API key or Phone Number Missing"), "rejected", 1, 0),
+        case(
+            Reply::error("API key or Phone Number Missing"),
+            "rejected",
+            1,
+            0,
+        ),
         case(Reply::said(200, "failure", "no"), "rejected", 1, 0),
         case(Reply::said(400, "Error", "Bad id"), "rejected", 1, 0),
         case(Reply::new(404, "<html>"), "rejected", 1, 0),
@@ -74,7 +73,11 @@ fn common(unknown: [usize; 2]) -> Vec<Case> {
         ),
         case(Reply::new(418, ""), "rejected", 1, 0),
     ];
-    for message in ["Already request is in progress, please try again.", "Too many requests", "limit"] {
+    for message in [
+        "Already request is in progress, please try again.",
+        "Too many requests",
+        "limit",
+    ] {
         cases.push(case(Reply::error(message), "failed", 2, 1));
         cases.push(case(Reply::said(400, "Error", message), "failed", 2, 1));
     }
@@ -112,7 +115,13 @@ fn try_out(endpoint: &'static str, cases: &[Case], args: &[&str]) {
     let lines = (0..=2 * cases.len()).map(|n| phone(n) + if verify { ",1234\n" } else { "\n" });
     let header = if verify { "phone,otp\n" } else { "phone\n" };
     let dir = Workdir::with(header.to_owned() + &lines.collect::<String>());
-    let command = || if verify { dir.verify(&stub) } else { dir.send(&stub) };
+    let command = || {
+        if verify {
+            dir.verify(&stub)
+        } else {
+            dir.send(&stub)
+        }
+    };
     let args = [args, &["--concurrency", "1", "--max-attempts", "2"]].concat();
 
     command().args(&args).ends(1);
@@ -120,7 +129,11 @@ fn try_out(endpoint: &'static str, cases: &[Case], args: &[&str]) {
     let results = dir.results();
     for (n, case) in cases.iter().enumerate() {
         let row = &results[2 * n + 1];
-        assert_eq!(row["otp_status"], case.status, "{endpoint} {:?}", case.answer);
+        assert_eq!(
+            row["otp_status"], case.status,
+            "{endpoint} {:?}",
+            case.answer
+        );
         let count = stub.count_for(&e164(2 * n + 1));
         assert_eq!(count, case.first, "{endpoint} {:?}", case.answer);
         assert_eq!(row["otp_attempts"], count.to_string());
@@ -135,12 +148,19 @@ fn try_out(endpoint: &'static str, cases: &[Case], args: &[&str]) {
         assert_eq!(stub.count_for(&e164(2 * n)), 0, "settled");
     }
     for (case, after) in cases.iter().zip(dir.statuses().iter().skip(1).step_by(2)) {
-        let expected = if case.second == 1 { accepted } else { case.status };
+        let expected = if case.second == 1 {
+            accepted
+        } else {
+            case.status
+        };
         assert_eq!(after, expected, "{endpoint}, again: {:?}", case.answer);
     }
     if !verify {
         stub.forget();
-        command().args(&args).args(&["--on-unknown", "retry"]).ends(1);
+        command()
+            .args(&args)
+            .args(&["--on-unknown", "retry"])
+            .ends(1);
         for (n, case) in cases.iter().enumerate() {
             let expected = usize::from(case.status == "unknown");
             let count = stub.count_for(&e164(2 * n + 1));
@@ -219,7 +239,11 @@ fn a_failed_answer_is_held_when_it_is_not_to_be_believed() {
 #[test]
 fn a_retry_that_works_is_recovered_and_counted() {
     let stub = Stub::start();
-    stub.script("smsotp", &e164(1), [Reply::new(503, ""), Reply::new(500, "")]);
+    stub.script(
+        "smsotp",
+        &e164(1),
+        [Reply::new(503, ""), Reply::new(500, "")],
+    );
     let dir = Workdir::with(contacts(0..3));
     dir.send(&stub).ends(0);
     assert_eq!(dir.results()[1]["otp_attempts"], "3");

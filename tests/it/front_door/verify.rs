@@ -100,7 +100,11 @@ fn masked_results_of_two_codes_for_one_number_stay_two_rows() {
 #[test]
 fn a_masked_code_that_was_never_given_is_invalid() {
     let stub = Stub::start();
-    let dir = Workdir::with(format!("phone,otp\n{},******\n{},1234\n", phone(1), phone(2)));
+    let dir = Workdir::with(format!(
+        "phone,otp\n{},******\n{},1234\n",
+        phone(1),
+        phone(2)
+    ));
     dir.verify(&stub).ends(1);
     assert_eq!(dir.statuses(), ["invalid", "verified"]);
     assert_eq!(stub.count(), 1);
@@ -109,7 +113,11 @@ fn a_masked_code_that_was_never_given_is_invalid() {
 #[test]
 fn a_wrong_code_after_an_ambiguous_try_stays_unknown() {
     let stub = Stub::start();
-    stub.script("verifyotp", &e164(1), [Reply::dropped(), Reply::error(WRONG)]);
+    stub.script(
+        "verifyotp",
+        &e164(1),
+        [Reply::dropped(), Reply::error(WRONG)],
+    );
     stub.script("verifyotp", &e164(2), [Reply::dropped()]);
     let dir = Workdir::with(format!("phone,otp\n{},1111\n{},2222\n", phone(1), phone(2)));
     for _ in 0..2 {

@@ -305,7 +305,10 @@ fn serve(shared: &Shared, mut stream: TcpStream) {
                 Some(reply) => reply,
                 None => (state.default)(index, &request),
             };
-            let mut state = shared.changed.wait_while(state, |state| state.held).unwrap();
+            let mut state = shared
+                .changed
+                .wait_while(state, |state| state.held)
+                .unwrap();
             state.in_flight -= 1;
             (index, reply)
         };
