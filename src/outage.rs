@@ -5,7 +5,7 @@
 //! failures for [`SICK_MAX`] different numbers (one number that fails again and again says nothing
 //! about the gateway). While it is open one probe goes out from time to time; anything but a
 //! failure closes it. What failed in the streak that opened it, and while it is open, does not use
-//! up anybody's tries: see [`Outage::epoch`].
+//! up anybody's tries: the engine gives those back.
 
 use std::time::Duration;
 
@@ -158,14 +158,13 @@ impl Outage {
         self.open.is_some()
     }
 
-    /// Could the latest failures turn out to be an outage? (Those of one number alone could not.)
+    /// Could the latest failures turn out to be an outage?
     #[must_use]
     pub fn is_suspected(&self) -> bool {
-        self.unreachable > 0 || self.sick.len() > 1
+        self.open.is_none() && (self.unreachable > 0 || !self.sick.is_empty())
     }
 
-    /// How many outages there were. A try that failed in one epoch and is looked at in a later one
-    /// was part of the outage, and is not counted.
+    /// How many outages there were: tells that one has just turned up.
     #[must_use]
     pub fn epoch(&self) -> u32 {
         self.epoch

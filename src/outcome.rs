@@ -311,7 +311,8 @@ pub struct Attempt {
     /// Which request.
     pub lane: Lane,
     /// Which of the tries on this lane it is: 1 to `tries_max`. A try that says nothing about the
-    /// number (gateway unreachable, key refused) is not used up: the next has the same place.
+    /// number (gateway unreachable, key refused) is not used up: the next has the same place. One
+    /// that was answered in an outage gives its place back: it has the one before, 0 at first.
     pub try_number: u32,
     /// How many tries there were to be.
     pub tries_max: u32,

@@ -32,7 +32,7 @@ use crate::pace::{Pace, Rate};
 use crate::record::{End, Signal, Stop, StopKind};
 use crate::retry::Backoff;
 pub use live::{Live, Stall, Why};
-use queue::{Next, Queue, READ_AHEAD, Standing, Waiting};
+use queue::{Next, Queue, READ_AHEAD, Waiting};
 
 /// This many answers from the start that are all redirects or 4xx say that the endpoint is wrong.
 const SUSPECTS_MAX: usize = 20;
@@ -253,6 +253,21 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
     }
 }
 
+/// Was this answered in a way that uses up a try, unless it is part of an outage?
+fn is_in_vain(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.answer.as_ref().map(|answer| &answer.verdict),
+        Some(Verdict::Throttled { .. } | Verdict::ServerError(_))
+    )
+}
+
+/// A try that was part of an outage says nothing about the number: the next one takes its place.
+fn give_back(attempt: &mut Attempt) {
+    if is_in_vain(attempt) {
+        attempt.try_number = attempt.try_number.saturating_sub(1);
+    }
+}
+
 /// Decides: who goes next, and what an answer leads to.
 struct Desk<'a, L, G> {
     line: &'a Line<'a, L, G>,
@@ -271,6 +286,8 @@ struct Desk<'a, L, G> {
     in_doubt: Vec<Job>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
+    /// Used up their tries in what may be the beginning of an outage: as many as it takes to tell.
+    parked: Vec<Job>,
     /// Something came back that only the API itself can have said.
     proven: bool,
     end: Option<End>,
@@ -302,6 +319,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             out_of_time: false,
             in_doubt: Vec::new(),
             suspects: Vec::new(),
+            parked: Vec::new(),
             proven: false,
             end: None,
         };
@@ -338,6 +356,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
         if let Err(error) = self.reserve().await {
             self.stop(StopKind::Ledger, &error.to_string());
+            return Move::Nothing;
+        }
+        if let Err(error) = self.reserve().await {
+            self.stop(StopKind::Ledger, error.to_string());
             return Move::Nothing;
         }
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
@@ -383,21 +405,11 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     }
 
     /// Begins the next attempt of a job.
-    async fn begin(&mut self, mut job: Job, lane: Lane, standing: Standing) -> Move {
+    async fn begin(&mut self, mut job: Job, lane: Lane) -> Move {
         let policy = &self.settings.policy;
-        let last = job.attempts.last().filter(|last| last.run == self.run);
-        let free = match standing {
-            Standing::Plain => false,
-            Standing::Counted(epoch) => epoch != self.outage.epoch(),
-            Standing::Free => true,
-        };
-        let step = match last {
-            Some(last) if free => Step::Try {
-                lane: last.lane,
-                try_number: last.try_number,
-            },
-            _ => next_step(job.lane, &job.attempts, policy, last.is_none()),
-        };
+        let last = job.attempts.last();
+        let anew = last.is_none_or(|last| last.run != self.run);
+        let step = next_step(job.lane, &job.attempts, policy, anew);
         let Step::Try { try_number, .. } = step else {
             self.let_be(job).await;
             return Move::Again;
@@ -477,9 +489,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn take_in(&mut self, lane: Lane, read: Result<Due, LedgerError>) {
         match read {
-            Ok(due) => {
-                let read_to = (!due.exhausted).then_some(due.seen);
-                self.queue.add(lane, due.jobs, read_to);
+            Ok(Due {
+                mut jobs,
+                seen,
+                exhausted,
+            }) => {
+                // What this run has begun on another lane is in its hands already.
+                let run = self.run;
+                jobs.retain(|job| job.attempts.last().is_none_or(|last| last.run != run));
+                self.queue.add(lane, jobs, (!exhausted).then_some(seen));
             }
             Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
         }
@@ -507,7 +525,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     }
 
     async fn answered(&mut self, mut job: Job, lane: Lane) {
-        let Some(answer) = job.attempts.last_mut().and_then(|a| a.answer.as_mut()) else {
+        let Some(attempt) = job.attempts.last_mut() else {
+            return;
+        };
+        let Some(answer) = attempt.answer.as_mut() else {
             return;
         };
         let now = Instant::now();
@@ -531,7 +552,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => {}
         }
         let verdict = answer.verdict.clone();
+        if self.outage.is_open() {
+            give_back(attempt);
+        }
         self.note(&job).await;
+        if self.outage.epoch() != outages {
+            self.give_tries_back().await;
+        } else if !self.outage.is_suspected() {
+            self.give_up_parked();
+        }
         match verdict {
             Verdict::KeyRefused(text) => {
                 let message = format!(
@@ -614,12 +643,8 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let failures = failures.take_while(|a| a.run == last.run && a.lane == last.lane);
         let failures = u32::try_from(failures.count()).unwrap_or(u32::MAX);
         let wait = self.settings.backoff.delay(failures, &mut self.random);
-        let tried_in_vain = matches!(
-            last.answer.as_ref().map(|a| &a.verdict),
-            Some(Verdict::Throttled { .. } | Verdict::ServerError(_))
-        );
-        let counted = Standing::Counted(self.outage.epoch());
         let (same, later) = (last.lane, now + wait);
+        let used_up = is_in_vain(last) && self.outage.is_suspected();
         match next_step(job.lane, &job.attempts, &self.settings.policy, false) {
             _ if tried_in_vain && self.outage.is_open() => {
                 self.wait(job, same, later, Standing::Free);
@@ -639,9 +664,36 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    fn wait(&mut self, job: Job, lane: Lane, due: Instant, standing: Standing) {
-        let waiting = Waiting { due, job, standing };
-        self.queue.wait(lane, waiting);
+    /// There was no outage, or nothing is left that could show one: what is used up is used up.
+    fn give_up_parked(&mut self) {
+        for job in std::mem::take(&mut self.parked) {
+            self.decide(job, false);
+        }
+    }
+
+    /// An outage has turned up: tries that failed just before it were part of it.
+    async fn give_tries_back(&mut self) {
+        let run = self.run;
+        self.queue.for_each_waiting(|job| {
+            let last = job.attempts.last_mut();
+            if let Some(last) = last.filter(|last| last.run == run) {
+                give_back(last);
+            }
+        });
+        for mut job in std::mem::take(&mut self.parked) {
+            let before = outcome(job.lane, &job.attempts).status;
+            if let Some(last) = job.attempts.last_mut() {
+                give_back(last);
+            }
+            let after = outcome(job.lane, &job.attempts).status;
+            self.line.means.live.moved(before, after);
+            self.line.means.ledger.answer(&job).await;
+            self.decide(job, false);
+        }
+    }
+
+    fn wait(&mut self, job: Job, lane: Lane, due: Instant) {
+        self.queue.wait(lane, Waiting { due, job });
     }
 
     fn hold(&mut self, lane: Lane, at: UnixMicros) {

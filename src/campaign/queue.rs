@@ -24,20 +24,6 @@ pub struct Waiting {
     pub due: Instant,
     /// The number.
     pub job: Job,
-    /// Whether its last failure used up a try.
-    pub standing: Standing,
-}
-
-/// Whether a number's last failure used up one of its tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// As the fold over its attempts says.
-    Plain,
-    /// It did, unless an outage turns up that it was the beginning of: the number of outages there
-    /// had been, see [`crate::outage::Outage::epoch`].
-    Counted(u32),
-    /// It did not: it failed in an outage.
-    Free,
 }
 
 impl PartialEq for Waiting {
@@ -140,6 +126,17 @@ impl Queue {
         self.lanes[lane.index()].waiting.push(Reverse(waiting));
     }
 
+    /// Changes the jobs that wait; not when they are due.
+    pub fn for_each_waiting(&mut self, mut each: impl FnMut(&mut Job)) {
+        for lane in &mut self.lanes {
+            let mut waiting = std::mem::take(&mut lane.waiting).into_vec();
+            for Reverse(waiting) in &mut waiting {
+                each(&mut waiting.job);
+            }
+            lane.waiting = waiting.into();
+        }
+    }
+
     /// Holds a whole lane back.
     pub fn hold(&mut self, lane: Lane, until: Instant) {
         let held = &mut self.lanes[lane.index()].held_until;
@@ -161,6 +158,13 @@ impl Queue {
         self.lanes
             .iter()
             .any(|lane| !lane.new.is_empty() || lane.read_to.is_some())
+    }
+
+    /// Is there a number that may go, now or later?
+    pub fn has_work(&self) -> bool {
+        let may_start = self.quota != Some(0);
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| !lane.waiting.is_empty() || (may_start && !lane.new.is_empty()))
     }
 
     /// How many wait for a retry.

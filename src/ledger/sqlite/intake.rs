@@ -28,6 +28,11 @@ pub struct CampaignKey {
 /// What is said of a masked code without a known one.
 const NO_KNOWN_CODE: &str = "the code is masked and none was given for the number before";
 
+/// Codes on their way from one input to the next, within one transaction. Not a temporary table:
+/// those may spill into files that nobody overwrites.
+const CREATE_KEPT_CODE: &str =
+    "CREATE TABLE kept_code (job INTEGER PRIMARY KEY, code TEXT NOT NULL) STRICT";
+
 /// An input taken in but not yet committed.
 pub struct Intake<'l> {
     step: Transaction<'l>,
@@ -65,6 +70,7 @@ impl<'l> Intake<'l> {
                     return Ok(Err(error));
                 }
                 claim(&step, &campaign).map_err(&fault)?;
+                give_codes(&step, &campaign).map_err(&fault)?;
                 campaign
             }
         };
@@ -239,6 +245,27 @@ fn store<E>(
     Ok(Ok(()))
 }
 
+/// Sets the codes of the input before aside: a masked code of the next one means one of them.
+fn keep_codes(db: &Transaction<'_>, old: &Campaign) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO kept_code SELECT coalesce(job, id), code FROM contact
+          WHERE id >= ?1 AND id < ?2 AND code IS NOT NULL AND first_line IS NULL",
+        params![old.span.first, old.span.end],
+    )
+    .map(|_| ())
+}
+
+/// Gives masked rows the codes that they mean, and forgets the others.
+fn give_codes(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE contact SET code = (SELECT code FROM kept_code k WHERE k.job = contact.job)
+          WHERE id >= ?1 AND id < ?2 AND code_print IS NULL AND job IS NOT NULL
+            AND first_line IS NULL",
+        params![campaign.span.first, campaign.span.end],
+    )?;
+    db.execute_batch("DROP TABLE kept_code")
+}
+
 /// Finds for each row its job: a known one, the one of an earlier line, or a new one of its own.
 fn claim(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
     db.execute_batch(
@@ -348,6 +375,24 @@ impl Claims<'_> {
         }
         seen.push((job, line));
         Ok(())
+    }
+}
+
+impl Claims<'_> {
+    /// The job that a masked code stands for: one that no row has claimed yet, unsettled ones
+    /// first, so that none is lost when only some of a number's rows come back.
+    fn masked(&mut self, number: i64, seen: &[(i64, i64)]) -> rusqlite::Result<Option<i64>> {
+        let mut found = self.all.query(params![number, self.campaign.0])?;
+        let mut claimed = None;
+        while let Some(row) = found.next()? {
+            let (job, settled): (i64, bool) = (row.get(0)?, row.get(1)?);
+            if seen.iter().any(|(seen_job, _)| *seen_job == job) {
+                claimed = Some(job);
+            } else if settled || self.kept.exists([job])? {
+                return Ok(Some(job));
+            }
+        }
+        Ok(claimed)
     }
 }
 

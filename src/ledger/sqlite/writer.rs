@@ -169,7 +169,7 @@ fn answer(
     };
     db.prepare_cached(
         "UPDATE attempt SET left_at = ?3, answered_at = ?4, verdict = ?5, text = ?6, retry_at = ?7,
-                fallback = ?8
+                fallback = ?8, try_number = ?9
           WHERE job = ?1 AND n = ?2",
     )?
     .execute(params![
@@ -181,6 +181,7 @@ fn answer(
         answer.verdict.text(),
         retry_at.map(|UnixMicros(at)| at),
         attempt.fallback.map(channel_index),
+        attempt.try_number,
     ])?;
     if let Some(RowId(row)) = forget {
         db.prepare_cached("UPDATE contact SET code = NULL WHERE id = ?1")?

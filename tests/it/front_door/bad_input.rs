@@ -1,0 +1,219 @@
+//! What makes a run impossible is said before the first request, with what, where and what to do.
+
+use crate::support::stub::Stub;
+use crate::support::workdir::{Otpdrive, Workdir};
+use crate::support::{contacts, phone};
+
+/// Ends with 2, asks nothing of the gateway, and says all of these.
+#[track_caller]
+fn refuses(stub: &Stub, command: Otpdrive, words: &[&str]) {
+    let ran = command.ends(2);
+    for word in words {
+        assert!(ran.stderr.contains(word), "no {word:?} in: {}", ran.stderr);
+    }
+    assert_eq!(stub.count(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_refused_with_its_name_and_the_place() {
+    let stub = Stub::start();
+    for (text, words) in [
+        (&b""[..], &["list.csv", "empty"][..]),
+        (
+            b"name,city\nA,B\n",
+            &["list.csv", "phone", "\"city\"", "--phone-column"],
+        ),
+        (
+            b"phone,mobile\n1,2\n",
+            &["\"phone\"", "\"mobile\"", "--phone-column"],
+        ),
+        (b"9876543210\n9876543211\n", &["line 1", "header"]),
+    ] {
+        let dir = Workdir::with(text);
+        refuses(&stub, dir.send(&stub), words);
+        refuses(&stub, dir.otpdrive(&["check", "list.csv"]), words);
+    }
+    let dir = Workdir::new();
+    refuses(&stub, dir.send(&stub), &["list.csv"]);
+}
+
+#[test]
+fn a_missing_key_or_id_is_refused_with_how_to_give_it() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    refuses(
+        &stub,
+        dir.send(&stub).no_key(),
+        &["KOOKOO_API_KEY", "--api-key-file"],
+    );
+    let no_sender = dir.send(&stub).without("--sender-id");
+    refuses(&stub, no_sender, &["--sender-id", "KOOKOO_SENDER_ID"]);
+    let no_caller = dir.send(&stub).without("--caller-id");
+    let call = no_caller.clone().args(&["--channel", "call"]);
+    refuses(&stub, call, &["--caller-id", "KOOKOO_CALLER_ID"]);
+    let fallback = no_caller.args(&["--fallback", "call"]);
+    refuses(&stub, fallback, &["--caller-id"]);
+    let file = dir
+        .send(&stub)
+        .no_key()
+        .args(&["--api-key-file", "none.txt"]);
+    refuses(&stub, file, &["none.txt"]);
+    dir.write("key.txt", "two words\n");
+    let odd = dir
+        .send(&stub)
+        .no_key()
+        .args(&["--api-key-file", "key.txt"]);
+    refuses(&stub, odd, &["key"]);
+}
+
+#[test]
+fn the_key_is_read_from_a_file_and_the_ids_from_the_environment() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..1));
+    dir.write("key.txt", "KKfile\n");
+    dir.send(&stub)
+        .no_key()
+        .without("--sender-id")
+        .env("KOOKOO_SENDER_ID", "FROMEN")
+        .args(&["--api-key-file", "key.txt"])
+        .ends(0);
+    let target = &stub.log()[0].target;
+    assert!(
+        target.contains("api_key=KKfile&sender_id=FROMEN"),
+        "{target}"
+    );
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    let with = |args: &[&str]| dir.send(&stub).args(args);
+    refuses(
+        &stub,
+        with(&["--fallback", "sms"]),
+        &["--fallback", "--channel"],
+    );
+    let call = ["--channel", "call", "--fallback", "call"];
+    refuses(&stub, with(&call), &["--fallback"]);
+    refuses(
+        &stub,
+        with(&["--connect-timeout", "40s"]),
+        &["--connect-timeout"],
+    );
+    refuses(&stub, with(&["--rate", "0/s"]), &["--rate"]);
+    refuses(&stub, with(&["--max-attempts", "0"]), &["--max-attempts"]);
+    refuses(
+        &stub,
+        with(&["--endpoint", "http://192.0.2.1/x"]),
+        &["--allow-http", "https"],
+    );
+    refuses(
+        &stub,
+        with(&["--endpoint", "http://localhost.example.com/x"]),
+        &["--allow-http"],
+    );
+    refuses(&stub, with(&["--campaign", "../up"]), &["--campaign"]);
+    let in_argv = with(&["--api-key", "KK1"]);
+    refuses(&stub, in_argv, &["--api-key"]);
+}
+
+#[test]
+fn places_that_cannot_be_written_are_refused_before_the_first_request() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    dir.write("file", "");
+    let out = dir.send(&stub).args(&["--out", "file/results"]);
+    refuses(&stub, out, &["file/results"]);
+    let ledger = dir.send(&stub).args(&["--ledger", "file/otpdrive.db"]);
+    refuses(&stub, ledger, &["file/otpdrive.db", "folder"]);
+    let ledger = dir.send(&stub).args(&["--ledger", "none/otpdrive.db"]);
+    refuses(&stub, ledger, &["none/otpdrive.db"]);
+    dir.send(&stub).ends(0);
+    assert_eq!(stub.count(), 2, "nobody counts as tried before");
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_refused_and_left_as_it_was() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    dir.write(
+        "text.db",
+        "this is no database, but it is long enough to look at".repeat(99),
+    );
+    let text = dir.read("text.db");
+    let other = dir.path("other.db");
+    let db = rusqlite::Connection::open(&other).unwrap();
+    db.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)")
+        .unwrap();
+    drop(db);
+    let before = std::fs::read(&other).unwrap();
+    for name in ["text.db", "other.db"] {
+        let command = dir.send(&stub).args(&["--ledger", name]);
+        refuses(&stub, command, &[name, "not a ledger", "--ledger"]);
+    }
+    assert_eq!(dir.read("text.db"), text);
+    assert_eq!(std::fs::read(&other).unwrap(), before);
+}
+
+#[test]
+fn a_ledger_of_a_newer_version_is_refused_and_left_as_it_was() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    dir.send(&stub).ends(0);
+    stub.forget();
+    let db = rusqlite::Connection::open(dir.path("otpdrive.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    dir.write("list.csv", contacts(0..4));
+    let before = std::fs::read(dir.path("otpdrive.db")).unwrap();
+    refuses(
+        &stub,
+        dir.send(&stub),
+        &["otpdrive.db", "99", "newer version"],
+    );
+    assert_eq!(std::fs::read(dir.path("otpdrive.db")).unwrap(), before);
+    let status = dir.otpdrive(&["status"]).ends(2);
+    assert!(status.stderr.contains("newer version"), "{}", status.stderr);
+}
+
+#[test]
+fn too_many_unusable_rows_are_refused_and_leave_no_mark() {
+    let stub = Stub::start();
+    let dir = Workdir::with(format!("phone\n{}\nA\nB\n", phone(1)));
+    refuses(
+        &stub,
+        dir.send(&stub),
+        &["2 of 3", "--max-invalid", "--phone-column"],
+    );
+    dir.send(&stub).args(&["--max-invalid", "80%"]).ends(1);
+    assert_eq!(dir.statuses(), ["sent", "invalid", "invalid"]);
+}
+
+#[test]
+fn a_check_makes_no_request_and_leaves_nothing_behind() {
+    let stub = Stub::start();
+    let dir = Workdir::with(format!("phone\n{}\nA\n{}\n", phone(1), phone(2)));
+    let check = ["check", "list.csv", "--endpoint", &stub.url()];
+    let ran = dir.otpdrive(&check).no_key().ends(1);
+    assert!(ran.stderr.contains("line 3"), "{}", ran.stderr);
+    assert_eq!(dir.names(), ["list.csv"]);
+    dir.write("list.csv", contacts(0..3));
+    dir.otpdrive(&check).no_key().ends(0);
+    assert_eq!(dir.names(), ["list.csv"]);
+    assert_eq!(stub.count(), 0);
+}
+
+#[test]
+fn a_check_of_a_campaign_that_is_under_way_changes_nothing() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..4));
+    dir.send(&stub).args(&["--limit", "2"]).ends(3);
+    let results = dir.read("list-results/results.csv");
+    let ran = dir.otpdrive(&["check", "list.csv"]).no_key().ends(0);
+    assert!(ran.stderr.contains("2 requests"), "{}", ran.stderr);
+    dir.otpdrive(&["report"]).ends(0);
+    assert_eq!(dir.read("list-results/results.csv"), results);
+    dir.send(&stub).ends(0);
+    assert_eq!(stub.count(), 4);
+}

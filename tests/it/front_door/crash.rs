@@ -1,0 +1,67 @@
+//! kill -9 at any moment: nobody is requested twice, and nobody is forgotten.
+
+use crate::support::stub::Stub;
+use crate::support::workdir::Workdir;
+use crate::support::{contacts, e164};
+
+#[test]
+fn killed_again_and_again_it_requests_nobody_twice_and_forgets_nobody() {
+    const ROWS: usize = 300;
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..ROWS));
+    let mut random = fastrand::Rng::with_seed(9);
+    for _ in 0..5 {
+        let goal = stub.count() + random.usize(1..50);
+        let run = dir.send(&stub).args(&["--rate", "500/s"]).start();
+        stub.wait_for(goal);
+        run.signal("KILL");
+        run.end();
+    }
+    let ran = dir.send(&stub).run();
+    assert!(ran.code == 0 || ran.code == 1, "{}", ran.stderr);
+    let results = dir.results();
+    assert_eq!(results.len(), ROWS);
+    for (n, row) in results.iter().enumerate() {
+        let requests = stub.count_for(&e164(n));
+        match row["otp_status"].as_str() {
+            "sent" => assert_eq!(requests, 1, "{n}"),
+            "unknown" => assert!(requests <= 1, "{n}: {requests} requests"),
+            other => panic!("{n} is {other}"),
+        }
+    }
+    let unknown = dir.report()["counts"]["unknown"].as_u64().unwrap();
+    assert!(unknown <= 5 * 32, "{unknown} unknown");
+}
+
+#[test]
+fn the_report_of_a_killed_run_tells_what_is_known() {
+    let stub = Stub::start();
+    stub.hold();
+    let dir = Workdir::with(contacts(0..10));
+    let run = dir.send(&stub).args(&["--concurrency", "4"]).start();
+    stub.wait_for(4);
+    run.signal("KILL");
+    run.end();
+    stub.release();
+    dir.otpdrive(&["report"]).ends(0);
+    let report = dir.report();
+    assert_eq!(report["state"], "interrupted");
+    assert_eq!(report["counts"]["unknown"], 4);
+    assert_eq!(report["counts"]["pending"], 6);
+    let status = dir.otpdrive(&["status"]).ends(0);
+    assert!(status.stdout.contains("killed"), "{}", status.stdout);
+}
+
+#[test]
+fn a_second_run_on_the_same_ledger_is_refused_and_named_the_holder() {
+    let stub = Stub::start();
+    stub.hold();
+    let dir = Workdir::with(contacts(0..3));
+    let run = dir.send(&stub).start();
+    stub.wait_for(3);
+    let second = dir.send(&stub).args(&["--campaign", "other"]).ends(5);
+    assert!(second.stderr.contains("process "), "{}", second.stderr);
+    stub.release();
+    assert_eq!(run.end_soon().code, 0);
+    assert_eq!(stub.count(), 3);
+}

@@ -1,0 +1,14 @@
+//! Through the binary, against a scripted gateway: what leaves, what the rows say, what a second
+//! run does.
+
+mod bad_input;
+mod campaign;
+mod crash;
+mod endpoint;
+mod fallback;
+mod outage;
+mod report;
+mod secrets;
+mod signals;
+mod verdicts;
+mod verify;

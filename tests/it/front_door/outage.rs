@@ -1,0 +1,170 @@
+//! An outage costs time, never rows; and the gateway's `Retry-After` is kept, restart or not.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::stub::{self, Reply, Stub};
+use crate::support::workdir::Workdir;
+use crate::support::{contacts, e164};
+
+#[test]
+fn a_gateway_that_is_down_and_comes_back_gets_every_number_once() {
+    let address = Stub::nowhere();
+    let dir = Workdir::with(contacts(0..50));
+    let run = dir.send_to(&stub::url(address));
+    let run = run.args(&["--max-attempts", "1"]).start();
+    // Long enough for it to find out; when it does not, the test still holds.
+    std::thread::sleep(Duration::from_millis(500));
+    let stub = Stub::at(address);
+    let ran = run.end_soon();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!((0..50).all(|n| stub.count_for(&e164(n)) == 1));
+}
+
+#[test]
+fn a_gateway_that_goes_down_in_the_middle_costs_no_row() {
+    let stub = Stub::start();
+    let address = stub.url();
+    let dir = Workdir::with(contacts(0..100));
+    let run = dir
+        .send(&stub)
+        .args(&["--rate", "100/s", "--max-attempts", "1"]);
+    let run = run.start();
+    stub.wait_for(30);
+    let before = {
+        // The last answers go out before it closes.
+        let log = stub.log();
+        drop(stub);
+        log
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    let host = address.split('/').nth(2).unwrap();
+    let stub = Stub::at(host.parse().unwrap());
+    let ran = run.end_soon();
+    assert!(ran.code == 0 || ran.code == 1, "{}", ran.stderr);
+    let counts = &dir.report()["counts"];
+    assert_eq!(counts["failed"], 0);
+    assert_eq!(counts["pending"], 0);
+    // One that had left when it closed may be unknown; all others are sent.
+    assert!(counts["unknown"].as_u64().unwrap() <= 2, "{counts}");
+    for n in 0..100 {
+        let first = before.iter().filter(|r| r.number == e164(n)).count();
+        assert!(first + stub.count_for(&e164(n)) <= 2);
+    }
+}
+
+#[test]
+fn a_gateway_that_stays_down_stops_the_run_and_the_next_one_sends_all() {
+    let address = Stub::nowhere();
+    let dir = Workdir::with(contacts(0..50));
+    let ran = dir
+        .send_to(&stub::url(address))
+        .args(&["--max-outage", "1s", "--max-attempts", "1"])
+        .ends(3);
+    assert!(ran.stderr.contains("down"), "{}", ran.stderr);
+    assert!(dir.statuses().iter().all(|status| status == "pending"));
+    assert_eq!(dir.report()["stop_reason"]["kind"], "outage");
+    let stub = Stub::start();
+    dir.send(&stub).ends(0);
+    assert!((0..50).all(|n| stub.count_for(&e164(n)) == 1));
+}
+
+#[test]
+fn a_gateway_that_refuses_everybody_for_a_while_uses_up_nobodys_only_try() {
+    for status in [503, 429, 500] {
+        let stub = Stub::start();
+        stub.default(move |index, _| match index < 40 {
+            true => Reply::new(status, ""),
+            false => Reply::success(),
+        });
+        let dir = Workdir::with(contacts(0..60));
+        // The probes would take their time; a concurrency of 39 uses the refusals up.
+        let ran = dir
+            .send(&stub)
+            .args(&["--max-attempts", "1", "--concurrency", "39"])
+            .ends(0);
+        assert_eq!(dir.report()["counts"]["sent"], 60, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_gateway_that_refuses_everybody_for_too_long_leaves_all_rows_pending() {
+    let stub = Stub::start();
+    stub.always(Reply::new(503, ""));
+    let dir = Workdir::with(contacts(0..60));
+    dir.send(&stub)
+        .args(&["--max-attempts", "1", "--max-outage", "1s"])
+        .ends(3);
+    let counts = &dir.report()["counts"];
+    assert_eq!(counts["pending"], 60, "{counts}");
+    let again = Stub::start();
+    dir.send(&again).ends(0);
+    assert!((0..60).all(|n| again.count_for(&e164(n)) == 1));
+}
+
+#[test]
+fn one_bad_number_is_no_outage() {
+    let stub = Stub::start();
+    stub.always(Reply::new(503, ""));
+    let dir = Workdir::with(contacts(0..1));
+    dir.send(&stub).args(&["--max-attempts", "4"]).ends(1);
+    assert_eq!(dir.statuses(), ["failed"]);
+    assert_eq!(stub.count(), 4);
+}
+
+fn retry_after_holds_across_a_restart(value: &str, least: Duration) {
+    let stub = Stub::start();
+    let answer = Reply::new(429, "").header("Retry-After", value);
+    stub.script("smsotp", &e164(0), [answer]);
+    let dir = Workdir::with(contacts(0..3));
+    let run = dir.send(&stub).args(&["--concurrency", "1"]).start();
+    stub.wait_for_answers(1);
+    std::thread::sleep(Duration::from_millis(50));
+    run.signal("TERM");
+    assert_eq!(run.end_soon().code, 143);
+    dir.send(&stub).ends(0);
+    let log = stub.log();
+    assert_eq!(log.len(), 4);
+    let waited = log[1].at - log[0].answered_at.unwrap();
+    assert!(waited >= least, "{waited:?} instead of {least:?}");
+    assert!(waited < least + Duration::from_secs(5), "{waited:?}");
+}
+
+#[test]
+fn retry_after_in_seconds_is_kept_across_a_restart() {
+    retry_after_holds_across_a_restart("2", Duration::from_secs(2));
+}
+
+#[test]
+fn retry_after_as_a_date_is_kept_across_a_restart() {
+    let until = SystemTime::now() + Duration::from_secs(3);
+    let asked = Instant::now();
+    let value = httpdate::fmt_http_date(until);
+    // A date has whole seconds, and the test may have started late.
+    let least = Duration::from_secs(1).saturating_sub(asked.elapsed());
+    retry_after_holds_across_a_restart(&value, least);
+}
+
+#[test]
+fn retry_after_holds_back_its_channel_only() {
+    let stub = Stub::start();
+    let answer = Reply::new(429, "").header("Retry-After", "1");
+    stub.script("smsotp", &e164(0), [answer]);
+    let numbers = (0..10).map(crate::support::phone);
+    let lines = numbers.zip(["sms", "call"].into_iter().cycle());
+    let lines: String = lines
+        .map(|(n, channel)| format!("{n},{channel}\n"))
+        .collect();
+    let dir = Workdir::with(format!("phone,channel\n{lines}"));
+    dir.send(&stub).args(&["--concurrency", "1"]).ends(0);
+    let log = stub.log();
+    let held = log[0].answered_at.unwrap() + Duration::from_secs(1);
+    for request in &log[1..] {
+        assert_eq!(
+            request.at >= held,
+            request.endpoint == "smsotp",
+            "{} at {:?}",
+            request.endpoint,
+            request.at - log[0].at
+        );
+    }
+}

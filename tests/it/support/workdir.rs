@@ -1,0 +1,280 @@
+//! A folder of its own for each test, and the program run in it with a clean environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::stub::Stub;
+use super::{KEY, SOON};
+
+/// One row of `results.csv`.
+pub type Row = BTreeMap<String, String>;
+
+/// A temporary folder.
+pub struct Workdir {
+    dir: TempDir,
+}
+
+impl Workdir {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A folder with the file `list.csv`.
+    pub fn with(text: impl AsRef<[u8]>) -> Self {
+        let dir = Self::new();
+        dir.write("list.csv", text);
+        dir
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The names of the files and folders in it.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path()).unwrap();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The program with these arguments, nothing added.
+    pub fn otpdrive(&self, args: &[&str]) -> Otpdrive {
+        Otpdrive {
+            folder: self.dir.path().to_owned(),
+            args: args.iter().map(ToString::to_string).collect(),
+            defaults: Vec::new(),
+            env: vec![("KOOKOO_API_KEY".to_owned(), KEY.to_owned())],
+            stdin: None,
+        }
+    }
+
+    /// `send list.csv`, fast, to this gateway.
+    pub fn send(&self, stub: &Stub) -> Otpdrive {
+        self.send_to(&stub.url())
+    }
+
+    /// `send list.csv`, fast, to this address.
+    pub fn send_to(&self, url: &str) -> Otpdrive {
+        self.otpdrive(&["send", "list.csv"])
+            .default("--endpoint", url)
+            .default("--sender-id", "OTPDRV")
+            .default("--caller-id", "914012345678")
+            .default("--rate", "unlimited")
+            .default("--backoff", "1ms..5ms")
+    }
+
+    /// `verify list.csv`, fast, to this gateway.
+    pub fn verify(&self, stub: &Stub) -> Otpdrive {
+        self.otpdrive(&["verify", "list.csv"])
+            .default("--endpoint", &stub.url())
+            .default("--rate", "unlimited")
+            .default("--backoff", "1ms..5ms")
+    }
+
+    /// The rows of `list-results/results.csv`.
+    pub fn results(&self) -> Vec<Row> {
+        self.results_of("list-results")
+    }
+
+    /// The rows of the results in this folder.
+    pub fn results_of(&self, folder: &str) -> Vec<Row> {
+        rows(&self.read(&format!("{folder}/results.csv")))
+    }
+
+    /// The statuses in `list-results/results.csv`.
+    pub fn statuses(&self) -> Vec<String> {
+        column(&self.results(), "otp_status")
+    }
+
+    /// `list-results/report.json`
+    pub fn report(&self) -> serde_json::Value {
+        serde_json::from_str(&self.read("list-results/report.json")).unwrap()
+    }
+
+    /// Does any file that starts with the ledger's name hold these bytes?
+    pub fn ledger_holds(&self, needle: &str) -> bool {
+        self.names()
+            .iter()
+            .filter(|name| name.starts_with("otpdrive.db"))
+            .any(|name| {
+                let bytes = fs::read(self.path(name)).unwrap();
+                bytes.windows(needle.len()).any(|w| w == needle.as_bytes())
+            })
+    }
+}
+
+/// CSV with a header as maps.
+pub fn rows(csv: &str) -> Vec<Row> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows = reader.deserialize().map(Result::unwrap);
+    rows.collect()
+}
+
+/// One column of the rows.
+pub fn column(rows: &[Row], name: &str) -> Vec<String> {
+    rows.iter().map(|row| row[name].clone()).collect()
+}
+
+/// A command line about to be run.
+#[derive(Clone)]
+pub struct Otpdrive {
+    folder: PathBuf,
+    args: Vec<String>,
+    defaults: Vec<[String; 2]>,
+    env: Vec<(String, String)>,
+    stdin: Option<String>,
+}
+
+impl Otpdrive {
+    /// A flag that applies unless it is given.
+    pub fn default(mut self, flag: &str, value: &str) -> Self {
+        self.defaults.push([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// Leaves a default flag away.
+    pub fn without(mut self, flag: &str) -> Self {
+        self.defaults.retain(|[name, _]| name != flag);
+        self
+    }
+
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    pub fn input(mut self, file: &str) -> Self {
+        file.clone_into(&mut self.args[1]);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn no_key(mut self) -> Self {
+        self.env.clear();
+        self
+    }
+
+    pub fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ran {
+        self.start().end()
+    }
+
+    /// Runs it to its end, which has to be this one.
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Ran {
+        let ran = self.run();
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        ran
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_otpdrive"));
+        command.current_dir(&self.folder).args(&self.args);
+        for [flag, value] in &self.defaults {
+            if !self.args.contains(flag) {
+                command.args([flag, value]);
+            }
+        }
+        let mut child = command
+            .env_clear()
+            .envs(self.env)
+            .stdin(if self.stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        if let (Some(text), Some(mut stdin)) = (self.stdin, child.stdin.take()) {
+            stdin.write_all(text.as_bytes()).unwrap();
+        }
+        Running { child }
+    }
+}
+
+/// The program while it runs.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends it a signal: `INT`, `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn end(self) -> Ran {
+        let started = Instant::now();
+        let output = self.child.wait_with_output().unwrap();
+        Ran {
+            // A process ended by a signal has no code.
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            took: started.elapsed(),
+        }
+    }
+
+    /// Waits for its end, which has to come soon.
+    pub fn end_soon(mut self) -> Ran {
+        let end = Instant::now() + SOON;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+                panic!("it did not end: {}", self.end().stderr);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.end()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+/// The program after its end.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// From waiting for it to its end.
+    pub took: Duration,
+}
