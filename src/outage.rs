@@ -161,7 +161,7 @@ impl Outage {
     /// Could the latest failures turn out to be an outage?
     #[must_use]
     pub fn is_suspected(&self) -> bool {
-        self.open.is_none() && (self.unreachable > 0 || !self.sick.is_empty())
+        self.open.is_none() && self.since.is_some()
     }
 
     /// How many outages there were: tells that one has just turned up.

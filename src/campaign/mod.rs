@@ -174,8 +174,6 @@ struct Line<'a, L, G> {
 struct Begun {
     job: Job,
     lane: Lane,
-    /// As it was before, for the case that the request does not leave.
-    standing: Standing,
 }
 
 /// A request that is over.
@@ -286,8 +284,6 @@ struct Desk<'a, L, G> {
     in_doubt: Vec<Job>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
-    /// Used up their tries in what may be the beginning of an outage: as many as it takes to tell.
-    parked: Vec<Job>,
     /// Something came back that only the API itself can have said.
     proven: bool,
     end: Option<End>,
@@ -319,7 +315,6 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             out_of_time: false,
             in_doubt: Vec::new(),
             suspects: Vec::new(),
-            parked: Vec::new(),
             proven: false,
             end: None,
         };
@@ -358,10 +353,6 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             self.stop(StopKind::Ledger, &error.to_string());
             return Move::Nothing;
         }
-        if let Err(error) = self.reserve().await {
-            self.stop(StopKind::Ledger, error.to_string());
-            return Move::Nothing;
-        }
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
             && intent_at > now
         {
@@ -372,11 +363,11 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
         match next {
             Next::New(lane) => match self.queue.take_new(lane) {
-                Some(job) => self.begin(job, lane, Standing::Plain).await,
+                Some(job) => self.begin(job, lane).await,
                 None => Move::Again,
             },
             Next::Again(lane) => match self.queue.take_waiting(lane) {
-                Some(Waiting { job, standing, .. }) => self.begin(job, lane, standing).await,
+                Some(waiting) => self.begin(waiting.job, lane).await,
                 None => Move::Again,
             },
             Next::At(..) | Next::Nothing => Move::Nothing,
@@ -434,11 +425,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             begun_at: self.line.means.clock.now(),
             answer: None,
         });
-        Move::Go(Begun {
-            job,
-            lane,
-            standing,
-        })
+        Move::Go(Begun { job, lane })
     }
 
     /// Leaves a job at rest. If another channel was to follow in an earlier run and is not wanted
@@ -489,15 +476,9 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn take_in(&mut self, lane: Lane, read: Result<Due, LedgerError>) {
         match read {
-            Ok(Due {
-                mut jobs,
-                seen,
-                exhausted,
-            }) => {
-                // What this run has begun on another lane is in its hands already.
-                let run = self.run;
-                jobs.retain(|job| job.attempts.last().is_none_or(|last| last.run != run));
-                self.queue.add(lane, jobs, (!exhausted).then_some(seen));
+            Ok(due) => {
+                let read_to = (!due.exhausted).then_some(due.seen);
+                self.queue.add(lane, due.jobs, read_to);
             }
             Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
         }
@@ -506,16 +487,12 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     /// Takes note of a request that is over.
     async fn settle(&mut self, landed: Landed) {
         let Landed { begun, fate } = landed;
-        let Begun {
-            job,
-            lane,
-            standing,
-        } = begun;
+        let Begun { job, lane } = begun;
         match fate {
             Fate::Answered => self.answered(job, lane).await,
             Fate::Withdrawn => {
                 self.outage.withdrawn(job.id);
-                self.wait(job, lane, Instant::now(), standing);
+                self.wait(job, lane, Instant::now());
             }
             Fate::NotNoted(error) => {
                 self.outage.withdrawn(job.id);
@@ -531,6 +508,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let Some(answer) = attempt.answer.as_mut() else {
             return;
         };
+        let outages = self.outage.epoch();
         let now = Instant::now();
         tracing::debug!(
             number = ?job.number,
@@ -559,7 +537,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         if self.outage.epoch() != outages {
             self.give_tries_back().await;
         } else if !self.outage.is_suspected() {
-            self.give_up_parked();
+            self.settle_doubts();
         }
         match verdict {
             Verdict::KeyRefused(text) => {
@@ -579,15 +557,31 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => self.clear_the_endpoint().await,
         }
         self.decide(job, true);
-        self.resolve_doubts();
     }
 
-    /// Once it is known whether there is an outage: the numbers in doubt get their tries back, or
-    /// they have used them up.
-    fn resolve_doubts(&mut self) {
-        if !self.outage.is_open() && self.outage.is_suspected() {
-            return;
+    /// An outage has turned up: tries that failed just before it were part of it.
+    async fn give_tries_back(&mut self) {
+        let run = self.run;
+        self.queue.for_each_waiting(|job| {
+            let last = job.attempts.last_mut();
+            if let Some(last) = last.filter(|last| last.run == run) {
+                give_back(last);
+            }
+        });
+        for mut job in std::mem::take(&mut self.in_doubt) {
+            let before = outcome(job.lane, &job.attempts).status;
+            if let Some(last) = job.attempts.last_mut() {
+                give_back(last);
+            }
+            let after = outcome(job.lane, &job.attempts).status;
+            self.line.means.live.moved(before, after);
+            self.line.means.ledger.answer(&job).await;
+            self.decide(job, false);
         }
+    }
+
+    /// There is no outage, so what is used up is used up.
+    fn settle_doubts(&mut self) {
         for job in std::mem::take(&mut self.in_doubt) {
             self.decide(job, false);
         }
@@ -598,9 +592,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         if self.end.is_some() {
             return false;
         }
-        for job in std::mem::take(&mut self.in_doubt) {
-            self.decide(job, false);
-        }
+        self.settle_doubts();
         self.queue.waiting() > 0
     }
 
@@ -644,51 +636,13 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let failures = u32::try_from(failures.count()).unwrap_or(u32::MAX);
         let wait = self.settings.backoff.delay(failures, &mut self.random);
         let (same, later) = (last.lane, now + wait);
-        let used_up = is_in_vain(last) && self.outage.is_suspected();
+        let in_doubt = may_doubt && is_in_vain(last) && self.outage.is_suspected();
         match next_step(job.lane, &job.attempts, &self.settings.policy, false) {
-            _ if tried_in_vain && self.outage.is_open() => {
-                self.wait(job, same, later, Standing::Free);
-            }
-            Step::Try { lane, .. } if lane == same && tried_in_vain => {
-                self.wait(job, lane, later, counted);
-            }
-            Step::Try { lane, .. } if lane == same => {
-                self.wait(job, lane, later, Standing::Plain);
-            }
-            // Used up on this lane; but if this turns out to be an outage, it gets its tries back.
-            _ if tried_in_vain && may_doubt && self.outage.is_suspected() => {
-                self.in_doubt.push(job);
-            }
-            Step::Try { lane, .. } => self.wait(job, lane, now, Standing::Plain),
+            Step::Try { lane, .. } if lane == same => self.wait(job, lane, later),
+            // Used up on this lane; but if this turns out to be an outage, it gets its try back.
+            _ if in_doubt => self.in_doubt.push(job),
+            Step::Try { lane, .. } => self.wait(job, lane, now),
             Step::Rest => {}
-        }
-    }
-
-    /// There was no outage, or nothing is left that could show one: what is used up is used up.
-    fn give_up_parked(&mut self) {
-        for job in std::mem::take(&mut self.parked) {
-            self.decide(job, false);
-        }
-    }
-
-    /// An outage has turned up: tries that failed just before it were part of it.
-    async fn give_tries_back(&mut self) {
-        let run = self.run;
-        self.queue.for_each_waiting(|job| {
-            let last = job.attempts.last_mut();
-            if let Some(last) = last.filter(|last| last.run == run) {
-                give_back(last);
-            }
-        });
-        for mut job in std::mem::take(&mut self.parked) {
-            let before = outcome(job.lane, &job.attempts).status;
-            if let Some(last) = job.attempts.last_mut() {
-                give_back(last);
-            }
-            let after = outcome(job.lane, &job.attempts).status;
-            self.line.means.live.moved(before, after);
-            self.line.means.ledger.answer(&job).await;
-            self.decide(job, false);
         }
     }
 

@@ -160,13 +160,6 @@ impl Queue {
             .any(|lane| !lane.new.is_empty() || lane.read_to.is_some())
     }
 
-    /// Is there a number that may go, now or later?
-    pub fn has_work(&self) -> bool {
-        let may_start = self.quota != Some(0);
-        let mut lanes = self.lanes.iter();
-        lanes.any(|lane| !lane.waiting.is_empty() || (may_start && !lane.new.is_empty()))
-    }
-
     /// How many wait for a retry.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()

@@ -59,10 +59,15 @@ impl<'l> Intake<'l> {
                 campaign
             }
             other => {
-                let old = other
-                    .as_ref()
-                    .map_or(Span { first: 0, end: 0 }, |(old, _)| old.span);
-                replace(&step, old).map_err(&fault)?;
+                step.execute_batch(CREATE_KEPT_CODE).map_err(&fault)?;
+                if let Some((old, _)) = &other {
+                    keep_codes(&step, old).map_err(&fault)?;
+                    step.execute(
+                        "DELETE FROM contact WHERE id >= ?1 AND id < ?2",
+                        params![old.span.first, old.span.end],
+                    )
+                    .map_err(&fault)?;
+                }
                 let id = other.map(|(old, _)| old.record.id);
                 let campaign = put_campaign(&step, id, key, input, reading).map_err(&fault)?;
                 let stored = store(&step, &campaign, contacts).map_err(&fault)?;
@@ -172,20 +177,6 @@ fn put_campaign(
     })
 }
 
-/// Makes room for the rows of a new input. Codes that are still to be checked stay at hand: the
-/// new input may have them masked.
-fn replace(db: &Transaction<'_>, old: Span) -> rusqlite::Result<()> {
-    db.execute_batch("CREATE TEMP TABLE kept (job INTEGER PRIMARY KEY, code TEXT)")?;
-    let span = params![old.first, old.end];
-    db.execute(
-        "INSERT INTO kept SELECT coalesce(job, id), code FROM contact
-          WHERE id >= ?1 AND id < ?2 AND code IS NOT NULL AND first_line IS NULL",
-        span,
-    )?;
-    db.execute("DELETE FROM contact WHERE id >= ?1 AND id < ?2", span)?;
-    Ok(())
-}
-
 /// Writes the rows down as read.
 fn store<E>(
     db: &Transaction<'_>,
@@ -280,11 +271,12 @@ fn claim(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
         exact: db.prepare(
             "SELECT job FROM known WHERE number = ?1 AND campaign = ?2 AND code_print = ?3",
         )?,
-        masked: db.prepare(
-            "SELECT job FROM known WHERE number = ?1 AND campaign = ?2
-              ORDER BY job LIMIT 1 OFFSET ?3",
+        all: db.prepare(
+            "SELECT job, EXISTS (SELECT 1 FROM attempt a WHERE a.job = k.job AND a.lane = 2
+                                    AND a.verdict IN (1, 2, 3)) AS settled
+               FROM known k WHERE number = ?1 AND campaign = ?2 ORDER BY settled, job",
         )?,
-        kept: db.prepare("SELECT 1 FROM kept WHERE job = ?1")?,
+        kept: db.prepare("SELECT 1 FROM kept_code WHERE job = ?1")?,
         add: db.prepare("INSERT INTO known VALUES (?1, ?2, ?3, ?4)")?,
         differs: db.prepare("INSERT INTO differs VALUES (?1, ?2, ?3, ?4, ?5)")?,
         attempts: db.prepare(
@@ -316,7 +308,7 @@ fn claim(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
 struct Claims<'s> {
     campaign: CampaignId,
     exact: Statement<'s>,
-    masked: Statement<'s>,
+    all: Statement<'s>,
     kept: Statement<'s>,
     add: Statement<'s>,
     differs: Statement<'s>,
@@ -335,16 +327,12 @@ impl Claims<'_> {
         seen: &mut Vec<(i64, i64)>,
     ) -> rusqlite::Result<()> {
         let campaign = self.campaign.0;
-        let known: Option<i64> = if let Some(print) = print {
-            let query = params![number, campaign, print];
-            self.exact.query_row(query, |row| row.get(0)).optional()?
-        } else {
-            // The number's first masked row means its first code, and so on: masked rows come from
-            // a file in which each code had a row.
-            let earlier = i64::try_from(seen.len()).unwrap_or(i64::MAX);
-            let query = params![number, campaign, earlier];
-            let job = self.masked.query_row(query, |row| row.get(0)).optional()?;
-            job.or(seen.last().map(|(job, _)| *job))
+        let known: Option<i64> = match print {
+            Some(print) => self
+                .exact
+                .query_row(params![number, campaign, print], |row| row.get(0))
+                .optional()?,
+            None => self.masked(number, seen)?,
         };
         let Some(job) = known.or(print.map(|_| id)) else {
             self.differs
@@ -356,24 +344,14 @@ impl Claims<'_> {
                 .execute(params![id, job, first_line, None::<&str>, true])?;
             return Ok(());
         }
+        seen.push((job, line));
         if known.is_none() {
             self.add.execute(params![number, campaign, print, id])?;
         } else {
             let settled = self.attempts.exists([job])?;
-            if print.is_none() && !settled && !self.kept.exists([job])? {
-                self.differs.execute(params![
-                    id,
-                    None::<i64>,
-                    None::<i64>,
-                    NO_KNOWN_CODE,
-                    false
-                ])?;
-                return Ok(());
-            }
             self.differs
                 .execute(params![id, job, None::<i64>, None::<&str>, settled])?;
         }
-        seen.push((job, line));
         Ok(())
     }
 }
@@ -402,8 +380,7 @@ fn write_back(db: &Transaction<'_>) -> rusqlite::Result<()> {
         db.prepare("SELECT id, job, first_line, problem, forget FROM differs ORDER BY id")?;
     let mut update = db.prepare(
         "UPDATE contact SET job = ?2, first_line = ?3, problem = ?4,
-                code = CASE WHEN ?5 THEN NULL
-                       ELSE coalesce(code, (SELECT code FROM kept WHERE kept.job = ?2)) END
+                code = CASE WHEN ?5 THEN NULL ELSE code END
           WHERE id = ?1",
     )?;
     let mut found = differs.query([])?;
@@ -418,5 +395,5 @@ fn write_back(db: &Transaction<'_>) -> rusqlite::Result<()> {
     }
     drop(found);
     drop((differs, update));
-    db.execute_batch("DROP TABLE temp.differs; DROP TABLE temp.kept")
+    db.execute_batch("DROP TABLE temp.differs")
 }
