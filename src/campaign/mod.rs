@@ -25,7 +25,7 @@ use crate::gateway::Gateway;
 use crate::ledger::{Due, Ledger, LedgerError};
 use crate::outage::{Gate, Outage};
 use crate::outcome::{
-    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
+    Answer, Attempt, Job, Lane, Number, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
     mask_numbers, next_step, outcome,
 };
 use crate::pace::{Pace, Rate};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub max_duration: Option<Duration>,
     /// Makes the jitter of retries repeatable.
     pub seed: u64,
+    /// Log whole numbers instead of masked ones.
+    pub log_numbers: bool,
 }
 
 /// What a run works with.
@@ -511,9 +513,9 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let outages = self.outage.epoch();
         let now = Instant::now();
         tracing::debug!(
-            number = ?job.number,
+            number = self.shown(job.number),
             lane = lane.name(),
-            verdict = ?answer.verdict.clone().map_text(|text| mask_numbers(&text)),
+            verdict = ?answer.verdict.clone().map_text(|text| self.shown_text(text)),
             "answered"
         );
         self.outage.record(now, job.id, &answer.verdict);
@@ -557,6 +559,24 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => self.clear_the_endpoint().await,
         }
         self.decide(job, true);
+    }
+
+    /// A number as it may be logged.
+    fn shown(&self, number: Number) -> String {
+        if self.settings.log_numbers {
+            number.e164()
+        } else {
+            number.masked()
+        }
+    }
+
+    /// A text of the gateway as it may be logged.
+    fn shown_text(&self, text: String) -> String {
+        if self.settings.log_numbers {
+            text
+        } else {
+            mask_numbers(&text)
+        }
     }
 
     /// An outage has turned up: tries that failed just before it were part of it.
