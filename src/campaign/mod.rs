@@ -510,7 +510,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let Some(answer) = attempt.answer.as_mut() else {
             return;
         };
-        let outages = self.outage.epoch();
+        let (outages, was_open) = (self.outage.epoch(), self.outage.is_open());
         let now = Instant::now();
         tracing::debug!(
             number = self.shown(job.number),
@@ -536,7 +536,11 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             give_back(attempt);
         }
         self.note(&job).await;
+        if was_open && !self.outage.is_open() {
+            tracing::warn!("the gateway is back");
+        }
         if self.outage.epoch() != outages {
+            tracing::warn!("the gateway is down: requests pause, but for a probe now and then");
             self.give_tries_back().await;
         } else if !self.outage.is_suspected() {
             self.settle_doubts();
@@ -672,6 +676,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn hold(&mut self, lane: Lane, at: UnixMicros) {
         let until = self.line.means.clock.instant(at);
+        let seconds = until
+            .saturating_duration_since(Instant::now())
+            .as_secs_f64();
+        tracing::info!(lane = lane.name(), seconds, "the gateway asked to wait");
         self.queue.hold(lane, until);
         let mut held = self.line.held.get();
         held[lane.index()] = held[lane.index()].max(Some(until));

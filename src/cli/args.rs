@@ -43,7 +43,7 @@ pub enum Command {
 /// How much is said, and how.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// Log more to stderr; -vv says what each request came to
+    /// Log more to stderr: -v says why it waits, -vv what each request came to
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Say nothing but errors
