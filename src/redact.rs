@@ -51,11 +51,9 @@ impl Redactor {
 
 /// Where something stands that looks like a key.
 fn key_like(text: &str) -> Option<usize> {
-    text.match_indices("KK").map(|(at, _)| at).find(|at| {
-        text.as_bytes()
-            .get(at + 2..at + 2 + KEY_HEX_DIGITS)
-            .is_some_and(|rest| rest.iter().all(u8::is_ascii_hexdigit))
-    })
+    text.as_bytes()
+        .windows(2 + KEY_HEX_DIGITS)
+        .position(|part| part.starts_with(b"KK") && part[2..].iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A value as it stands in a query: everything but unreserved characters (RFC 3986, 2.3) encoded,
