@@ -193,7 +193,6 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
             clock,
             ..
         } = self.means;
-        self.intents.set(self.intents.get() + 1);
         // Durable when it returns: from here on a crash leaves `unknown`, never a second sending.
         let noted = ledger.begin(&job).await;
         if noted.is_ok() {
@@ -395,6 +394,8 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             begun_at: self.line.means.clock.now(),
             answer: None,
         });
+        // Counted here: the flight itself is looked at only when no more are to take off.
+        self.line.intents.set(self.line.intents.get() + 1);
         Move::Go(job, lane)
     }
 
@@ -546,11 +547,12 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     async fn clear_the_endpoint(&mut self) {
         self.proven = true;
         for mut job in std::mem::take(&mut self.suspects) {
+            let before = outcome(job.lane, &job.attempts).status;
             let answer = job.attempts.last_mut().and_then(|a| a.answer.as_mut());
             if let Some(answer) = answer {
                 answer.verdict = Verdict::Rejected(answer.verdict.text().to_owned());
                 let status = outcome(job.lane, &job.attempts).status;
-                self.line.means.live.moved(Status::Pending, status);
+                self.line.means.live.moved(before, status);
                 self.line.means.ledger.answer(&job).await;
                 self.decide(job, true);
             }
