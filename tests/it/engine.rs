@@ -34,6 +34,9 @@ struct Memory {
     withdrawn: Cell<usize>,
     after: Cell<Option<UnixMicros>>,
     runs: Cell<i64>,
+    left: Cell<usize>,
+    /// The most intents at once whose requests had not left.
+    ahead_max: Cell<usize>,
 }
 
 impl Memory {
@@ -54,6 +57,8 @@ impl Memory {
             withdrawn: Cell::new(0),
             after: Cell::new(None),
             runs: Cell::new(0),
+            left: Cell::new(0),
+            ahead_max: Cell::new(0),
         }
     }
 
@@ -133,6 +138,8 @@ impl Ledger for Memory {
             assert_eq!(attempt.n, n, "begun twice");
             known.attempts.push(attempt);
         });
+        let ahead = self.intents.get() - self.withdrawn.get() - self.left.get();
+        self.ahead_max.set(self.ahead_max.get().max(ahead));
         Ok(())
     }
 
@@ -204,6 +211,7 @@ impl<F: FnMut(usize, &Job, Lane) -> (Duration, Verdict)> Gateway for Rule<'_, F>
         let noted = self.memory.with_job(job.id, |known| known.attempts.clone());
         let last = noted.last().expect("it is written down before it leaves");
         assert_eq!((last.lane, &last.answer), (lane, &None));
+        self.memory.left.set(self.memory.left.get() + 1);
         let index = self.log.borrow().len();
         let (time, verdict) = (self.answer.borrow_mut())(index, job, lane);
         self.log.borrow_mut().push(Sent {
@@ -438,7 +446,8 @@ async fn an_outage_costs_time_and_no_row_and_no_burst_follows_it() {
         let probes = times
             .iter()
             .filter(|at| (5..60).contains(&(**at - start).as_secs()));
-        assert!(probes.count() <= 10, "few probes while it is down");
+        let probes = probes.count();
+        assert!(probes <= 10, "{probes} probes for {verdict:?}");
     }
 }
 
@@ -529,10 +538,25 @@ async fn retries_are_never_most_of_the_traffic_while_new_numbers_are_left() {
     for start in (200..last_new - 200).step_by(50) {
         let window = &log[start..start + 200];
         let retries = window.iter().filter(|sent| !sent.first).count();
-        assert!(retries <= 60, "{retries} retries of 200");
+        assert!(
+            retries <= 60,
+            "{retries} retries of 200 at {start} of {last_new}"
+        );
     }
-    assert_eq!(memory.count(Status::Failed), 1_500);
-    assert_eq!(log.len(), 1_500 + 5 * 1_500);
+    assert_eq!(memory.count(Status::Sent), 1_500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn intents_are_noted_just_before_their_requests_leave_and_in_input_order() {
+    for (rate, most) in [(1, 1), (10, 1), (200, 4), (2_000, 40)] {
+        let memory = Memory::new(vec![Lane::Sms; 3_000.min(100 * rate as usize)]);
+        let gateway = Rule::new(&memory, |_, _, _| (100 * MS, accepted()));
+        run(&gateway, &settings(Some(rate))).await;
+        let ahead = memory.ahead_max.get();
+        assert!(ahead <= most, "{ahead} intents ahead at {rate}/s");
+        let log = gateway.log.borrow();
+        assert!(log.is_sorted_by_key(|sent| sent.job), "{rate}/s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
