@@ -166,7 +166,7 @@ impl Outage {
 mod tests {
     use super::*;
 
-    const MAX: Duration = Duration::from_secs(900);
+    const MAX: Duration = Duration::from_mins(15);
 
     fn unreachable() -> Verdict {
         Verdict::Unreachable("refused".to_owned())

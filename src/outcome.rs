@@ -718,8 +718,8 @@ mod tests {
         ..HOLD
     };
 
-    fn step(attempts: &[Attempt], policy: &Policy, anew: bool) -> Option<(Lane, u32)> {
-        match next_step(Lane::Sms, attempts, policy, anew) {
+    fn step(attempts: &[Attempt], policy: Policy, anew: bool) -> Option<(Lane, u32)> {
+        match next_step(Lane::Sms, attempts, &policy, anew) {
             Step::Try { lane, try_number } => Some((lane, try_number)),
             Step::Rest => None,
         }
@@ -730,7 +730,7 @@ mod tests {
     fn arm(
         last: &Attempt,
         status: Status,
-        policy: &Policy,
+        policy: Policy,
         within: Option<(Lane, u32)>,
         anew: Option<(Lane, u32)>,
     ) {
@@ -758,8 +758,8 @@ mod tests {
     #[test]
     fn accepted_is_final() {
         let sent = attempt(Lane::Sms, 1, Some(Verdict::Accepted(text())));
-        arm(&sent, Status::Sent, &CALL_NEXT, None, None);
-        arm(&sent, Status::Sent, &RETRY, None, None);
+        arm(&sent, Status::Sent, CALL_NEXT, None, None);
+        arm(&sent, Status::Sent, RETRY, None, None);
         let verified = [attempt(Lane::Verify, 1, Some(Verdict::Accepted(text())))];
         assert_eq!(outcome(Lane::Verify, &verified).status, Status::Verified);
     }
@@ -767,15 +767,15 @@ mod tests {
     #[test]
     fn a_wrong_code_is_final() {
         let wrong = attempt(Lane::Verify, 1, Some(Verdict::NotVerified(text())));
-        arm(&wrong, Status::NotVerified, &RETRY, None, None);
+        arm(&wrong, Status::NotVerified, RETRY, None, None);
     }
 
     #[test]
     fn rejected_is_final_unless_another_channel_follows() {
         let rejected = attempt(Lane::Sms, 1, Some(Verdict::Rejected(text())));
-        arm(&rejected, Status::Rejected, &RETRY, None, None);
+        arm(&rejected, Status::Rejected, RETRY, None, None);
         let call = Some((Lane::Call, 1));
-        arm(&rejected, Status::Pending, &CALL_NEXT, call, call);
+        arm(&rejected, Status::Pending, CALL_NEXT, call, call);
     }
 
     #[test]
@@ -789,7 +789,7 @@ mod tests {
         assert_eq!(outcome(Lane::Sms, &attempts).status, Status::Rejected);
         for fallback in [Some(Channel::Call), Some(Channel::Sms)] {
             let policy = Policy { fallback, ..HOLD };
-            assert_eq!(step(&attempts, &policy, true), None);
+            assert_eq!(step(&attempts, policy, true), None);
         }
     }
 
@@ -797,7 +797,7 @@ mod tests {
     fn a_fallback_that_is_dropped_is_pending_with_nothing_to_do() {
         let mut rejected = attempt(Lane::Sms, 1, Some(Verdict::Rejected(text())));
         rejected.fallback = Some(Channel::Call);
-        assert_eq!(step(std::slice::from_ref(&rejected), &HOLD, true), None);
+        assert_eq!(step(std::slice::from_ref(&rejected), HOLD, true), None);
         let status = outcome(Lane::Sms, &[rejected]).status;
         assert_eq!(status, Status::Pending, "the engine settles it");
     }
@@ -807,12 +807,12 @@ mod tests {
         for verdict in [throttled(), Verdict::ServerError(text())] {
             let second = attempt(Lane::Sms, 2, Some(verdict.clone()));
             let third = Some((Lane::Sms, 3));
-            arm(&second, Status::Pending, &CALL_NEXT, third, third);
+            arm(&second, Status::Pending, CALL_NEXT, third, third);
             let last = attempt(Lane::Sms, 3, Some(verdict));
             let fresh = Some((Lane::Sms, 1));
-            arm(&last, Status::Failed, &HOLD, None, fresh);
+            arm(&last, Status::Failed, HOLD, None, fresh);
             let call = Some((Lane::Call, 1));
-            arm(&last, Status::Pending, &CALL_NEXT, call, call);
+            arm(&last, Status::Pending, CALL_NEXT, call, call);
         }
     }
 
@@ -825,7 +825,7 @@ mod tests {
             ..HOLD
         };
         let first = Some((Lane::Sms, 1));
-        arm(&given_back, Status::Pending, &policy, first, first);
+        arm(&given_back, Status::Pending, policy, first, first);
     }
 
     #[test]
@@ -837,7 +837,7 @@ mod tests {
         ] {
             let last = attempt(Lane::Sms, 3, Some(verdict));
             let same = Some((Lane::Sms, 3));
-            arm(&last, Status::Pending, &CALL_NEXT, same, same);
+            arm(&last, Status::Pending, CALL_NEXT, same, same);
         }
     }
 
@@ -845,12 +845,12 @@ mod tests {
     fn what_may_have_been_delivered_is_held_and_tried_again_on_demand_only() {
         for verdict in [None, Some(Verdict::Ambiguous(text()))] {
             let first = attempt(Lane::Sms, 1, verdict.clone());
-            arm(&first, Status::Unknown, &CALL_NEXT, None, None);
+            arm(&first, Status::Unknown, CALL_NEXT, None, None);
             let second = Some((Lane::Sms, 2));
-            arm(&first, Status::Unknown, &RETRY, second, second);
+            arm(&first, Status::Unknown, RETRY, second, second);
             let last = attempt(Lane::Sms, 3, verdict);
             let fresh = Some((Lane::Sms, 1));
-            arm(&last, Status::Unknown, &RETRY, None, fresh);
+            arm(&last, Status::Unknown, RETRY, None, fresh);
         }
     }
 
@@ -871,12 +871,12 @@ mod tests {
                 };
                 assert_eq!(outcome.status, expected, "{attempts:?}");
                 assert_eq!(outcome.after_unknown, 1);
-                assert_eq!(step(&attempts, &HOLD, true), None, "{attempts:?}");
+                assert_eq!(step(&attempts, HOLD, true), None, "{attempts:?}");
                 let calls = Policy {
                     retry_unknown: true,
                     ..CALL_NEXT
                 };
-                let next = step(&attempts, &calls, true);
+                let next = step(&attempts, calls, true);
                 assert_ne!(next.map(|(lane, _)| lane), Some(Lane::Call));
             }
         }
@@ -901,7 +901,7 @@ mod tests {
                     }
                     let status = outcome(Lane::Sms, &attempts).status;
                     for anew in [false, true] {
-                        let next = step(&attempts, &policy, anew);
+                        let next = step(&attempts, policy, anew);
                         let at = format!("{attempts:?} {policy:?} {anew}");
                         match status {
                             Status::Pending => assert!(next.is_some(), "{at}"),

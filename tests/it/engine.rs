@@ -79,8 +79,8 @@ impl Memory {
 }
 
 /// On which lane something is due for a job, as the plan and the real ledger see it.
-fn due_on(job: &Job, policy: &Policy) -> Option<Lane> {
-    match next_step(job.lane, &job.attempts, policy, true) {
+fn due_on(job: &Job, policy: Policy) -> Option<Lane> {
+    match next_step(job.lane, &job.attempts, &policy, true) {
         Step::Try { lane, .. } => Some(lane),
         Step::Rest => {
             let status = outcome(job.lane, &job.attempts).status;
@@ -107,7 +107,7 @@ impl Ledger for Memory {
         };
         for job in &jobs[from.min(jobs.len())..] {
             due.seen = job.row;
-            if due_on(job, &policy) == Some(lane) {
+            if due_on(job, policy) == Some(lane) {
                 due.jobs.push(job.clone());
             }
             if due.jobs.len() == limit {
@@ -154,7 +154,7 @@ impl Ledger for Memory {
     async fn answer(&self, job: &Job) {
         let attempt = job.attempts.last().unwrap().clone();
         self.with_job(job.id, |known| {
-            *known.attempts.last_mut().unwrap() = attempt
+            *known.attempts.last_mut().unwrap() = attempt;
         });
     }
 
@@ -269,7 +269,7 @@ async fn drive<F: FnMut(usize, &Job, Lane) -> (Duration, Verdict)>(
     let jobs = ledger.jobs.borrow().clone();
     let lanes: Vec<_> = jobs
         .iter()
-        .filter_map(|j| due_on(j, &settings.policy))
+        .filter_map(|j| due_on(j, settings.policy))
         .collect();
     let lanes = Lane::ALL.into_iter().filter(|lane| lanes.contains(lane));
     let mut counts = [0; Status::ALL.len()];
