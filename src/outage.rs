@@ -170,3 +170,109 @@ impl Outage {
         self.epoch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Duration = Duration::from_mins(15);
+
+    fn unreachable() -> Verdict {
+        Verdict::Unreachable("refused".to_owned())
+    }
+
+    fn failed() -> Verdict {
+        Verdict::ServerError("HTTP 500".to_owned())
+    }
+
+    fn accepted() -> Verdict {
+        Verdict::Accepted("SM1".to_owned())
+    }
+
+    fn down(now: Instant) -> Outage {
+        let mut outage = Outage::new(MAX);
+        for _ in 0..UNREACHABLE_MAX {
+            outage.record(now, JobId(1), &unreachable());
+        }
+        outage
+    }
+
+    #[test]
+    fn a_few_failures_to_connect_in_a_row_are_an_outage() {
+        let now = Instant::now();
+        let mut outage = Outage::new(MAX);
+        for _ in 0..10 {
+            outage.record(now, JobId(1), &unreachable());
+            outage.record(now, JobId(1), &unreachable());
+            outage.record(now, JobId(2), &accepted());
+        }
+        assert!(!outage.is_open());
+        assert!(down(now).is_open());
+    }
+
+    #[test]
+    fn one_number_that_always_fails_is_none_and_twenty_are() {
+        let now = Instant::now();
+        let mut outage = Outage::new(MAX);
+        for _ in 0..1_000 {
+            outage.record(now, JobId(1), &failed());
+        }
+        assert!(!outage.is_open() && outage.is_suspected());
+        for n in 2..=20 {
+            assert!(!outage.is_open(), "after {}", n - 1);
+            outage.record(now, JobId(n), &failed());
+        }
+        assert!(outage.is_open());
+        assert_eq!(outage.epoch(), 1);
+    }
+
+    #[test]
+    fn probes_go_out_one_by_one_and_ever_more_rarely() {
+        let mut now = Instant::now();
+        let mut outage = down(now);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let Gate::Wait(probe_at) = outage.gate(now) else {
+                panic!("it waits");
+            };
+            waits.push((probe_at - now).as_millis());
+            now = probe_at;
+            assert_eq!(outage.gate(now), Gate::Probe);
+            outage.probe();
+            assert_eq!(outage.gate(now + MAX), Gate::Probing);
+            outage.record(now, JobId(1), &unreachable());
+        }
+        assert_eq!(
+            waits,
+            [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]
+        );
+    }
+
+    #[test]
+    fn anything_but_a_failure_ends_it() {
+        for verdict in [
+            accepted(),
+            Verdict::NotVerified(String::new()),
+            Verdict::Rejected(String::new()),
+            Verdict::Misdirected(String::new()),
+            Verdict::KeyRefused(String::new()),
+        ] {
+            let now = Instant::now();
+            let mut outage = down(now);
+            assert_eq!(outage.deadline(), Some(now + MAX));
+            outage.record(now, JobId(7), &verdict);
+            assert_eq!(outage.gate(now), Gate::Closed);
+            assert_eq!(outage.deadline(), None);
+            assert!(!outage.is_suspected());
+        }
+    }
+
+    #[test]
+    fn a_probe_that_did_not_leave_leaves_room_for_another() {
+        let now = Instant::now();
+        let mut outage = down(now);
+        outage.probe();
+        outage.probe_withdrawn();
+        assert_eq!(outage.gate(now + PROBE_FIRST), Gate::Probe);
+    }
+}

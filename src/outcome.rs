@@ -696,3 +696,297 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], policy: &Policy, anew: bool) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
+
+    fn attempt(lane: Lane, try_number: u32, verdict: Option<Verdict>) -> Attempt {
+        Attempt {
+            n: 1,
+            run: RunId(1),
+            lane,
+            try_number,
+            tries_max: 3,
+            fallback: None,
+            begun_at: NOW,
+            answer: verdict.map(|verdict| Answer {
+                left_at: NOW,
+                answered_at: NOW + Duration::from_millis(5),
+                verdict,
+            }),
+        }
+    }
+
+    fn text() -> String {
+        "said".to_owned()
+    }
+
+    fn throttled() -> Verdict {
+        Verdict::Throttled {
+            message: text(),
+            retry_at: None,
+        }
+    }
+
+    fn verdicts() -> [Option<Verdict>; 10] {
+        [
+            None,
+            Some(Verdict::Accepted(text())),
+            Some(Verdict::NotVerified(text())),
+            Some(Verdict::Rejected(text())),
+            Some(throttled()),
+            Some(Verdict::ServerError(text())),
+            Some(Verdict::Unreachable(text())),
+            Some(Verdict::Misdirected(text())),
+            Some(Verdict::KeyRefused(text())),
+            Some(Verdict::Ambiguous(text())),
+        ]
+    }
+
+    const HOLD: Policy = Policy {
+        max_attempts: 3,
+        fallback: None,
+        retry_unknown: false,
+    };
+
+    const RETRY: Policy = Policy {
+        retry_unknown: true,
+        ..HOLD
+    };
+
+    const CALL_NEXT: Policy = Policy {
+        fallback: Some(Channel::Call),
+        ..HOLD
+    };
+
+    fn step(attempts: &[Attempt], policy: Policy, anew: bool) -> Option<(Lane, u32)> {
+        match next_step(Lane::Sms, attempts, &policy, anew) {
+            Step::Try { lane, try_number } => Some((lane, try_number)),
+            Step::Rest => None,
+        }
+    }
+
+    /// What one text message with this fact is, and what is next: in a run, and in the next run.
+    #[track_caller]
+    fn arm(
+        last: &Attempt,
+        status: Status,
+        policy: Policy,
+        within: Option<(Lane, u32)>,
+        anew: Option<(Lane, u32)>,
+    ) {
+        let mut last = last.clone();
+        last.fallback = policy.fallback;
+        let attempts = [last];
+        assert_eq!(outcome(Lane::Sms, &attempts).status, status);
+        assert_eq!(step(&attempts, policy, false), within, "within a run");
+        assert_eq!(step(&attempts, policy, true), anew, "in the next run");
+    }
+
+    #[test]
+    fn a_number_never_tried_is_pending_and_gets_its_first_try() {
+        for lane in Lane::ALL {
+            let outcome = outcome(lane, &[]);
+            assert_eq!((outcome.status, outcome.lane), (Status::Pending, lane));
+            let first = Step::Try {
+                lane,
+                try_number: 1,
+            };
+            assert_eq!(next_step(lane, &[], &HOLD, true), first);
+        }
+    }
+
+    #[test]
+    fn accepted_is_final() {
+        let sent = attempt(Lane::Sms, 1, Some(Verdict::Accepted(text())));
+        arm(&sent, Status::Sent, CALL_NEXT, None, None);
+        arm(&sent, Status::Sent, RETRY, None, None);
+        let verified = [attempt(Lane::Verify, 1, Some(Verdict::Accepted(text())))];
+        assert_eq!(outcome(Lane::Verify, &verified).status, Status::Verified);
+    }
+
+    #[test]
+    fn a_wrong_code_is_final() {
+        let wrong = attempt(Lane::Verify, 1, Some(Verdict::NotVerified(text())));
+        arm(&wrong, Status::NotVerified, RETRY, None, None);
+    }
+
+    #[test]
+    fn rejected_is_final_unless_another_channel_follows() {
+        let rejected = attempt(Lane::Sms, 1, Some(Verdict::Rejected(text())));
+        arm(&rejected, Status::Rejected, RETRY, None, None);
+        let call = Some((Lane::Call, 1));
+        arm(&rejected, Status::Pending, CALL_NEXT, call, call);
+    }
+
+    #[test]
+    fn the_other_channel_does_not_lead_back() {
+        let mut first = attempt(Lane::Sms, 1, Some(Verdict::Rejected(text())));
+        first.fallback = Some(Channel::Call);
+        let attempts = [
+            first,
+            attempt(Lane::Call, 1, Some(Verdict::Rejected(text()))),
+        ];
+        assert_eq!(outcome(Lane::Sms, &attempts).status, Status::Rejected);
+        for fallback in [Some(Channel::Call), Some(Channel::Sms)] {
+            let policy = Policy { fallback, ..HOLD };
+            assert_eq!(step(&attempts, policy, true), None);
+        }
+    }
+
+    #[test]
+    fn a_fallback_that_is_dropped_is_pending_with_nothing_to_do() {
+        let mut rejected = attempt(Lane::Sms, 1, Some(Verdict::Rejected(text())));
+        rejected.fallback = Some(Channel::Call);
+        assert_eq!(step(std::slice::from_ref(&rejected), HOLD, true), None);
+        let status = outcome(Lane::Sms, &[rejected]).status;
+        assert_eq!(status, Status::Pending, "the engine settles it");
+    }
+
+    #[test]
+    fn an_answer_that_was_surely_no_is_tried_again_while_tries_are_left() {
+        for verdict in [throttled(), Verdict::ServerError(text())] {
+            let second = attempt(Lane::Sms, 2, Some(verdict.clone()));
+            let third = Some((Lane::Sms, 3));
+            arm(&second, Status::Pending, CALL_NEXT, third, third);
+            let last = attempt(Lane::Sms, 3, Some(verdict));
+            let fresh = Some((Lane::Sms, 1));
+            arm(&last, Status::Failed, HOLD, None, fresh);
+            let call = Some((Lane::Call, 1));
+            arm(&last, Status::Pending, CALL_NEXT, call, call);
+        }
+    }
+
+    #[test]
+    fn a_try_given_back_after_an_outage_leaves_the_number_pending() {
+        let mut given_back = attempt(Lane::Sms, 0, Some(throttled()));
+        given_back.tries_max = 1;
+        let policy = Policy {
+            max_attempts: 1,
+            ..HOLD
+        };
+        let first = Some((Lane::Sms, 1));
+        arm(&given_back, Status::Pending, policy, first, first);
+    }
+
+    #[test]
+    fn what_says_nothing_about_the_number_uses_no_try_up() {
+        for verdict in [
+            Verdict::Unreachable(text()),
+            Verdict::Misdirected(text()),
+            Verdict::KeyRefused(text()),
+        ] {
+            let last = attempt(Lane::Sms, 3, Some(verdict));
+            let same = Some((Lane::Sms, 3));
+            arm(&last, Status::Pending, CALL_NEXT, same, same);
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_delivered_is_held_and_tried_again_on_demand_only() {
+        for verdict in [None, Some(Verdict::Ambiguous(text()))] {
+            let first = attempt(Lane::Sms, 1, verdict.clone());
+            arm(&first, Status::Unknown, CALL_NEXT, None, None);
+            let second = Some((Lane::Sms, 2));
+            arm(&first, Status::Unknown, RETRY, second, second);
+            let last = attempt(Lane::Sms, 3, verdict);
+            let fresh = Some((Lane::Sms, 1));
+            arm(&last, Status::Unknown, RETRY, None, fresh);
+        }
+    }
+
+    #[test]
+    fn nothing_but_acceptance_resolves_an_earlier_doubt() {
+        for before in [None, Some(Verdict::Ambiguous(text()))] {
+            for after in verdicts() {
+                let accepted = matches!(after, Some(Verdict::Accepted(_)));
+                let attempts = [
+                    attempt(Lane::Sms, 1, before.clone()),
+                    attempt(Lane::Sms, 2, after),
+                ];
+                let outcome = outcome(Lane::Sms, &attempts);
+                let expected = if accepted {
+                    Status::Sent
+                } else {
+                    Status::Unknown
+                };
+                assert_eq!(outcome.status, expected, "{attempts:?}");
+                assert_eq!(outcome.after_unknown, 1);
+                assert_eq!(step(&attempts, HOLD, true), None, "{attempts:?}");
+                let calls = Policy {
+                    retry_unknown: true,
+                    ..CALL_NEXT
+                };
+                let next = step(&attempts, calls, true);
+                assert_ne!(next.map(|(lane, _)| lane), Some(Lane::Call));
+            }
+        }
+    }
+
+    /// All pairs of facts: the two functions agree on who is finished.
+    #[test]
+    fn who_is_pending_has_something_to_do_and_who_is_settled_has_not() {
+        let policies = [HOLD, RETRY, CALL_NEXT];
+        for (first, second) in verdicts()
+            .into_iter()
+            .flat_map(|first| verdicts().map(|second| (first.clone(), second)))
+        {
+            for policy in policies {
+                for try_number in [2, 3] {
+                    let mut attempts = [
+                        attempt(Lane::Sms, 1, first.clone()),
+                        attempt(Lane::Sms, try_number, second.clone()),
+                    ];
+                    for attempt in &mut attempts {
+                        attempt.fallback = policy.fallback;
+                    }
+                    let status = outcome(Lane::Sms, &attempts).status;
+                    for anew in [false, true] {
+                        let next = step(&attempts, policy, anew);
+                        let at = format!("{attempts:?} {policy:?} {anew}");
+                        match status {
+                            Status::Pending => assert!(next.is_some(), "{at}"),
+                            Status::Failed => assert_eq!(next.is_some(), anew, "{at}"),
+                            Status::Unknown if policy.retry_unknown => {}
+                            _ => assert_eq!(next, None, "{at}"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_outcome_tells_the_times_and_counts_of_its_attempts() {
+        let attempts = [
+            attempt(Lane::Sms, 1, Some(throttled())),
+            attempt(Lane::Sms, 2, Some(Verdict::Rejected(text()))),
+            attempt(Lane::Call, 1, Some(Verdict::Accepted("CA1".to_owned()))),
+        ];
+        let outcome = outcome(Lane::Sms, &attempts);
+        assert_eq!((outcome.lane, outcome.reference), (Lane::Call, "CA1"));
+        assert_eq!((outcome.attempts, outcome.retries), (3, 1));
+        assert_eq!(outcome.first_sent_at, Some(NOW));
+        assert_eq!(outcome.latency, Some(Duration::from_millis(5)));
+        assert_eq!(
+            outcome.settled_at,
+            Some(NOW + Duration::from_millis(5)),
+            "the answer's time"
+        );
+    }
+
+    #[test]
+    fn numbers_are_masked_wherever_they_stand() {
+        let number = Number::new(919_876_543_210).unwrap();
+        assert_eq!(format!("{number:?}"), "+9198******10");
+        assert_eq!(mask_numbers("to +919876543210!"), "to +9198******10!");
+        assert_eq!(mask_numbers("9876543210"), "+9876****10");
+        assert_eq!(mask_numbers("code 004512"), "code 004512");
+        assert_eq!(mask_numbers(""), "");
+        assert_eq!(Number::new(999_999), None);
+        assert_eq!(Number::new(1_000_000_000_000_000), None);
+    }
+}

@@ -182,3 +182,82 @@ fn clamped(n: u128) -> NonZeroU32 {
             NonZeroU32::MAX
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pace(requests: u32, per: Duration) -> Pace {
+        let requests = NonZeroU32::new(requests).unwrap();
+        Pace::new(Some(Rate { requests, per }))
+    }
+
+    async fn departures(pace: &Pace, count: u32) -> Vec<Instant> {
+        let mut times = Vec::new();
+        for _ in 0..count {
+            pace.turn().await;
+            times.push(Instant::now());
+        }
+        times
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_leave_one_interval_apart_at_any_rate() {
+        for (requests, per) in [
+            (1, 3_600 * SECOND),
+            (7, 60 * SECOND),
+            (1, SECOND),
+            (50, SECOND),
+        ] {
+            let pace = pace(requests, per);
+            let times = departures(&pace, 20).await;
+            let interval = per / requests;
+            for pair in times.windows(2) {
+                let apart = pair[1] - pair[0];
+                // The make-up time, and a timer's coarseness.
+                let off = TOLERANCE + Duration::from_millis(1);
+                assert!(
+                    apart + off >= interval,
+                    "{apart:?} at {requests} in {per:?}"
+                );
+                assert!(
+                    apart <= interval + off,
+                    "{apart:?} at {requests} in {per:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_forgotten_and_never_made_up_for() {
+        let pace = pace(1_000, SECOND);
+        departures(&pace, 100).await;
+        sleep_until(Instant::now() + 60 * SECOND).await;
+        let times = departures(&pace, 1_100).await;
+        let within = times.iter().filter(|at| **at - times[0] < SECOND).count();
+        assert!(within <= 1_010, "{within} in a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_leaves_before_the_time_it_is_told() {
+        let pace = pace(10, SECOND);
+        let at = Instant::now() + 5 * SECOND;
+        pace.not_before(at);
+        assert_eq!(pace.intent_at(0), Some(at - LOOKAHEAD));
+        let times = departures(&pace, 2).await;
+        assert!(times[0] >= at);
+        assert!(times[1] - times[0] >= Duration::from_millis(94));
+        assert_eq!(pace.departed(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_nothing_waits() {
+        let pace = Pace::new(None);
+        let start = Instant::now();
+        departures(&pace, 10_000).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(pace.intent_at(3), None);
+    }
+}

@@ -9,6 +9,8 @@ mod lock;
 mod rows;
 mod run;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions};

@@ -30,7 +30,7 @@ fn killed_again_and_again_it_requests_nobody_twice_and_forgets_nobody() {
         }
     }
     let unknown = dir.report()["counts"]["unknown"].as_u64().unwrap();
-    assert!(unknown <= 5 * 32, "{unknown} unknown");
+    assert!(unknown <= 5 * 20, "{unknown} unknown");
 }
 
 #[test]

@@ -65,9 +65,12 @@ fn after_an_unknown_that_was_retried_on_demand_no_other_channel_follows() {
 #[test]
 fn the_channel_of_a_row_wins_and_its_fallback_is_the_other_one() {
     let stub = Stub::start();
-    stub.default(|_, request| match request.number.ends_with('0') {
-        true => Reply::success(),
-        false => Reply::error("barred"),
+    stub.default(|_, request| {
+        if request.number.ends_with('0') {
+            Reply::success()
+        } else {
+            Reply::error("barred")
+        }
     });
     let dir = Workdir::with(format!(
         "phone,channel\n{},call\n{},sms\n{},call\n",

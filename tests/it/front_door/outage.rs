@@ -72,9 +72,12 @@ fn a_gateway_that_stays_down_stops_the_run_and_the_next_one_sends_all() {
 fn a_gateway_that_refuses_everybody_for_a_while_uses_up_nobodys_only_try() {
     for status in [503, 429, 500] {
         let stub = Stub::start();
-        stub.default(move |index, _| match index < 40 {
-            true => Reply::new(status, ""),
-            false => Reply::success(),
+        stub.default(move |index, _| {
+            if index < 40 {
+                Reply::new(status, "")
+            } else {
+                Reply::success()
+            }
         });
         let dir = Workdir::with(contacts(0..60));
         // The probes would take their time; a concurrency of 39 uses the refusals up.
@@ -151,9 +154,8 @@ fn retry_after_holds_back_its_channel_only() {
     stub.script("smsotp", &e164(0), [answer]);
     let numbers = (0..10).map(crate::support::phone);
     let lines = numbers.zip(["sms", "call"].into_iter().cycle());
-    let lines: String = lines
-        .map(|(n, channel)| format!("{n},{channel}\n"))
-        .collect();
+    let lines: Vec<_> = lines.map(|(n, channel)| format!("{n},{channel}")).collect();
+    let lines = lines.join("\n");
     let dir = Workdir::with(format!("phone,channel\n{lines}"));
     dir.send(&stub).args(&["--concurrency", "1"]).ends(0);
     let log = stub.log();

@@ -256,9 +256,12 @@ fn a_retry_that_works_is_recovered_and_counted() {
 #[test]
 fn tries_are_never_more_than_allowed() {
     let stub = Stub::start();
-    stub.default(|_, request| match request.number == e164(1) {
-        true => Reply::new(503, ""),
-        false => Reply::success(),
+    stub.default(|_, request| {
+        if request.number == e164(1) {
+            Reply::new(503, "")
+        } else {
+            Reply::success()
+        }
     });
     let dir = Workdir::with(contacts(0..3));
     for run in 1..=3 {

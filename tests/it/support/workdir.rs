@@ -240,14 +240,12 @@ impl Running {
 
     /// Waits for its end.
     pub fn end(self) -> Ran {
-        let started = Instant::now();
         let output = self.child.wait_with_output().unwrap();
         Ran {
             // A process ended by a signal has no code.
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-            took: started.elapsed(),
         }
     }
 
@@ -275,6 +273,4 @@ pub struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
-    /// From waiting for it to its end.
-    pub took: Duration,
 }
