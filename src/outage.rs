@@ -238,7 +238,9 @@ mod tests {
             waits.push((probe_at - now).as_millis());
             now = probe_at;
             assert_eq!(outage.gate(now), Gate::Probe);
-            outage.probe();
+            outage.probe(JobId(1));
+            // An older request that fails now says nothing about the probe.
+            outage.record(now, JobId(2), &unreachable());
             assert_eq!(outage.gate(now + MAX), Gate::Probing);
             outage.record(now, JobId(1), &unreachable());
         }
@@ -268,11 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_that_says_when_to_come_back_is_not_down() {
+        let now = Instant::now();
+        let mut outage = Outage::new(MAX);
+        for n in 0..100 {
+            let verdict = Verdict::Throttled {
+                message: "HTTP 429".to_owned(),
+                retry_at: Some(crate::outcome::UnixMicros(1)),
+            };
+            outage.record(now, JobId(n), &verdict);
+        }
+        assert!(!outage.is_open());
+    }
+
+    #[test]
     fn a_probe_that_did_not_leave_leaves_room_for_another() {
         let now = Instant::now();
         let mut outage = down(now);
-        outage.probe();
-        outage.probe_withdrawn();
+        outage.probe(JobId(1));
+        outage.withdrawn(JobId(2));
+        assert_eq!(outage.gate(now + PROBE_FIRST), Gate::Probing);
+        outage.withdrawn(JobId(1));
         assert_eq!(outage.gate(now + PROBE_FIRST), Gate::Probe);
     }
 }

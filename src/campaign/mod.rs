@@ -284,6 +284,8 @@ struct Desk<'a, L, G> {
     /// Numbers whose tries are used up on their lane, while it may turn out that it was the
     /// beginning of an outage.
     in_doubt: Vec<Job>,
+    /// When the latest outage was over: what had left before was part of it.
+    outage_ended_at: Option<UnixMicros>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
     /// Something came back that only the API itself can have said.
@@ -316,6 +318,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             start_until: settings.max_duration.map(|time| Instant::now() + time),
             out_of_time: false,
             in_doubt: Vec::new(),
+            outage_ended_at: None,
             suspects: Vec::new(),
             proven: false,
             end: None,
@@ -532,13 +535,14 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => {}
         }
         let verdict = answer.verdict.clone();
-        if self.outage.is_open() {
+        if was_open && !self.outage.is_open() {
+            self.outage_ended_at = Some(answer.answered_at);
+            tracing::warn!("the gateway is back");
+        }
+        if self.outage.is_open() || Some(answer.left_at) < self.outage_ended_at {
             give_back(attempt);
         }
         self.note(&job).await;
-        if was_open && !self.outage.is_open() {
-            tracing::warn!("the gateway is back");
-        }
         if self.outage.epoch() != outages {
             tracing::warn!("the gateway is down: requests pause, but for a probe now and then");
             self.give_tries_back().await;

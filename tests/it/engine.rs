@@ -255,6 +255,7 @@ fn settings(rate: Option<u32>) -> Settings {
         limit: None,
         max_duration: None,
         seed: 1,
+        log_numbers: false,
     }
 }
 

@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httpdate", &["gateway/"]),
     ("hyper", &["gateway/"]),
     ("indicatif", &["cli/screen.rs"]),
+    ("mimalloc", &["main.rs"]),
     ("jiff", &["cli/values.rs", "ledger/", "report/"]),
     // Of `cli/config.rs` only the type `reqwest::Url`: see the test below.
     ("reqwest", &["gateway/", "cli/config.rs"]),
