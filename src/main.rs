@@ -1,6 +1,6 @@
 //! The program `otpdrive`; see the library for how the house stands.
 
-/// Its own allocator: a tenth less CPU a request than the system's.
+/// A tenth less CPU an OTP than with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

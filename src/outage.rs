@@ -41,7 +41,8 @@ pub struct Outage {
 struct Open {
     probe_at: Instant,
     wait: Duration,
-    probing: bool,
+    /// The job whose request is the probe in flight.
+    probing: Option<JobId>,
 }
 
 /// May a request go now?
@@ -75,7 +76,13 @@ impl Outage {
     pub fn record(&mut self, now: Instant, job: JobId, verdict: &Verdict) {
         match verdict {
             Verdict::Unreachable(_) => self.unreachable += 1,
-            Verdict::Throttled { .. } | Verdict::ServerError(_) | Verdict::Ambiguous(_) => {
+            // The gateway is up, and says itself when to come back.
+            Verdict::Throttled {
+                retry_at: Some(_), ..
+            } => {}
+            Verdict::Throttled { retry_at: None, .. }
+            | Verdict::ServerError(_)
+            | Verdict::Ambiguous(_) => {
                 if !self.sick.contains(&job) && self.sick.len() < SICK_MAX {
                     self.sick.push(job);
                 }
@@ -94,8 +101,8 @@ impl Outage {
         }
         self.since.get_or_insert(now);
         match &mut self.open {
-            Some(open) if open.probing => {
-                open.probing = false;
+            Some(open) if open.probing == Some(job) => {
+                open.probing = None;
                 open.wait = (open.wait * 2).min(PROBE_MAX);
                 open.probe_at = now + open.wait;
             }
@@ -104,7 +111,7 @@ impl Outage {
                 self.open = Some(Open {
                     probe_at: now + PROBE_FIRST,
                     wait: PROBE_FIRST,
-                    probing: false,
+                    probing: None,
                 });
             }
             Some(_) | None => {}
@@ -116,23 +123,25 @@ impl Outage {
     pub fn gate(&self, now: Instant) -> Gate {
         match &self.open {
             None => Gate::Closed,
-            Some(open) if open.probing => Gate::Probing,
+            Some(open) if open.probing.is_some() => Gate::Probing,
             Some(open) if open.probe_at <= now => Gate::Probe,
             Some(open) => Gate::Wait(open.probe_at),
         }
     }
 
-    /// A request goes as the probe.
-    pub fn probe(&mut self) {
+    /// The request of this job goes as the probe.
+    pub fn probe(&mut self, job: JobId) {
         if let Some(open) = &mut self.open {
-            open.probing = true;
+            open.probing = Some(job);
         }
     }
 
-    /// The probe did not leave after all.
-    pub fn probe_withdrawn(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.probing = false;
+    /// The request of this job did not leave after all.
+    pub fn withdrawn(&mut self, job: JobId) {
+        if let Some(open) = &mut self.open
+            && open.probing == Some(job)
+        {
+            open.probing = None;
         }
     }
 
@@ -152,7 +161,7 @@ impl Outage {
     /// Could the latest failures turn out to be an outage?
     #[must_use]
     pub fn is_suspected(&self) -> bool {
-        self.open.is_none() && (self.unreachable > 0 || !self.sick.is_empty())
+        self.open.is_none() && self.since.is_some()
     }
 
     /// How many outages there were: tells that one has just turned up.
@@ -229,7 +238,7 @@ mod tests {
             waits.push((probe_at - now).as_millis());
             now = probe_at;
             assert_eq!(outage.gate(now), Gate::Probe);
-            outage.probe();
+            outage.probe(JobId(1));
             assert_eq!(outage.gate(now + MAX), Gate::Probing);
             outage.record(now, JobId(1), &unreachable());
         }
@@ -262,8 +271,10 @@ mod tests {
     fn a_probe_that_did_not_leave_leaves_room_for_another() {
         let now = Instant::now();
         let mut outage = down(now);
-        outage.probe();
-        outage.probe_withdrawn();
+        outage.probe(JobId(1));
+        outage.withdrawn(JobId(2));
+        assert_eq!(outage.gate(now + PROBE_FIRST), Gate::Probing);
+        outage.withdrawn(JobId(1));
         assert_eq!(outage.gate(now + PROBE_FIRST), Gate::Probe);
     }
 }

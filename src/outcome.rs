@@ -74,31 +74,40 @@ fn mask(digits: &str) -> String {
     )
 }
 
-/// Masks every run of seven or more digits in a text that came from elsewhere (the gateway's
-/// messages may repeat the number), so that it may be logged or counted in a report.
+/// Masks every number of seven or more digits, in one piece or in groups, in a text that came from
+/// elsewhere (the gateway's messages may repeat the number), so that it may be logged or counted in
+/// a report.
 #[must_use]
 pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
     let mut out = String::with_capacity(text.len());
-    let mut digits = String::new();
-    for c in text.chars().chain([' ']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
-            continue;
-        }
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = end_of_number(from);
+        let digits: String = from[..end].chars().filter(char::is_ascii_digit).collect();
         if digits.len() >= SHORTEST_NUMBER {
-            if out.ends_with('+') {
-                out.pop();
-            }
+            out.push_str(before.strip_suffix('+').unwrap_or(before));
             out.push_str(&mask(&digits));
         } else {
-            out.push_str(&digits);
+            out.push_str(before);
+            out.push_str(&from[..end]);
         }
-        digits.clear();
-        out.push(c);
+        rest = &from[end..];
     }
-    out.pop();
+    out.push_str(rest);
     out
+}
+
+/// Where the groups of digits end that a text begins with: single separators may stand between.
+fn end_of_number(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let mut end = 0;
+    while digit(end) || (matches!(bytes.get(end), Some(b' ' | b'-' | b'.')) && digit(end + 1)) {
+        end += 1;
+    }
+    end
 }
 
 /// What a campaign does with its numbers.
@@ -362,6 +371,34 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Does the gateway's word settle the number, as far as this lane goes?
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted(_) | Self::NotVerified(_) | Self::Rejected(_)
+        )
+    }
+
+    /// The same verdict with its text changed.
+    #[must_use]
+    pub fn map_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Accepted(text) => Self::Accepted(change(text)),
+            Self::NotVerified(text) => Self::NotVerified(change(text)),
+            Self::Rejected(text) => Self::Rejected(change(text)),
+            Self::Throttled { message, retry_at } => Self::Throttled {
+                message: change(message),
+                retry_at,
+            },
+            Self::ServerError(text) => Self::ServerError(change(text)),
+            Self::Unreachable(text) => Self::Unreachable(change(text)),
+            Self::Misdirected(text) => Self::Misdirected(change(text)),
+            Self::KeyRefused(text) => Self::KeyRefused(change(text)),
+            Self::Ambiguous(text) => Self::Ambiguous(change(text)),
+        }
+    }
+
     /// What the gateway, or the network, said; for an accepted OTP its reference.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -618,6 +655,13 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], policy: &Policy, anew: bool) 
     if ambiguous && !policy.retry_unknown {
         return Step::Rest;
     }
+    let verdict = last.answer.as_ref().map(|answer| &answer.verdict);
+    let falling_back = policy.fallback.map(Lane::from) == Some(last.lane);
+    let settled = verdict.is_some_and(Verdict::is_final);
+    if anew && last.lane != lane && !falling_back && !ambiguous && !settled {
+        // Nothing was sent, and the user has chosen another channel since.
+        return first_try(lane);
+    }
     let again = |try_number| Step::Try {
         lane: last.lane,
         try_number,
@@ -628,7 +672,7 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], policy: &Policy, anew: bool) 
         .filter(|other| !ambiguous && *other != lane && *other != last.lane)
         .map(first_try);
     let one_more = last.try_number < policy.max_attempts;
-    match last.answer.as_ref().map(|a| &a.verdict) {
+    match verdict {
         Some(Verdict::Accepted(_) | Verdict::NotVerified(_)) => Step::Rest,
         Some(Verdict::Rejected(_)) => fall_back.unwrap_or(Step::Rest),
         Some(Verdict::Unreachable(_) | Verdict::Misdirected(_) | Verdict::KeyRefused(_)) => {

@@ -51,9 +51,11 @@ impl Redactor {
 
 /// Where something stands that looks like a key.
 fn key_like(text: &str) -> Option<usize> {
-    text.as_bytes()
-        .windows(2 + KEY_HEX_DIGITS)
-        .position(|part| part.starts_with(b"KK") && part[2..].iter().all(u8::is_ascii_hexdigit))
+    let bytes = text.as_bytes();
+    let length = 2 + KEY_HEX_DIGITS;
+    bytes.windows(length).position(|window| {
+        window.starts_with(b"KK") && window[2..].iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 /// A value as it stands in a query: everything but unreserved characters (RFC 3986, 2.3) encoded,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
@@ -24,7 +25,7 @@ use crate::gateway::Gateway;
 use crate::ledger::{Due, Ledger, LedgerError};
 use crate::outage::{Gate, Outage};
 use crate::outcome::{
-    Answer, Attempt, Job, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
+    Answer, Attempt, Job, Lane, Number, Policy, RowId, RunId, Status, Step, UnixMicros, Verdict,
     mask_numbers, next_step, outcome,
 };
 use crate::pace::{Pace, Rate};
@@ -35,6 +36,9 @@ use queue::{Next, Queue, READ_AHEAD, Waiting};
 
 /// This many answers from the start that are all redirects or 4xx say that the endpoint is wrong.
 const SUSPECTS_MAX: usize = 20;
+
+/// A `Retry-After` of an earlier run holds a lane back for at most this long.
+const HOLD_MAX: Duration = Duration::from_hours(24);
 
 /// Waits for the pace that are shorter are not mentioned.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
@@ -63,6 +67,8 @@ pub struct Settings {
     pub max_duration: Option<Duration>,
     /// Makes the jitter of retries repeatable.
     pub seed: u64,
+    /// Log whole numbers instead of masked ones.
+    pub log_numbers: bool,
 }
 
 /// What a run works with.
@@ -107,7 +113,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     let shared = Line {
         means,
         pace: Pace::new(settings.rate),
-        closed: Cell::new(false),
+        closed: watch::Sender::new(false),
         held: Cell::new([None; Lane::ALL.len()]),
         intents: Cell::new(0),
         last_left_at: Cell::new(None),
@@ -120,7 +126,7 @@ pub async fn run<L: Ledger, G: Gateway>(
         let mut wake = None;
         while flights.len() < settings.concurrency.get() {
             match desk.next(Instant::now()).await {
-                Move::Go(job, lane) => flights.push(shared.attempt(job, lane)),
+                Move::Go(begun) => flights.push(shared.attempt(begun)),
                 Move::Again => {}
                 Move::At(at) => {
                     wake = Some(at);
@@ -137,11 +143,10 @@ pub async fn run<L: Ledger, G: Gateway>(
         }
         means.live.set_queues(flights.len(), desk.queue.waiting());
         if flights.is_empty() && reads.is_empty() && (wake.is_none() || desk.end.is_some()) {
-            if desk.end.is_some() || desk.parked.is_empty() {
-                break;
+            if desk.settle_last_doubts() {
+                continue;
             }
-            desk.give_up_parked();
-            continue;
+            break;
         }
         tokio::select! {
             biased;
@@ -159,18 +164,23 @@ struct Line<'a, L, G> {
     means: &'a Means<'a, L, G>,
     pace: Pace,
     /// The run has ended: nothing leaves any more.
-    closed: Cell<bool>,
+    closed: watch::Sender<bool>,
     /// Until when each lane is held back.
     held: Cell<[Option<Instant>; Lane::ALL.len()]>,
-    /// Intents whose requests have not left yet.
+    /// Requests begun that have not left yet.
     intents: Cell<usize>,
     last_left_at: Cell<Option<UnixMicros>>,
 }
 
-/// A request that is over.
-struct Landed {
+/// A request about to be made: the job's last attempt.
+struct Begun {
     job: Job,
     lane: Lane,
+}
+
+/// A request that is over.
+struct Landed {
+    begun: Begun,
     fate: Fate,
 }
 
@@ -184,37 +194,42 @@ enum Fate {
 }
 
 impl<L: Ledger, G: Gateway> Line<'_, L, G> {
-    /// One request's whole life. The job's last attempt is the one that begins here; the slot is
-    /// the place among the flights, taken before and given back after.
-    async fn attempt(&self, mut job: Job, lane: Lane) -> Landed {
+    /// One request's whole life. The slot is the place among the flights, taken before and given
+    /// back after.
+    async fn attempt(&self, mut begun: Begun) -> Landed {
         let Means {
             ledger,
             gateway,
             clock,
             ..
         } = self.means;
+        let Begun { job, lane, .. } = &mut begun;
         // Durable when it returns: from here on a crash leaves `unknown`, never a second sending.
-        let noted = ledger.begin(&job).await;
-        if noted.is_ok() {
-            self.pace.turn().await;
+        let noted = ledger.begin(job).await;
+        if noted.is_ok() && self.may_leave(*lane) {
+            tokio::select! {
+                biased;
+                () = self.closing() => {}
+                () = self.pace.turn() => {}
+            }
         }
         self.intents.set(self.intents.get() - 1);
         if let Err(error) = noted {
             job.attempts.pop();
             let fate = Fate::NotNoted(error);
-            return Landed { job, lane, fate };
+            return Landed { begun, fate };
         }
-        if !self.may_leave(lane) {
+        if !self.may_leave(*lane) {
             if let Some(attempt) = job.attempts.pop() {
                 ledger.withdraw(job.id, attempt.n).await;
             }
             let fate = Fate::Withdrawn;
-            return Landed { job, lane, fate };
+            return Landed { begun, fate };
         }
         let left_at = clock.now();
         self.last_left_at.set(Some(left_at));
         self.means.live.set_departed(self.pace.departed());
-        let verdict = gateway.request(&job, lane).await;
+        let verdict = gateway.request(job, *lane).await;
         if let Some(attempt) = job.attempts.last_mut() {
             attempt.answer = Some(Answer {
                 left_at,
@@ -223,12 +238,18 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
             });
         }
         let fate = Fate::Answered;
-        Landed { job, lane, fate }
+        Landed { begun, fate }
+    }
+
+    /// Returns when the run has ended.
+    async fn closing(&self) {
+        // The sender is our own.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     fn may_leave(&self, lane: Lane) -> bool {
         let held = self.held.get()[lane.index()];
-        !self.closed.get() && held.is_none_or(|until| until <= Instant::now())
+        !*self.closed.borrow() && held.is_none_or(|until| until <= Instant::now())
     }
 }
 
@@ -258,10 +279,13 @@ struct Desk<'a, L, G> {
     /// Permits of the common rate that were reserved and not yet used.
     permits: u32,
     start_until: Option<Instant>,
+    /// `start_until` has passed.
+    out_of_time: bool,
+    /// Numbers whose tries are used up on their lane, while it may turn out that it was the
+    /// beginning of an outage.
+    in_doubt: Vec<Job>,
     /// Answers that say more about the endpoint than about the number, until it is known.
     suspects: Vec<Job>,
-    /// Used up their tries in what may be the beginning of an outage: as many as it takes to tell.
-    parked: Vec<Job>,
     /// Something came back that only the API itself can have said.
     proven: bool,
     end: Option<End>,
@@ -270,7 +294,7 @@ struct Desk<'a, L, G> {
 /// What the desk wants done.
 enum Move {
     /// Make this request.
-    Go(Job, Lane),
+    Go(Begun),
     /// Ask again at once.
     Again,
     /// Ask again then.
@@ -290,14 +314,15 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             random: fastrand::Rng::with_seed(settings.seed),
             permits: 0,
             start_until: settings.max_duration.map(|time| Instant::now() + time),
+            out_of_time: false,
+            in_doubt: Vec::new(),
             suspects: Vec::new(),
-            parked: Vec::new(),
             proven: false,
             end: None,
         };
         for lane in Lane::ALL {
             if let Some(at) = task.holds[lane.index()] {
-                desk.hold(lane, at);
+                desk.hold(lane, at.min(line.means.clock.now() + HOLD_MAX));
             }
         }
         desk
@@ -306,27 +331,28 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     /// The next request to begin, or when to ask again.
     async fn next(&mut self, now: Instant) -> Move {
         self.line.means.live.stall(None);
-        if self.end.is_none() {
-            self.look_at_the_clock(now);
+        if self.start_until.is_some_and(|until| until <= now) {
+            self.start_until = None;
+            self.out_of_time = true;
+            self.queue.start_no_more();
         }
         if self.end.is_some() {
             return Move::Nothing;
         }
-        if !self.queue.has_work() {
+        let next = self.queue.next(now);
+        if let Next::Nothing = next {
             return Move::Nothing;
         }
-        let outage_ends = self.outage.deadline();
-        match self.outage.gate(now) {
-            Gate::Closed | Gate::Probe => {}
-            Gate::Probing => return outage_ends.map_or(Move::Nothing, Move::At),
-            Gate::Wait(probe_at) => {
-                self.stall(Why::Outage, probe_at);
-                let earliest = outage_ends.map_or(probe_at, |end| end.min(probe_at));
-                return Move::At(earliest);
-            }
+        if let Some(wait) = self.wait_out_outage(now) {
+            return wait;
+        }
+        if let Next::At(at, why) = next {
+            self.stall(why, at);
+            let ends = [Some(at), self.start_until, self.outage.deadline()];
+            return Move::At(ends.into_iter().flatten().min().unwrap_or(at));
         }
         if let Err(error) = self.reserve().await {
-            self.stop(StopKind::Ledger, error.to_string());
+            self.stop(StopKind::Ledger, &error.to_string());
             return Move::Nothing;
         }
         if let Some(intent_at) = self.line.pace.intent_at(self.line.intents.get())
@@ -337,29 +363,37 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             }
             return Move::At(intent_at);
         }
-        match self.queue.next(now) {
-            Next::New(job, lane) => self.begin(job, lane).await,
-            Next::Again(waiting, lane) => self.begin(waiting.job, lane).await,
-            Next::At(at, why) => {
-                self.stall(why, at);
-                let ends = [Some(at), self.start_until, outage_ends];
-                Move::At(ends.into_iter().flatten().min().unwrap_or(at))
-            }
-            Next::Nothing => Move::Nothing,
+        match next {
+            Next::New(lane) => match self.queue.take_new(lane) {
+                Some(job) => self.begin(job, lane).await,
+                None => Move::Again,
+            },
+            Next::Again(lane) => match self.queue.take_waiting(lane) {
+                Some(waiting) => self.begin(waiting.job, lane).await,
+                None => Move::Again,
+            },
+            Next::At(..) | Next::Nothing => Move::Nothing,
         }
     }
 
-    /// Ends what has lasted long enough.
-    fn look_at_the_clock(&mut self, now: Instant) {
-        if self.outage.deadline().is_some_and(|end| end <= now) {
+    /// While the gateway is down: when to ask again. Ends the run when that takes too long.
+    fn wait_out_outage(&mut self, now: Instant) -> Option<Move> {
+        let ends = self.outage.deadline();
+        if ends.is_some_and(|end| end <= now) {
             let message = format!(
                 "the gateway has been down for {:?}; run the same command again when it is back",
                 self.settings.max_outage
             );
-            self.stop(StopKind::Outage, message);
+            self.stop(StopKind::Outage, &message);
+            return Some(Move::Nothing);
         }
-        if self.start_until.is_some_and(|until| until <= now) {
-            self.queue.start_no_more();
+        match self.outage.gate(now) {
+            Gate::Closed | Gate::Probe => None,
+            Gate::Probing => Some(ends.map_or(Move::Nothing, Move::At)),
+            Gate::Wait(probe_at) => {
+                self.stall(Why::Outage, probe_at);
+                Some(Move::At(ends.map_or(probe_at, |end| end.min(probe_at))))
+            }
         }
     }
 
@@ -373,11 +407,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             self.let_be(job).await;
             return Move::Again;
         };
-        if self.settings.rate.is_some() {
-            self.permits -= 1;
-        }
+        self.permits = self.permits.saturating_sub(1);
+        self.line.intents.set(self.line.intents.get() + 1);
         if self.outage.is_open() {
-            self.outage.probe();
+            self.outage.probe(job.id);
         }
         let n = job.attempts.last().map_or(0, |last| last.n) + 1;
         let fallback = policy.fallback.filter(|other| {
@@ -394,9 +427,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             begun_at: self.line.means.clock.now(),
             answer: None,
         });
-        // Counted here: the flight itself is looked at only when no more are to take off.
-        self.line.intents.set(self.line.intents.get() + 1);
-        Move::Go(job, lane)
+        Move::Go(Begun { job, lane })
     }
 
     /// Leaves a job at rest. If another channel was to follow in an earlier run and is not wanted
@@ -413,8 +444,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    /// Sees to it that there is a permit of the common rate, before its intent is written down:
-    /// with it comes how long the request has to wait for the run before.
+    /// Sees to it that there is a permit of the common rate.
     async fn reserve(&mut self) -> Result<(), LedgerError> {
         let Some(rate) = self.settings.rate else {
             return Ok(());
@@ -448,32 +478,27 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn take_in(&mut self, lane: Lane, read: Result<Due, LedgerError>) {
         match read {
-            Ok(Due {
-                mut jobs,
-                seen,
-                exhausted,
-            }) => {
-                // What this run has begun on another lane is in its hands already.
-                let run = self.run;
-                jobs.retain(|job| job.attempts.last().is_none_or(|last| last.run != run));
-                self.queue.add(lane, jobs, (!exhausted).then_some(seen));
+            Ok(due) => {
+                let read_to = (!due.exhausted).then_some(due.seen);
+                self.queue.add(lane, due.jobs, read_to);
             }
-            Err(error) => self.stop(StopKind::Ledger, error.to_string()),
+            Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
         }
     }
 
     /// Takes note of a request that is over.
     async fn settle(&mut self, landed: Landed) {
-        let Landed { job, lane, fate } = landed;
+        let Landed { begun, fate } = landed;
+        let Begun { job, lane } = begun;
         match fate {
             Fate::Answered => self.answered(job, lane).await,
             Fate::Withdrawn => {
-                self.outage.probe_withdrawn();
+                self.outage.withdrawn(job.id);
                 self.wait(job, lane, Instant::now());
             }
             Fate::NotNoted(error) => {
-                self.outage.probe_withdrawn();
-                self.stop(StopKind::Ledger, error.to_string());
+                self.outage.withdrawn(job.id);
+                self.stop(StopKind::Ledger, &error.to_string());
             }
         }
     }
@@ -485,9 +510,14 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let Some(answer) = attempt.answer.as_mut() else {
             return;
         };
+        let (outages, was_open) = (self.outage.epoch(), self.outage.is_open());
         let now = Instant::now();
-        let outages = self.outage.epoch();
-        tracing::debug!(number = ?job.number, lane = lane.name(), verdict = mask_numbers(&format!("{:?}", answer.verdict)), "answered");
+        tracing::debug!(
+            number = self.shown(job.number),
+            lane = lane.name(),
+            verdict = ?answer.verdict.clone().map_text(|text| self.shown_text(text)),
+            "answered"
+        );
         self.outage.record(now, job.id, &answer.verdict);
         match &answer.verdict {
             Verdict::ServerError(text) if self.settings.hold_server_errors => {
@@ -506,17 +536,21 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             give_back(attempt);
         }
         self.note(&job).await;
+        if was_open && !self.outage.is_open() {
+            tracing::warn!("the gateway is back");
+        }
         if self.outage.epoch() != outages {
+            tracing::warn!("the gateway is down: requests pause, but for a probe now and then");
             self.give_tries_back().await;
         } else if !self.outage.is_suspected() {
-            self.give_up_parked();
+            self.settle_doubts();
         }
         match verdict {
             Verdict::KeyRefused(text) => {
                 let message = format!(
                     "the gateway refused the API key ({text}); nothing more was sent. Check the key, then run the same command again"
                 );
-                return self.stop(StopKind::KeyRefused, message);
+                return self.stop(StopKind::KeyRefused, &message);
             }
             Verdict::Misdirected(_) => {
                 self.suspects.push(job);
@@ -529,6 +563,61 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             _ => self.clear_the_endpoint().await,
         }
         self.decide(job, true);
+    }
+
+    /// A number as it may be logged.
+    fn shown(&self, number: Number) -> String {
+        if self.settings.log_numbers {
+            number.e164()
+        } else {
+            number.masked()
+        }
+    }
+
+    /// A text of the gateway as it may be logged.
+    fn shown_text(&self, text: String) -> String {
+        if self.settings.log_numbers {
+            text
+        } else {
+            mask_numbers(&text)
+        }
+    }
+
+    /// An outage has turned up: tries that failed just before it were part of it.
+    async fn give_tries_back(&mut self) {
+        let run = self.run;
+        self.queue.for_each_waiting(|job| {
+            let last = job.attempts.last_mut();
+            if let Some(last) = last.filter(|last| last.run == run) {
+                give_back(last);
+            }
+        });
+        for mut job in std::mem::take(&mut self.in_doubt) {
+            let before = outcome(job.lane, &job.attempts).status;
+            if let Some(last) = job.attempts.last_mut() {
+                give_back(last);
+            }
+            let after = outcome(job.lane, &job.attempts).status;
+            self.line.means.live.moved(before, after);
+            self.line.means.ledger.answer(&job).await;
+            self.decide(job, false);
+        }
+    }
+
+    /// There is no outage, so what is used up is used up.
+    fn settle_doubts(&mut self) {
+        for job in std::mem::take(&mut self.in_doubt) {
+            self.decide(job, false);
+        }
+    }
+
+    /// At the end of the work no outage can turn up any more. Says whether that leads to more work.
+    fn settle_last_doubts(&mut self) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        self.settle_doubts();
+        self.queue.waiting() > 0
     }
 
     /// Hands the job's last answer to the ledger, and shows it.
@@ -559,9 +648,9 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         }
     }
 
-    /// What is to be done for a job whose last attempt was answered. One whose tries are used up
-    /// may be parked until it is known whether that was the beginning of an outage.
-    fn decide(&mut self, job: Job, may_park: bool) {
+    /// What is to be done for a job whose last attempt was answered.
+    /// `may_doubt`: it may still turn out that its failure was the beginning of an outage.
+    fn decide(&mut self, job: Job, may_doubt: bool) {
         let now = Instant::now();
         let Some(last) = job.attempts.last() else {
             return;
@@ -571,41 +660,13 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         let failures = u32::try_from(failures.count()).unwrap_or(u32::MAX);
         let wait = self.settings.backoff.delay(failures, &mut self.random);
         let (same, later) = (last.lane, now + wait);
-        let used_up = is_in_vain(last) && self.outage.is_suspected();
+        let in_doubt = may_doubt && is_in_vain(last) && self.outage.is_suspected();
         match next_step(job.lane, &job.attempts, &self.settings.policy, false) {
             Step::Try { lane, .. } if lane == same => self.wait(job, lane, later),
-            // If this turns out to be an outage, it gets its try back.
-            _ if used_up && may_park => self.parked.push(job),
+            // Used up on this lane; but if this turns out to be an outage, it gets its try back.
+            _ if in_doubt => self.in_doubt.push(job),
             Step::Try { lane, .. } => self.wait(job, lane, now),
             Step::Rest => {}
-        }
-    }
-
-    /// There was no outage, or nothing is left that could show one: what is used up is used up.
-    fn give_up_parked(&mut self) {
-        for job in std::mem::take(&mut self.parked) {
-            self.decide(job, false);
-        }
-    }
-
-    /// An outage has turned up: tries that failed just before it were part of it.
-    async fn give_tries_back(&mut self) {
-        let run = self.run;
-        self.queue.for_each_waiting(|job| {
-            let last = job.attempts.last_mut();
-            if let Some(last) = last.filter(|last| last.run == run) {
-                give_back(last);
-            }
-        });
-        for mut job in std::mem::take(&mut self.parked) {
-            let before = outcome(job.lane, &job.attempts).status;
-            if let Some(last) = job.attempts.last_mut() {
-                give_back(last);
-            }
-            let after = outcome(job.lane, &job.attempts).status;
-            self.line.means.live.moved(before, after);
-            self.line.means.ledger.answer(&job).await;
-            self.decide(job, false);
         }
     }
 
@@ -615,6 +676,10 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
 
     fn hold(&mut self, lane: Lane, at: UnixMicros) {
         let until = self.line.means.clock.instant(at);
+        let seconds = until
+            .saturating_duration_since(Instant::now())
+            .as_secs_f64();
+        tracing::info!(lane = lane.name(), seconds, "the gateway asked to wait");
         self.queue.hold(lane, until);
         let mut held = self.line.held.get();
         held[lane.index()] = held[lane.index()].max(Some(until));
@@ -634,16 +699,18 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             "the endpoint is wrong: nothing but redirects and errors of the kind \"{}\" came back, so nothing was sent. Check --endpoint, then run the same command again",
             said.unwrap_or_default()
         );
-        self.stop(StopKind::WrongEndpoint, message);
+        self.stop(StopKind::WrongEndpoint, &message);
     }
 
-    fn stop(&mut self, kind: StopKind, message: String) {
+    fn stop(&mut self, kind: StopKind, message: &str) {
+        let message = mask_numbers(message);
+        tracing::warn!(?kind, "{message}");
         self.finish(End::Stopped(Stop { kind, message }));
     }
 
     /// Nothing leaves any more. The first reason counts.
     fn finish(&mut self, end: End) {
-        self.line.closed.set(true);
+        self.line.closed.send_replace(true);
         self.end.get_or_insert(end);
     }
 
@@ -653,16 +720,13 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             self.stop_at_wrong_endpoint();
         }
         if self.end.is_none() && self.queue.has_new() {
-            let (kind, message) = if self
-                .start_until
-                .is_some_and(|until| until <= Instant::now())
-            {
+            let (kind, message) = if self.out_of_time {
                 (StopKind::MaxDuration, "--max-duration has passed")
             } else {
                 (StopKind::Limit, "--limit was reached")
             };
             let message = format!("{message}; run the same command again to go on");
-            self.stop(kind, message);
+            self.stop(kind, &message);
         }
         if let Err(error) = self.line.means.ledger.flush().await {
             self.end = Some(End::Stopped(Stop {

@@ -72,10 +72,10 @@ pub struct Queue {
 
 /// What is next.
 pub enum Next {
-    /// A number never tried in this run.
-    New(Job, Lane),
-    /// A number whose wait is over.
-    Again(Waiting, Lane),
+    /// A number of this lane that was never tried in this run.
+    New(Lane),
+    /// A number of this lane whose wait is over.
+    Again(Lane),
     /// Nothing before this time.
     At(Instant, Why),
     /// Nothing, unless something comes from the ledger or back from a request.
@@ -160,46 +160,37 @@ impl Queue {
             .any(|lane| !lane.new.is_empty() || lane.read_to.is_some())
     }
 
-    /// Is there a number that may go, now or later?
-    pub fn has_work(&self) -> bool {
-        let may_start = self.quota != Some(0);
-        let mut lanes = self.lanes.iter();
-        lanes.any(|lane| !lane.waiting.is_empty() || (may_start && !lane.new.is_empty()))
-    }
-
     /// How many wait for a retry.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
 
-    /// Takes what is next. A retry goes before a new number as long as the budget allows.
-    pub fn next(&mut self, now: Instant) -> Next {
+    /// What is next. A retry goes before a new number as long as the budget allows.
+    pub fn next(&self, now: Instant) -> Next {
         let may_start = self.quota != Some(0) && self.waiting() < WAITING_MAX;
         let new = if may_start { self.first_new(now) } else { None };
         let again = self.first_waiting(now);
         match (new, again) {
-            (Some(lane), Some(_)) if !self.budget.allows() => self.take_new(lane),
-            (_, Some(lane)) => self.take_waiting(lane),
-            (Some(lane), None) => self.take_new(lane),
+            (Some(lane), Some(_)) if !self.budget.allows() => Next::New(lane),
+            (_, Some(lane)) => Next::Again(lane),
+            (Some(lane), None) => Next::New(lane),
             (None, None) => self.idle(now, may_start),
         }
     }
 
-    fn take_new(&mut self, lane: Lane) -> Next {
-        let Some(job) = self.lanes[lane.index()].new.pop_front() else {
-            return Next::Nothing;
-        };
-        self.quota = self.quota.map(|left| left - 1);
+    /// Takes a lane's next new number.
+    pub fn take_new(&mut self, lane: Lane) -> Option<Job> {
+        let job = self.lanes[lane.index()].new.pop_front()?;
+        self.quota = self.quota.map(|left| left.saturating_sub(1));
         self.budget.earn();
-        Next::New(job, lane)
+        Some(job)
     }
 
-    fn take_waiting(&mut self, lane: Lane) -> Next {
-        let Some(Reverse(waiting)) = self.lanes[lane.index()].waiting.pop() else {
-            return Next::Nothing;
-        };
+    /// Takes a lane's next retry.
+    pub fn take_waiting(&mut self, lane: Lane) -> Option<Waiting> {
+        let Reverse(waiting) = self.lanes[lane.index()].waiting.pop()?;
         self.budget.spend();
-        Next::Again(waiting, lane)
+        Some(waiting)
     }
 
     /// The lane whose next new number stands highest up in the input.

@@ -43,7 +43,7 @@ pub enum Command {
 /// How much is said, and how.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// Log more to stderr: -v what happens, -vv each request, -vvv all
+    /// Log more to stderr: -v says why it waits, -vv what each request came to
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Say nothing but errors
@@ -61,7 +61,7 @@ pub struct LogArgs {
     /// Show whole numbers in logs instead of +9198******10
     #[arg(long, global = true)]
     pub log_numbers: bool,
-    /// The progress bar; `auto`: a bar on a terminal, else a plain line every 10 s
+    /// Progress on stderr; `auto`: a bar on a terminal, else a plain line every 10 s
     #[arg(
         long,
         value_enum,
@@ -84,9 +84,9 @@ pub enum LogFormat {
 /// Whether there is a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Progress {
-    /// On a terminal.
+    /// A bar on a terminal, else a plain line every 10 s.
     Auto,
-    /// Also when stderr is no terminal.
+    /// A bar, also when stderr is no terminal.
     Always,
     /// Neither bar nor lines.
     Never,
@@ -95,9 +95,9 @@ pub enum Progress {
 /// What to do when it is not known whether a request was acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Doubt {
-    /// Keep it for a person.
+    /// It may have been sent: leave it to a person.
     Hold,
-    /// Try it again.
+    /// Try it again, as if it had not been sent.
     Retry,
 }
 
@@ -114,7 +114,7 @@ pub struct SendArgs {
     /// never after unknown
     #[arg(long, value_enum)]
     pub fallback: Option<Channel>,
-    /// The sender of SMS, registered with the provider
+    /// The sender of SMS, registered with the provider; needed to send SMS
     #[arg(
         long,
         env = "KOOKOO_SENDER_ID",
@@ -122,7 +122,7 @@ pub struct SendArgs {
         value_name = "ID"
     )]
     pub sender_id: Option<String>,
-    /// The caller of calls, a number of the account
+    /// The caller of calls, a number of the account; needed to call
     #[arg(
         long,
         env = "KOOKOO_CALLER_ID",
@@ -161,7 +161,7 @@ pub struct VerifyArgs {
 /// What `send` and `verify` share.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A file that holds the API key [env: `KOOKOO_API_KEY` holds the key itself]
+    /// A file that holds the API key; without it the variable `KOOKOO_API_KEY` is the key
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Where the API is; plain http only towards a loopback address, unless --allow-http
@@ -180,25 +180,26 @@ pub struct RunArgs {
     /// What "never twice" refers to: one number, one campaign, one OTP [default: the file's stem]
     #[arg(long, value_name = "NAME")]
     pub campaign: Option<String>,
-    /// The durable memory, one file for all campaigns [default: ./otpdrive.db]
+    /// The durable memory of all campaigns, with --sandbox ./otpdrive-sandbox.db [default: ./otpdrive.db]
     #[arg(long, value_name = "PATH")]
     pub ledger: Option<PathBuf>,
-    /// Where the result files go [default: ./CAMPAIGN-results]
+    /// Where the result files go, with --sandbox ./CAMPAIGN-sandbox-results [default:
+    /// ./CAMPAIGN-results]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Requests in a time, retries and fallbacks included: N/s, N/m, N/h or unlimited
     #[arg(long, default_value = "10/s", value_parser = values::rate)]
     pub rate: RateLimit,
-    /// Requests in flight at once
+    /// Requests in flight at once, and the most rows that a crash can leave unknown
     #[arg(long, default_value = "32", value_name = "N")]
     pub concurrency: std::num::NonZeroUsize,
-    /// Start at most N numbers; the rest stays pending
+    /// Start at most N numbers in this run; the rest stays pending
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-    /// Start no new numbers after this time; the rest stays pending
+    /// Start no new numbers once the run has lasted this long; the rest stays pending
     #[arg(long, value_name = "DUR", value_parser = values::duration)]
     pub max_duration: Option<Duration>,
-    /// Requests for one number on one channel
+    /// Requests for one number on one channel in a run
     #[arg(long, default_value = "5", value_name = "N")]
     pub max_attempts: std::num::NonZeroU32,
     /// The wait before a retry: exponential with full jitter; Retry-After is a lower bound
@@ -216,7 +217,7 @@ pub struct RunArgs {
     /// How long to wait out a gateway that is down before stopping
     #[arg(long, default_value = "15m", value_name = "DUR", value_parser = values::duration)]
     pub max_outage: Duration,
-    /// Refuse to start when more rows than that are unusable
+    /// Refuse to start when more rows than that are unusable: a wrong column, most likely
     #[arg(long, default_value = "50%", value_name = "PCT", value_parser = values::percent)]
     pub max_invalid: Percent,
     /// The phone column [default: found by its name]
@@ -228,8 +229,8 @@ pub struct RunArgs {
     /// The country whose national numbers the file holds, as in ISO 3166
     #[arg(long, default_value = "IN", value_name = "CC")]
     pub region: Region,
-    /// A rehearsal: start the sandbox in this process and send to it; no key, no ids, no network,
-    /// and a ledger and results of its own
+    /// A rehearsal: start the sandbox in this process and send to it; no key, no ids, no network.
+    /// It never counts as the real thing
     #[arg(long, conflicts_with_all = ["endpoint", "api_key_file", "proxy"])]
     pub sandbox: bool,
 }
@@ -240,13 +241,14 @@ pub struct ReportArgs {
     /// Which campaign [default: the only one in the ledger]
     #[arg(long, value_name = "NAME")]
     pub campaign: Option<String>,
-    /// Which of two campaigns of the same name
-    #[arg(long, value_name = "send|verify", value_parser = values::operation)]
+    /// `send` or `verify`, when two campaigns have the same name
+    #[arg(long, value_name = "OPERATION", value_parser = values::operation)]
     pub operation: Option<Operation>,
-    /// The ledger [default: ./otpdrive.db]
+    /// The ledger, with --sandbox ./otpdrive-sandbox.db [default: ./otpdrive.db]
     #[arg(long, value_name = "PATH")]
     pub ledger: Option<PathBuf>,
-    /// Where the result files go [default: ./CAMPAIGN-results]
+    /// Where the result files go, with --sandbox ./CAMPAIGN-sandbox-results [default:
+    /// ./CAMPAIGN-results]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// The report of a rehearsal
@@ -263,10 +265,10 @@ pub struct ReportArgs {
 /// The flags of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The ledger [default: ./otpdrive.db]
+    /// The ledger, with --sandbox ./otpdrive-sandbox.db [default: ./otpdrive.db]
     #[arg(long, value_name = "PATH")]
     pub ledger: Option<PathBuf>,
-    /// The ledger of rehearsals [default: ./otpdrive-sandbox.db]
+    /// The default ledger of rehearsals
     #[arg(long)]
     pub sandbox: bool,
 }
@@ -280,7 +282,7 @@ pub struct SandboxArgs {
     /// How long an answer takes: `20ms` or `20ms..80ms`
     #[arg(long, default_value = "0ms", value_name = "DUR", value_parser = values::latency)]
     pub latency: values::Latency,
-    /// Faults by rate, such as `500=2%,drop=1%,429=5%,slow=3%`
+    /// Faults by rate, such as `500=2%,drop=1%,429=5%,slow=3%`; the README lists the names
     #[arg(long, value_name = "FAULTS")]
     pub faults: Option<crate::sandbox::Faults>,
     /// Makes the faults repeatable
@@ -289,7 +291,7 @@ pub struct SandboxArgs {
     /// Accept only the API key in this file
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Write one JSON line a request to this file
+    /// Append one JSON line a request to this file
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
 }

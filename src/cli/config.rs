@@ -51,7 +51,7 @@ impl Config {
     ///
     /// # Errors
     /// When flags contradict each other or something is missing.
-    pub fn send(args: SendArgs, needs_key: bool) -> anyhow::Result<Self> {
+    pub fn send(args: SendArgs, needs_key: bool, log_numbers: bool) -> anyhow::Result<Self> {
         if let Some(fallback) = args.fallback {
             ensure!(
                 fallback != args.channel,
@@ -69,6 +69,7 @@ impl Config {
             on_unknown: args.on_unknown,
             sender_id: args.sender_id.unwrap_or_default(),
             caller_id: args.caller_id.unwrap_or_default(),
+            log_numbers,
         };
         given.with(args.run, needs_key)
     }
@@ -77,7 +78,7 @@ impl Config {
     ///
     /// # Errors
     /// When flags contradict each other or something is missing.
-    pub fn verify(args: VerifyArgs) -> anyhow::Result<Self> {
+    pub fn verify(args: VerifyArgs, log_numbers: bool) -> anyhow::Result<Self> {
         let given = Given {
             operation: Operation::Verify,
             input: args.input,
@@ -88,6 +89,7 @@ impl Config {
             on_unknown: args.on_unknown,
             sender_id: String::new(),
             caller_id: String::new(),
+            log_numbers,
         };
         given.with(args.run, true)
     }
@@ -125,6 +127,7 @@ struct Given {
     on_unknown: Doubt,
     sender_id: String,
     caller_id: String,
+    log_numbers: bool,
 }
 
 impl Given {
@@ -169,6 +172,7 @@ impl Given {
                 limit: run.limit,
                 max_duration: run.max_duration,
                 seed: fastrand::u64(..),
+                log_numbers: self.log_numbers,
             },
             gateway: http::Settings {
                 endpoint: endpoint(&run.endpoint, run.allow_http)?,

@@ -36,7 +36,7 @@ pub fn main() -> Exit {
         }
     };
     let screen = Screen::new(&cli.log);
-    match dispatch(cli.command, &screen) {
+    match dispatch(cli, &screen) {
         Ok(exit) => exit,
         Err(error) => {
             screen.error(&format!("otpdrive: {error:#}"));
@@ -45,25 +45,25 @@ pub fn main() -> Exit {
     }
 }
 
-fn dispatch(command: Command, screen: &Screen) -> anyhow::Result<Exit> {
-    match command {
-        Command::Send(args) => run::run(&Config::send(args, true)?, screen),
-        Command::Verify(args) => run::run(&Config::verify(args)?, screen),
-        Command::Check(args) => run::check(&Config::send(args, false)?, screen),
+fn dispatch(cli: Cli, screen: &Screen) -> anyhow::Result<Exit> {
+    let log_numbers = cli.log.log_numbers;
+    match cli.command {
+        Command::Send(args) => run::run(&Config::send(args, true, log_numbers)?, screen),
+        Command::Verify(args) => run::run(&Config::verify(args, log_numbers)?, screen),
+        Command::Check(args) => run::check(&Config::send(args, false, log_numbers)?, screen),
         Command::Report(args) => report::report(&args, screen),
         Command::Status(args) => report::status(&args),
         Command::Sandbox(args) => sandbox::serve(args, screen),
     }
 }
 
-/// Errors come before the first request, but for these.
+/// What goes wrong after the first request is dealt with where it happens, by [`run`].
 fn exit_for(error: &anyhow::Error) -> Exit {
     if let Some(LedgerError::Held { .. }) = error.downcast_ref() {
         return Exit::Held;
     }
     match error.downcast_ref::<ReportError<LedgerError>>() {
         Some(ReportError::Unbalanced { .. }) => Exit::Bug,
-        Some(_) => Exit::Stopped,
-        None => Exit::Usage,
+        Some(_) | None => Exit::Usage,
     }
 }

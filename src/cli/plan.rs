@@ -117,8 +117,9 @@ impl Plan {
         }
         let requests = limit.map_or(self.requests(), |limit| limit.min(self.requests()));
         line("to do", self.to_do(requests));
-        if let Some(time) = rate.map(|rate| time_for(requests, rate)) {
-            line("time", format!("about {} at this rate", in_words(time)));
+        if let Some(rate) = rate.filter(|_| requests > 0) {
+            let time = in_words(time_for(requests, rate));
+            line("time", format!("about {time} at this rate"));
         }
         if self.due[Lane::Call.index()] > 0 {
             line(
@@ -143,6 +144,7 @@ impl Plan {
         };
         match requests {
             0 => "nothing: all numbers are settled or held".to_owned(),
+            1 => format!("1 request ({}{again}), and retries", lanes.join(", ")),
             _ => format!(
                 "{requests} requests ({}{again}), and retries",
                 lanes.join(", ")

@@ -1,6 +1,6 @@
 //! `report` and `status`: renderings of what the ledger knows.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +13,7 @@ use crate::ledger::sqlite::{Campaign, SqliteLedger, holder};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
 use crate::report::json::schema;
-use crate::report::{Facts, Pace, print_only, write_all};
+use crate::report::{Facts, Pace, ReportError, print_only, write_all};
 use crate::summary::{Counts, Summary};
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
@@ -34,8 +34,12 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
     if !args.only.is_empty() {
         let header = &campaign.record.input.header;
         let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
-        print_only(std::io::BufWriter::new(out), header, &args.only, rows)?;
-        return Ok(Exit::Done);
+        return match print_only(std::io::BufWriter::new(out), header, &args.only, rows) {
+            Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                Ok(Exit::Done)
+            }
+            printed => Ok(printed.map(|_| Exit::Done)?),
+        };
     }
     let folder = args
         .out
@@ -48,7 +52,7 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
 fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         // The reader has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
         written => written.map(|()| Exit::Done).context("stdout"),
     }
 }

@@ -26,6 +26,7 @@ use crate::sandbox;
 /// # Errors
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
+    let input = Input::open(config)?;
     let scratch = tempfile::tempdir().context("no place for a temporary file; set TMPDIR")?;
     let path = if config.ledger.exists() {
         config.ledger.clone()
@@ -33,10 +34,10 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         scratch.path().join("ledger.db")
     };
     let mut ledger = SqliteLedger::open(&path)?;
-    let (_, plan) = take_in(config, &mut ledger, screen)?;
+    let (_, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     if let Err(missing) = config.ids_for(&plan.lanes()) {
-        screen.error(&format!("warning: {missing}"));
+        screen.say(&format!("warning: {missing}"));
     }
     Ok(if plan.count(Status::Invalid) > 0 {
         Exit::NeedsPerson
@@ -52,8 +53,9 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     screen.hide(Redactor::new(&config.gateway.key));
+    let input = Input::open(config)?;
     let mut ledger = SqliteLedger::open(&config.ledger)?;
-    let (intake, plan) = take_in(config, &mut ledger, screen)?;
+    let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     warn_of_odd_ids(config, &plan, screen);
@@ -66,26 +68,49 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (ledger, end) = work(config, ledger, &campaign, run, &plan, &live)?;
     drop(following);
 
-    let summary = write_results(&ledger, &campaign, &config.out, screen)?;
-    let counts = summary.counts();
-    let exit = Exit::of_run(&end, |status| counts[status]);
     match &end {
         End::Complete => {}
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
         End::Interrupted(_) => screen
             .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
     }
-    Ok(exit)
+    match write_results(&ledger, &campaign, &config.out, screen) {
+        Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
+        // Requests were made, so this is not "nothing was sent".
+        Err(error) => {
+            screen.error(&format!(
+                "otpdrive: {error:#}. The ledger has everything: `otpdrive report` writes the files again"
+            ));
+            Ok(match super::exit_for(&error) {
+                Exit::Bug => Exit::Bug,
+                _ => Exit::Stopped,
+            })
+        }
+    }
+}
+
+/// The file and what it holds as a whole: looked at before the ledger is touched.
+struct Input {
+    file: contacts::Input,
+    survey: Survey,
+}
+
+impl Input {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut file = contacts::open(&config.input, config.read.clone())?;
+        let survey = file.survey()?;
+        Ok(Self { file, survey })
+    }
 }
 
 /// Reads the file, finds out what is to be done for each row, and says so.
 fn take_in<'l>(
     config: &Config,
+    input: Input,
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
 ) -> anyhow::Result<(Intake<'l>, Plan)> {
-    let mut input = contacts::open(&config.input, config.read.clone())?;
-    let survey = input.survey()?;
+    let Input { file, survey } = input;
     let record = InputRecord {
         name: survey.name.clone(),
         sha256: survey.sha256.clone(),
@@ -93,7 +118,7 @@ fn take_in<'l>(
         header: survey.header.clone(),
     };
     let reading = reading(config, &survey);
-    let contacts = input.contacts(&survey)?;
+    let contacts = file.contacts(&survey)?;
     let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
     let mut plan = Plan::default();
     let policy = config.engine.policy;
@@ -182,7 +207,7 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let ledger = ledger.start(campaign)?;
+        let ledger = ledger.start(campaign, run, clock.now())?;
         let task = Task {
             run,
             lanes: plan.lanes(),

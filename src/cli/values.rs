@@ -23,11 +23,18 @@ pub struct Percent(pub f64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency(pub Duration, pub Duration);
 
+/// The longest time that a flag takes.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// `500ms`, `30s`, `15m`, `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wanted = || "wanted a time with its unit, such as 500ms, 30s, 15m or 1h30m".to_owned();
     let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wanted())?;
-    Duration::try_from(signed).map_err(|_| wanted())
+    match Duration::try_from(signed) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err("wanted at most a year".to_owned()),
+        Err(_) => Err(wanted()),
+    }
 }
 
 /// `10/s`, `600/m`, `500/h`, `unlimited`.
@@ -109,6 +116,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("30").is_err());
         assert!(duration("-5s").is_err());
+        assert!(duration("9000h").is_err());
         assert_eq!(rate("unlimited"), Ok(RateLimit(None)));
         let RateLimit(Some(per_minute)) = rate("600/m").unwrap() else {
             panic!("a limit");

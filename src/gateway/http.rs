@@ -110,32 +110,22 @@ impl KooKoo {
 
     /// Takes out of a verdict's text what must not be kept: the key, and the code.
     fn cleaned(&self, verdict: Verdict, job: &Job) -> Verdict {
-        let clean = |text: String| {
+        verdict.map_text(|text| {
             let text = self.redactor.clean(&text);
-            match &job.code {
+            words::cut(match &job.code {
                 Some(code) => text.replace(code.expose_secret(), "******"),
                 None => text.into_owned(),
-            }
-        };
-        match verdict {
-            Verdict::Accepted(text) => Verdict::Accepted(clean(text)),
-            Verdict::NotVerified(text) => Verdict::NotVerified(clean(text)),
-            Verdict::Rejected(text) => Verdict::Rejected(clean(text)),
-            Verdict::Throttled { message, retry_at } => Verdict::Throttled {
-                message: clean(message),
-                retry_at,
-            },
-            Verdict::ServerError(text) => Verdict::ServerError(clean(text)),
-            Verdict::Unreachable(text) => Verdict::Unreachable(clean(text)),
-            Verdict::Misdirected(text) => Verdict::Misdirected(clean(text)),
-            Verdict::KeyRefused(text) => Verdict::KeyRefused(clean(text)),
-            Verdict::Ambiguous(text) => Verdict::Ambiguous(clean(text)),
-        }
+            })
+        })
     }
 }
 
 impl Gateway for KooKoo {
     async fn request(&self, job: &Job, lane: Lane) -> Verdict {
+        if lane == Lane::Verify && job.code.is_none() {
+            // Asking with an empty code would get "wrong", which would be taken for an answer.
+            return Verdict::Rejected("there is no code to check".to_owned());
+        }
         let url = self.url(job, lane);
         let verdict = match self.client.request(Method::GET, url).send().await {
             Ok(response) => {
@@ -320,5 +310,8 @@ mod tests {
             kookoo.cleaned(verdict, &job),
             Verdict::Rejected("[key] [key] ****** bad".to_owned())
         );
+        let across_the_cut = Verdict::Rejected(format!("{}KK+1", "x".repeat(198)));
+        let cleaned = kookoo.cleaned(across_the_cut, &job);
+        assert!(!cleaned.text().contains("KK"), "{cleaned:?}");
     }
 }

@@ -154,16 +154,22 @@ fn describe(reply: &Reply<'_>, said: Option<&Said>) -> String {
     }
 }
 
-/// A text from outside, cut to a sensible length, without control characters (a terminal would
-/// obey them).
+/// A text from outside, without control characters (a terminal would obey them).
 #[must_use]
 pub fn tidy(text: &str) -> String {
     let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let mut tidy: String = text.trim().chars().take(TEXT_MAX).map(printable).collect();
-    if text.trim().chars().nth(TEXT_MAX).is_some() {
-        tidy.push('…');
+    text.trim().chars().map(printable).collect()
+}
+
+/// The text cut to a sensible length. To be done after secrets are taken out: half a key would not
+/// be recognised.
+#[must_use]
+pub fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
+        text.truncate(end);
+        text.push('…');
     }
-    tidy
+    text
 }
 
 #[cfg(test)]
@@ -353,6 +359,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = "é".repeat(500);
-        assert_eq!(tidy(&long).chars().count(), TEXT_MAX + 1);
+        assert_eq!(cut(long).chars().count(), TEXT_MAX + 1);
+        assert_eq!(cut("short".to_owned()), "short");
     }
 }

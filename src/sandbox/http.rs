@@ -16,10 +16,6 @@ use super::answers::Gateway;
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a stalled connection says nothing, at most.
 pub(super) const STALL_MAX: Duration = Duration::from_mins(2);
-/// How long, and for how many bytes, a client that was refused may go on talking.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: u64 = 256 * 1024;
-
 /// A buffer of the usual size; more is given back after use.
 const BUFFER_BYTES: usize = 2 * 1024;
 
@@ -134,8 +130,9 @@ pub(super) async fn converse(mut stream: TcpStream, gateway: &Gateway) -> io::Re
             Then::Close => return Ok(()),
             Then::Reset => return stream.set_zero_linger(),
             Then::Stall => {
-                let _ = timeout(STALL_MAX, drain(&mut stream, u64::MAX)).await;
-                return Ok(());
+                let mut ears = tokio::io::sink();
+                let listening = tokio::io::copy(&mut stream, &mut ears);
+                return timeout(STALL_MAX, listening).await?.map(drop);
             }
         }
     }
@@ -160,12 +157,7 @@ async fn next_head(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Ar
             .windows(END.len())
             .position(|four| four == END)
         {
-            let length = from + at + END.len();
-            return Ok(if length > HEAD_BYTES_MAX {
-                Arrived::TooMuch
-            } else {
-                Arrived::Head(length)
-            });
+            return Ok(Arrived::Head(from + at + END.len()));
         }
         searched = inbox.len();
         if searched >= HEAD_BYTES_MAX {
@@ -177,19 +169,12 @@ async fn next_head(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Ar
     }
 }
 
-/// Says why, and lets the client finish its sentence: closing with its bytes unread would reset
-/// the connection, and the answer could be lost.
+/// Says why, and closes: first the writing side, or bytes of the client that are still unread
+/// would reset the connection before the answer.
 async fn refuse(mut stream: TcpStream, refusal: Refusal, mut outbox: Vec<u8>) -> io::Result<()> {
     super::answers::write_status(&mut outbox, refusal, 0, true);
     stream.write_all(&outbox).await?;
-    stream.shutdown().await?;
-    let _ = timeout(LINGER, drain(&mut stream, LINGER_BYTES_MAX)).await;
-    Ok(())
-}
-
-/// Reads and forgets, until the client closes or has said this much.
-async fn drain(stream: &mut TcpStream, bytes_max: u64) -> io::Result<u64> {
-    tokio::io::copy(&mut stream.take(bytes_max), &mut tokio::io::sink()).await
+    stream.shutdown().await
 }
 
 /// Decodes a value of a query: `%2B` is a plus, a plus is a space, any other byte is itself.

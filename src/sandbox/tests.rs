@@ -1,6 +1,7 @@
 //! Over real sockets, with a client that knows nothing but bytes; time is paused.
 
 use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -139,7 +140,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
     for name in ["Retry-After: ", "Location: ", "Connection: "] {
         line.extend(header(name).map(|value| format!(" {name}{value}")));
     }
-    line += &format!(" {} ", header("Content-Type: ").unwrap());
+    line.extend([" ", &header("Content-Type: ").unwrap(), " "]);
     if got < length {
         return format!("{line}{got} of {length} bytes");
     }
@@ -182,7 +183,7 @@ fn wire(name: &str) -> String {
         "drop" => "UnexpectedEof",
         "reset" => "ConnectionReset",
         "stall" => "silence",
-        "half" => "200 application/json 24 of 48 bytes",
+        "half" => "200 application/json 22 of 44 bytes",
         "garbage" => "200 application/json no text",
         "html" => "200 text/html <html><body>Welcome</body></html>",
         "huge" => "200 application/json 1048576 bytes",
@@ -312,10 +313,10 @@ async fn an_expired_and_a_wrong_code_are_told_apart() {
 #[tokio::test(start_paused = true)]
 async fn every_fault_that_can_be_named_happens_on_the_wire() {
     let listed = Action::names();
-    let (statuses, named) = listed.split_once(", ").unwrap();
-    assert_eq!(statuses, "an HTTP status from 300 to 599");
+    let (range, by_name) = listed.split_once(", ").unwrap();
+    assert_eq!(range, "an HTTP status from 300 to 599");
     let statuses = ["302", "401", "408", "429", "500", "503", "504", "599"];
-    let names = named.split(", ").chain(statuses);
+    let names = by_name.split(", ").chain(statuses);
     for name in names {
         let sandbox = with_faults(&format!("{name}=100%")).await;
         assert_eq!(
@@ -465,7 +466,9 @@ async fn a_connection_carries_many_requests_until_the_client_wants_it_closed() {
     assert_eq!(answer(&mut stream).await, "UnexpectedEof");
 
     let mut stream = sandbox.connect().await;
-    let old = get(&sms(919_876_543_210)).replace("HTTP/1.1", "HTTP/1.0");
+    let old = get(&sms(919_876_543_210))
+        .replace("1.1", "1.0")
+        .replace("Accept: */*", "Connection: keep-alive");
     stream.write_all(old.as_bytes()).await.unwrap();
     assert_eq!(answer(&mut stream).await, closing);
     assert_eq!(answer(&mut stream).await, "UnexpectedEof");
@@ -529,10 +532,12 @@ async fn what_is_no_plain_request_is_refused_and_the_client_can_read_why() {
     }
     assert_eq!(sandbox.requests.all(), []);
     let just_fits = http::HEAD_BYTES_MAX - with("X: ").len();
-    let mut stream = sandbox.connect().await;
-    let request = with(&format!("X: {}", &padding[..just_fits]));
-    stream.write_all(request.as_bytes()).await.unwrap();
-    assert_eq!(answer(&mut stream).await, SENT);
+    for (length, status) in [(just_fits, "200"), (just_fits + 1, "431")] {
+        let mut stream = sandbox.connect().await;
+        let request = with(&format!("X: {}", &padding[..length]));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with(status));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -584,8 +589,12 @@ async fn an_answer_takes_as_long_as_was_asked_for() {
     assert!(seen.len() > 30, "{seen:?}");
 }
 
-/// The faults of 2,000 numbers, twice each, asked for in this order.
+/// The faults of these numbers, twice each, asked for in this order.
 fn drawn(seed: u64, numbers: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
+    drawn_on(Lane::Sms, seed, numbers)
+}
+
+fn drawn_on(lane: Lane, seed: u64, numbers: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
     let faults: Faults = "500=20%,drop=10%".parse().unwrap();
     let mut all: Vec<_> = numbers
         .flat_map(|digits| [(digits, 1), (digits, 2)])
@@ -593,7 +602,7 @@ fn drawn(seed: u64, numbers: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
             let number = Number::new(digits).unwrap();
             (
                 digits * 10 + u64::from(n),
-                faults.draw(seed, Lane::Sms, number, n).to_string(),
+                faults.draw(seed, lane, number, n).to_string(),
             )
         })
         .collect();
@@ -606,7 +615,8 @@ fn a_seed_fixes_the_faults_whatever_the_order() {
     let numbers = 919_000_000_000..919_000_002_000_u64;
     let first = drawn(7, numbers.clone());
     assert_eq!(first, drawn(7, numbers.clone().rev()));
-    assert_ne!(first, drawn(8, numbers));
+    assert_ne!(first, drawn(8, numbers.clone()));
+    assert_ne!(first, drawn_on(Lane::Call, 7, numbers));
 }
 
 #[test]
@@ -739,6 +749,8 @@ async fn each_request_is_a_line_in_the_log_within_20_ms() {
     }
     assert!(times.is_sorted());
     assert!(!text.contains("KK") && !text.contains("777777"));
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test(start_paused = true)]
@@ -781,18 +793,33 @@ async fn a_log_that_cannot_be_written_ends_the_sandbox() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_kept_only_when_asked_for() {
-    let sandbox = Sandbox::bind(Options::default()).await.unwrap();
-    let (requests, address) = (sandbox.requests(), sandbox.address);
-    let running = tokio::spawn(sandbox.run(std::future::pending()));
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(get(&sms(919_876_543_210)).as_bytes())
-        .await
-        .unwrap();
-    assert_eq!(answer(&mut stream).await, SENT);
-    assert_eq!(requests.all(), []);
-    running.abort();
+async fn requests_are_kept_only_when_asked_for_but_counted_when_it_matters() {
+    let asked = [919_999_900_013; 2]
+        .into_iter()
+        .chain([919_876_543_210; 20]);
+    for (faults, expected) in [("", vec![SENT]), ("500=50%", vec![SENT, &page(500)])] {
+        let sandbox = Sandbox::bind(Options {
+            faults: faults.parse().unwrap(),
+            ..Options::default()
+        });
+        let sandbox = sandbox.await.unwrap();
+        let (requests, address) = (sandbox.requests(), sandbox.address);
+        let running = tokio::spawn(sandbox.run(std::future::pending()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut answers = Vec::new();
+        for digits in asked.clone() {
+            stream
+                .write_all(get(&sms(digits)).as_bytes())
+                .await
+                .unwrap();
+            answers.push(answer(&mut stream).await);
+        }
+        assert_eq!(answers[..2], [page(503), SENT.to_owned()]);
+        let met: HashSet<_> = answers[2..].iter().map(String::as_str).collect();
+        assert_eq!(met, HashSet::from_iter(expected));
+        assert_eq!(requests.all(), []);
+        running.abort();
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ledger::LedgerError;
 
-/// Takes the ledger's lock, or says who has it.
+/// How often, and after which wait, the lock is asked for again.
+const LOCK_TRIES: u32 = 5;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
+
+/// Takes the lock of a ledger file that exists, or says who has it.
 pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
     let fault = |source| LedgerError::File {
         path: path.to_owned(),
@@ -22,15 +27,21 @@ pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
         .mode(0o600)
         .open(lock_path(path))
         .map_err(fault)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(LedgerError::Held {
-                path: path.to_owned(),
-                holder: read_holder(&mut file),
-            });
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            // `status` holds it for an instant, to see whether anybody does.
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => tries += 1,
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::Held {
+                    path: path.to_owned(),
+                    holder: read_holder(&mut file),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(fault(source)),
         }
-        Err(TryLockError::Error(source)) => return Err(fault(source)),
+        std::thread::sleep(LOCK_WAIT);
     }
     let now = jiff::Timestamp::now();
     let holder = format!("process {} since {now:.0}", std::process::id());

@@ -32,7 +32,7 @@ pub use run::RunLedger;
 const SQLITE_OLDEST: i32 = 3_051_003;
 
 /// Memory that SQLite may use for pages and for sorting, in KiB (negative: SQLite's way to say so).
-const CACHE_KIB: i64 = -12 * 1_024;
+const CACHE_KIB: i64 = -6 * 1_024;
 
 /// A ledger file, open.
 pub struct SqliteLedger {
@@ -61,7 +61,6 @@ impl SqliteLedger {
             path: path.to_owned(),
             source,
         };
-        let lock = lock::take(path)?;
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -69,6 +68,7 @@ impl SqliteLedger {
             .mode(0o600)
             .open(path)
             .map_err(file_fault)?;
+        let lock = lock::take(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(path, flags).map_err(&fault)?;
         let format = recognise(&db, path)?;
@@ -83,6 +83,7 @@ impl SqliteLedger {
         if format < schema::newest() {
             schema::migrate(&mut db, format).map_err(&fault)?;
         }
+        empty_the_log(&db).map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -103,6 +104,8 @@ impl SqliteLedger {
         let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
+        // One look at the file, whatever a run commits meanwhile.
+        db.execute_batch("BEGIN").map_err(&fault)?;
         if recognise(&db, path)? == 0 {
             return Err(LedgerError::NotALedger {
                 path: path.to_owned(),
@@ -139,8 +142,14 @@ impl SqliteLedger {
     ///
     /// # Errors
     /// When the memory of the pace cannot be read.
-    pub fn start(self, campaign: &Campaign) -> Result<RunLedger, LedgerError> {
-        RunLedger::start(self, campaign)
+    pub fn start(
+        self,
+        campaign: &Campaign,
+        run: RunId,
+        now: UnixMicros,
+    ) -> Result<RunLedger, LedgerError> {
+        empty_the_log(&self.db).map_err(failed_to("start a run", &self.path))?;
+        RunLedger::start(self, campaign, run, now)
     }
 
     /// Notes how a run ended, and when its last request left.
@@ -164,7 +173,7 @@ impl SqliteLedger {
                     last_left_at.map(|at| at.0)
                 ],
             )
-            .map(|_| ())
+            .and_then(|_| empty_the_log(&self.db))
             .map_err(failed_to("note the end of the run", &self.path))
     }
 
@@ -251,6 +260,13 @@ impl SqliteLedger {
         };
         read().map_err(failed_to("read the attempts", &self.path))
     }
+}
+
+/// Moves the write-ahead log into the file and cuts it to nothing: what was deleted from the file
+/// (codes, above all) must not be readable in old entries of the log. A reader beside us can hold
+/// that up; the next time does it then.
+fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// The format of the file; 0 when it is new. Refuses what is not ours, and what is too new.

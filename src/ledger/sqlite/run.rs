@@ -13,7 +13,7 @@ use super::writer::{self, Entry};
 use super::{CACHE_KIB, Campaign, SqliteLedger, failed_to, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
 use crate::outcome::{
-    Job, JobId, Lane, Policy, RowId, Status, Step, UnixMicros, next_step, outcome,
+    Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,
 };
 
 /// Entries that may wait for the writer; the engine waits when there are more.
@@ -21,6 +21,7 @@ const QUEUE_MAX: usize = 4_096;
 
 /// A ledger given to a run.
 pub struct RunLedger {
+    run: RunId,
     span: Span,
     path: PathBuf,
     queue: mpsc::Sender<Entry>,
@@ -32,7 +33,12 @@ pub struct RunLedger {
 }
 
 impl RunLedger {
-    pub(super) fn start(ledger: SqliteLedger, campaign: &Campaign) -> Result<Self, LedgerError> {
+    pub(super) fn start(
+        ledger: SqliteLedger,
+        campaign: &Campaign,
+        run: RunId,
+        now: UnixMicros,
+    ) -> Result<Self, LedgerError> {
         let SqliteLedger { db, path, lock } = ledger;
         let fault = failed_to("start a run", &path);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -41,11 +47,12 @@ impl RunLedger {
             .pragma_update(None, "cache_size", CACHE_KIB / 4)
             .map_err(&fault)?;
         let sandbox = campaign.record.sandbox;
-        let last_left_at = last_departure(&db, sandbox).map_err(&fault)?;
-        let holds = holds(&db, sandbox).map_err(&fault)?;
+        let last_left_at = last_departure(&db, sandbox, run).map_err(&fault)?;
+        let holds = holds(&db, sandbox, now).map_err(&fault)?;
         drop(fault);
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
         Ok(Self {
+            run,
             span: campaign.span,
             path,
             queue,
@@ -65,7 +72,7 @@ impl RunLedger {
 
     /// Ends the run's hold on the ledger; also says how many answers could not be written down.
     pub async fn close(self) -> (SqliteLedger, usize) {
-        drop(self.queue);
+        drop((self.queue, self.reader));
         let (db, lost) = match self.writer.await {
             Ok(back) => back,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -119,8 +126,9 @@ impl Ledger for RunLedger {
         let Some(db) = reader.take() else {
             return Err(self.failed("read what is due", "its reader has ended".to_owned()));
         };
+        let run = self.run;
         let read = tokio::task::spawn_blocking(move || {
-            let due = due(&db, span, lane, limit, policy);
+            let due = due(&db, span, lane, limit, policy, run);
             (db, due)
         });
         let (db, due) = match read.await {
@@ -178,6 +186,7 @@ fn due(
     lane: Lane,
     limit: usize,
     policy: Policy,
+    run: RunId,
 ) -> rusqlite::Result<Due> {
     let mut due = Due {
         jobs: Vec::with_capacity(limit.min(1_024)),
@@ -187,7 +196,9 @@ fn due(
     let mut select = rows::scan(db, false)?;
     for_each(&mut select, span, |stored| {
         let row = stored.row;
-        if let Some(job) = stored.into_job() {
+        // What this run has begun already is in the engine's own hands, whatever its next lane.
+        let new = |job: &Job| job.attempts.last().is_none_or(|last| last.run != run);
+        if let Some(job) = stored.into_job().filter(new) {
             let pending = || outcome(job.lane, &job.attempts).status == Status::Pending;
             match next_step(job.lane, &job.attempts, &policy, true) {
                 Step::Try { lane: next, .. } if next == lane => due.jobs.push(job),
@@ -208,44 +219,48 @@ fn due(
 
 /// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
 /// was killed left no note of it: then its attempts are looked through.
-fn last_departure(db: &Connection, sandbox: bool) -> rusqlite::Result<Option<UnixMicros>> {
+fn last_departure(
+    db: &Connection,
+    sandbox: bool,
+    this_run: RunId,
+) -> rusqlite::Result<Option<UnixMicros>> {
     let of_finished: Option<i64> = db.query_row(
         "SELECT max(last_left_at) FROM run WHERE campaign IN (SELECT id FROM campaign WHERE sandbox = ?1)",
         [sandbox],
         |row| row.get(0),
     )?;
     let killed = "SELECT r.id FROM run r JOIN campaign c ON c.id = r.campaign
-                   WHERE r.finished_at IS NULL AND r.last_left_at IS NULL AND c.sandbox = ?1";
-    let any_killed: bool = db.query_row(&format!("SELECT exists({killed})"), [sandbox], |row| {
-        row.get(0)
-    })?;
+                   WHERE r.finished_at IS NULL AND c.sandbox = ?1 AND r.id <> ?2";
+    let any_killed: bool = db.query_row(
+        &format!("SELECT exists({killed})"),
+        params![sandbox, this_run.0],
+        |row| row.get(0),
+    )?;
     let of_killed: Option<i64> = if any_killed {
-        db.query_row(
-            &format!(
-                "SELECT max(coalesce(left_at, begun_at)) FROM attempt WHERE run IN ({killed})"
-            ),
-            [sandbox],
-            |row| row.get(0),
-        )?
+        let sql =
+            format!("SELECT max(coalesce(left_at, begun_at)) FROM attempt WHERE run IN ({killed})");
+        db.query_row(&sql, params![sandbox, this_run.0], |row| row.get(0))?
     } else {
         None
     };
     Ok(of_finished.max(of_killed).map(UnixMicros))
 }
 
-/// The latest `Retry-After` of each lane.
+/// The latest `Retry-After` of each lane; what a wrong clock noted for the future is no fact.
 fn holds(
     db: &Connection,
     sandbox: bool,
+    now: UnixMicros,
 ) -> rusqlite::Result<[Option<UnixMicros>; Lane::ALL.len()]> {
     let mut latest = db.prepare(
         "SELECT max(a.retry_at) FROM attempt a JOIN run r ON r.id = a.run JOIN campaign c ON c.id = r.campaign
-          WHERE a.lane = ?1 AND a.retry_at IS NOT NULL AND c.sandbox = ?2",
+          WHERE a.lane = ?1 AND a.retry_at IS NOT NULL AND c.sandbox = ?2
+            AND a.answered_at <= ?3",
     )?;
     let mut holds = [None; Lane::ALL.len()];
     for lane in Lane::ALL {
         let at: Option<i64> =
-            latest.query_row(params![stored_lane(lane), sandbox], |row| row.get(0))?;
+            latest.query_row(params![stored_lane(lane), sandbox, now.0], |row| row.get(0))?;
         holds[lane.index()] = at.map(UnixMicros);
     }
     Ok(holds)

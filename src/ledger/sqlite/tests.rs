@@ -15,6 +15,9 @@ use crate::record::RowState;
 
 const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
 
+/// When the runs of these tests make their requests.
+const LATER: UnixMicros = UnixMicros(NOW.0 + 3_600_000_000);
+
 const POLICY: Policy = Policy {
     max_attempts: 3,
     fallback: None,
@@ -151,7 +154,7 @@ async fn what_is_written_reads_back() {
         wish: Err(Problem("no phone number")),
     });
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     assert_eq!(jobs.len(), 2);
     let verdict = Verdict::Throttled {
@@ -175,8 +178,8 @@ async fn what_is_written_reads_back() {
             RowState::Invalid("no phone number".to_owned()),
         ]
     );
-    let (ledger, campaign, _) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let held = [Some(NOW + Duration::from_secs(9)), None, None];
     assert_eq!(ledger.holds(), held, "a Retry-After outlives its run");
     ledger.close().await;
@@ -186,7 +189,7 @@ async fn what_is_written_reads_back() {
 async fn an_intent_is_there_at_once_and_a_withdrawn_one_is_gone() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     for job in &mut jobs {
         intent(job, run);
@@ -213,7 +216,7 @@ async fn an_intent_is_there_at_once_and_a_withdrawn_one_is_gone() {
 async fn an_intent_that_cannot_be_written_is_an_error_and_answers_survive_it() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     for job in &mut jobs {
         intent(job, run);
@@ -238,7 +241,7 @@ async fn an_intent_that_cannot_be_written_is_an_error_and_answers_survive_it() {
 async fn a_number_is_the_same_job_wherever_it_stands_in_the_next_input() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3]));
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     intent(&mut jobs[1], run);
     ledger.begin(&jobs[1]).await.unwrap();
@@ -247,8 +250,8 @@ async fn a_number_is_the_same_job_wherever_it_stands_in_the_next_input() {
     drop(ledger.close().await);
     // Removed, and back again later.
     drop(home.begin(Operation::Send, &sends(&[3, 9])));
-    let (ledger, campaign, _) = home.begin(Operation::Send, &sends(&[9, 2, 1, 2]));
-    let ledger = ledger.start(&campaign).unwrap();
+    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[9, 2, 1, 2]));
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let due = all_due(&ledger, Lane::Sms).await;
     let numbers: Vec<_> = due.iter().map(|job| job.number).collect();
     assert_eq!(numbers, [number(9), number(1)]);
@@ -268,7 +271,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         contact(4, 2, Some(plain("333333"))),
     ];
     let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let mut jobs = all_due(&ledger, Lane::Verify).await;
     intent(&mut jobs[0], run);
     ledger.begin(&jobs[0]).await.unwrap();
@@ -282,8 +285,8 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         (vec![masked(2, 1), masked(3, 2), masked(4, 3)], 2, 1),
         (vec![masked(2, 1)], 1, 0),
     ] {
-        let (ledger, campaign, _) = home.begin(Operation::Verify, &rows);
-        let ledger = ledger.start(&campaign).unwrap();
+        let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
+        let ledger = ledger.start(&campaign, run, LATER).unwrap();
         let due = all_due(&ledger, Lane::Verify).await;
         let code = |job: &Job| job.code.as_ref().unwrap().expose_secret().to_owned();
         let codes: Vec<_> = due.iter().map(code).collect();
@@ -296,8 +299,8 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         assert_eq!(found.count(), invalid);
     }
     // The code of number 2 was dropped with its row: it is not known any more, and none is sent.
-    let (ledger, campaign, _) = home.begin(Operation::Verify, &[masked(2, 2)]);
-    let ledger = ledger.start(&campaign).unwrap();
+    let (ledger, campaign, run) = home.begin(Operation::Verify, &[masked(2, 2)]);
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     assert!(all_due(&ledger, Lane::Verify).await.is_empty());
     ledger.close().await;
     assert!(matches!(home.states()[0], RowState::Invalid(_)));
@@ -308,7 +311,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();
     let rows = sends(&[1, 2]);
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     assert_eq!(ledger.reserve(1).await.unwrap().after, None);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     intent(&mut jobs[0], run);
@@ -318,7 +321,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     // No note of how the run ended.
     drop(ledger.close().await);
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     let left_at = NOW + Duration::from_secs(1);
     let reserved = ledger.reserve(1).await.unwrap();
     assert_eq!(reserved.after, Some(left_at));
@@ -331,8 +334,8 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     let run = ledger.latest_run(campaign.record.id).unwrap().unwrap();
     assert_eq!(run.end, Some(End::Complete));
     drop(ledger);
-    let (ledger, campaign, _) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign).unwrap();
+    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
+    let ledger = ledger.start(&campaign, run, LATER).unwrap();
     assert_eq!(ledger.reserve(1).await.unwrap().after, Some(later));
     ledger.close().await;
 }

@@ -45,10 +45,7 @@ impl Entry {
     /// The answer to a job's last attempt. A code is deleted with the answer that settles it.
     pub fn answer(job: JobId, row: RowId, attempt: Attempt) -> Self {
         let verdict = attempt.answer.as_ref().map(|answer| &answer.verdict);
-        let settled = matches!(
-            verdict,
-            Some(Verdict::Accepted(_) | Verdict::NotVerified(_) | Verdict::Rejected(_))
-        );
+        let settled = verdict.is_some_and(Verdict::is_final);
         let forget = (settled && attempt.lane == Lane::Verify).then_some(row);
         Self::Answer {
             job,

@@ -89,7 +89,6 @@ fn logs_show_numbers_masked() {
 }
 
 #[test]
-#[ignore = "--log-numbers is not there yet"]
 fn logs_show_whole_numbers_when_asked_to() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..2));
