@@ -107,7 +107,9 @@ impl Ledger for Memory {
         };
         for job in &jobs[from.min(jobs.len())..] {
             due.seen = job.row;
-            if due_on(job, policy) == Some(lane) {
+            let run = RunId(self.runs.get());
+            let begun = job.attempts.last().is_some_and(|last| last.run == run);
+            if !begun && due_on(job, policy) == Some(lane) {
                 due.jobs.push(job.clone());
             }
             if due.jobs.len() == limit {
