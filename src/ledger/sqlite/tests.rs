@@ -16,9 +16,6 @@ use crate::record::RowState;
 const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
 const LATER: UnixMicros = UnixMicros(NOW.0 + 5_000_000);
 
-/// When the runs of these tests make their requests.
-const LATER: UnixMicros = UnixMicros(NOW.0 + 3_600_000_000);
-
 const POLICY: Policy = Policy {
     max_attempts: 3,
     fallback: None,
