@@ -21,7 +21,7 @@ const TOLERANCE: Duration = Duration::from_millis(5);
 
 /// An intent is written down this long before its request may leave: enough for a commit that is
 /// slow, short enough that a crash finds few intents whose requests had not left.
-const LOOKAHEAD: Duration = Duration::from_millis(10);
+const LOOKAHEAD: Duration = Duration::from_millis(20);
 
 /// Requests in a period of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -209,8 +209,8 @@ impl<L: Ledger, G: Gateway> Line<'_, L, G> {
         if noted.is_ok() && self.may_leave(*lane) {
             tokio::select! {
                 biased;
-                () = self.closing() => {}
                 () = self.pace.turn() => {}
+                () = self.closing() => {}
             }
         }
         self.intents.set(self.intents.get() - 1);

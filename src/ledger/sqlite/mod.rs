@@ -34,6 +34,11 @@ const SQLITE_OLDEST: i32 = 3_051_003;
 /// Memory that SQLite may use for pages and for sorting, in KiB (negative: SQLite's way to say so).
 const CACHE_KIB: i64 = -6 * 1_024;
 
+/// The log is moved into the file when it has this many pages (32 MB): each time costs some 20 ms
+/// in which nothing is committed, which at 10,000 requests a second and SQLite's own 1,000 pages
+/// costs the pace more than 1 %.
+const CHECKPOINT_PAGES: i64 = 8_000;
+
 /// A ledger file, open.
 pub struct SqliteLedger {
     db: Connection,
@@ -311,6 +316,7 @@ fn settings(db: &Connection) -> rusqlite::Result<bool> {
     }
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "secure_delete", true)?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     db.pragma_update(None, "cache_size", CACHE_KIB)?;
     Ok(true)
 }

@@ -17,7 +17,7 @@ const GROUP_MAX: usize = 1_024;
 
 /// Commits start at least this far apart: under load this makes groups large enough to be cheap,
 /// and an idle ledger still writes at once.
-const GROUP_GAP: Duration = Duration::from_millis(2);
+const GROUP_GAP: Duration = Duration::from_millis(1);
 
 /// What can be written during a run.
 pub enum Entry {
