@@ -12,6 +12,9 @@ const GONE: &str = "[key]";
 /// KooKoo's keys are `KK` and this many hex digits: keys of other accounts are recognised too.
 const KEY_HEX_DIGITS: usize = 32;
 
+/// Shorter keys are placeholders, as in a rehearsal: taking them out would only spoil words.
+const KEY_LENGTH_MIN: usize = 6;
+
 /// Knows the forms in which a key may appear.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -23,6 +26,9 @@ impl Redactor {
     #[must_use]
     pub fn new(key: &SecretString) -> Self {
         let plain = key.expose_secret();
+        if plain.len() < KEY_LENGTH_MIN {
+            return Self::default();
+        }
         let encoded = percent_encoded(plain);
         let mut needles = vec![SecretString::from(plain)];
         if encoded != plain {
@@ -81,8 +87,11 @@ mod tests {
 
     #[test]
     fn a_key_is_taken_out_plain_and_encoded() {
-        let redactor = Redactor::new(&SecretString::from("a+b/c"));
-        assert_eq!(redactor.clean("x a+b/c y a%2Bb%2Fc z"), "x [key] y [key] z");
+        let redactor = Redactor::new(&SecretString::from("a+b/cd"));
+        assert_eq!(
+            redactor.clean("x a+b/cd y a%2Bb%2Fcd z"),
+            "x [key] y [key] z"
+        );
     }
 
     #[test]
@@ -91,5 +100,11 @@ mod tests {
         assert_eq!(Redactor::default().clean(&text), "K[key]é");
         let short = format!("KK{}", "0".repeat(31));
         assert_eq!(Redactor::default().clean(&short), short);
+    }
+
+    #[test]
+    fn a_placeholder_spoils_no_words() {
+        let redactor = Redactor::new(&SecretString::from("any"));
+        assert_eq!(redactor.clean("many.csv"), "many.csv");
     }
 }

@@ -253,7 +253,7 @@ mod tests {
     fn kookoo() -> KooKoo {
         let settings = Settings {
             endpoint: "https://kookoo.in/api/v1/TwoFactor".parse().unwrap(),
-            key: SecretString::from("KK+1"),
+            key: SecretString::from("KK+1234"),
             sender_id: "OZ NTL".to_owned(),
             caller_id: "914012345678".to_owned(),
             timeout: Duration::from_secs(30),
@@ -282,15 +282,15 @@ mod tests {
         let base = "https://kookoo.in/api/v1/TwoFactor";
         assert_eq!(
             kookoo.url(&indian, Lane::Sms).as_str(),
-            format!("{base}/smsotp?phone_no=%2B919876543210&api_key=KK%2B1&sender_id=OZ%20NTL")
+            format!("{base}/smsotp?phone_no=%2B919876543210&api_key=KK%2B1234&sender_id=OZ%20NTL")
         );
         assert_eq!(
             kookoo.url(&indian, Lane::Call).as_str(),
-            format!("{base}/callotp?api_key=KK%2B1&caller_id=914012345678&phone_no=9876543210")
+            format!("{base}/callotp?api_key=KK%2B1234&caller_id=914012345678&phone_no=9876543210")
         );
         assert_eq!(
             kookoo.url(&indian, Lane::Verify).as_str(),
-            format!("{base}/verifyotp?phone_no=%2B919876543210&otp=004512&api_key=KK%2B1")
+            format!("{base}/verifyotp?phone_no=%2B919876543210&otp=004512&api_key=KK%2B1234")
         );
         let british = job(447_400_123_456, None);
         assert!(
@@ -305,12 +305,12 @@ mod tests {
     async fn a_verdict_repeats_neither_key_nor_code() {
         let kookoo = kookoo();
         let job = job(919_876_543_210, Some("004512"));
-        let verdict = Verdict::Rejected("KK+1 KK%2B1 004512 bad".to_owned());
+        let verdict = Verdict::Rejected("KK+1234 KK%2B1234 004512 bad".to_owned());
         assert_eq!(
             kookoo.cleaned(verdict, &job),
             Verdict::Rejected("[key] [key] ****** bad".to_owned())
         );
-        let across_the_cut = Verdict::Rejected(format!("{}KK+1", "x".repeat(198)));
+        let across_the_cut = Verdict::Rejected(format!("{}KK+1234", "x".repeat(198)));
         let cleaned = kookoo.cleaned(across_the_cut, &job);
         assert!(!cleaned.text().contains("KK"), "{cleaned:?}");
     }

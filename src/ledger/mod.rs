@@ -116,7 +116,7 @@ pub enum LedgerError {
         source: std::io::Error,
     },
     /// The database cannot do what it was asked for.
-    #[error("the ledger {path} failed to {what}: {why}")]
+    #[error("failed to {what}: {why} (ledger {path})")]
     Database {
         /// The ledger.
         path: PathBuf,

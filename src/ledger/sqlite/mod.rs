@@ -61,7 +61,7 @@ impl SqliteLedger {
     /// # Errors
     /// When another run holds it, when it is no ledger or too new, when it cannot be written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let fault = failed_to("open it", path);
+        let fault = failed_to("open the ledger", path);
         let file_fault = |source| LedgerError::File {
             path: path.to_owned(),
             source,
@@ -80,7 +80,7 @@ impl SqliteLedger {
         if !settings(&db).map_err(&fault)? {
             return Err(LedgerError::Database {
                 path: path.to_owned(),
-                what: "open it",
+                what: "open the ledger",
                 why: "its file system supports no write-ahead log; put it on a local disk"
                     .to_owned(),
             });
@@ -105,7 +105,7 @@ impl SqliteLedger {
             return Err(LedgerError::Missing(path.to_owned()));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let fault = failed_to("open it", path);
+        let fault = failed_to("open the ledger", path);
         let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
@@ -139,7 +139,7 @@ impl SqliteLedger {
         let step = self
             .db
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(failed_to("write", &self.path))?;
+            .map_err(failed_to("write to the ledger", &self.path))?;
         Intake::take(step, &self.path, key, input, reading, contacts)
     }
 
@@ -282,10 +282,10 @@ fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
         why,
     };
     let application = pragma("application_id").map_err(|error| not_ours(error.to_string()))?;
-    let format = pragma("user_version").map_err(failed_to("read its format", path))?;
+    let format = pragma("user_version").map_err(failed_to("read the ledger's format", path))?;
     let tables: i64 = db
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed_to("read its format", path))?;
+        .map_err(failed_to("read the ledger's format", path))?;
     if application == 0 && format == 0 && tables == 0 {
         return Ok(0);
     }
