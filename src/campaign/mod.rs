@@ -439,12 +439,18 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
         if outcome(job.lane, &job.attempts).status != Status::Pending {
             return;
         }
+        self.restate(&mut job, |last| last.fallback = None).await;
+    }
+
+    /// Changes what is noted of a job's last attempt, in the ledger and on the screen.
+    async fn restate(&self, job: &mut Job, change: impl FnOnce(&mut Attempt)) {
+        let before = outcome(job.lane, &job.attempts).status;
         if let Some(last) = job.attempts.last_mut() {
-            last.fallback = None;
-            let status = outcome(job.lane, &job.attempts).status;
-            self.line.means.live.moved(Status::Pending, status);
-            self.line.means.ledger.answer(&job).await;
+            change(last);
         }
+        let after = outcome(job.lane, &job.attempts).status;
+        self.line.means.live.moved(before, after);
+        self.line.means.ledger.answer(job).await;
     }
 
     /// Sees to it that there is a permit of the common rate.
@@ -597,13 +603,7 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             }
         });
         for mut job in std::mem::take(&mut self.in_doubt) {
-            let before = outcome(job.lane, &job.attempts).status;
-            if let Some(last) = job.attempts.last_mut() {
-                give_back(last);
-            }
-            let after = outcome(job.lane, &job.attempts).status;
-            self.line.means.live.moved(before, after);
-            self.line.means.ledger.answer(&job).await;
+            self.restate(&mut job, give_back).await;
             self.decide(job, false);
         }
     }
@@ -640,15 +640,13 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
     async fn clear_the_endpoint(&mut self) {
         self.proven = true;
         for mut job in std::mem::take(&mut self.suspects) {
-            let before = outcome(job.lane, &job.attempts).status;
-            let answer = job.attempts.last_mut().and_then(|a| a.answer.as_mut());
-            if let Some(answer) = answer {
-                answer.verdict = Verdict::Rejected(answer.verdict.text().to_owned());
-                let status = outcome(job.lane, &job.attempts).status;
-                self.line.means.live.moved(before, status);
-                self.line.means.ledger.answer(&job).await;
-                self.decide(job, true);
-            }
+            let reject = |last: &mut Attempt| {
+                if let Some(answer) = &mut last.answer {
+                    answer.verdict = Verdict::Rejected(answer.verdict.text().to_owned());
+                }
+            };
+            self.restate(&mut job, reject).await;
+            self.decide(job, true);
         }
     }
 
