@@ -5,4 +5,5 @@
 mod engine;
 mod front_door;
 mod house;
+mod proof;
 mod support;

@@ -1,8 +1,10 @@
 //! What the tests stand on: a folder to work in, and a gateway that does as it is told.
 
+pub mod gate;
 pub mod stub;
 pub mod workdir;
 
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should happen soon.
@@ -34,4 +36,11 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Sends a process a signal: `INT`, `TERM`, `KILL`.
+pub fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.unwrap().success());
 }

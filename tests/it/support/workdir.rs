@@ -65,6 +65,7 @@ impl Workdir {
             defaults: Vec::new(),
             env: vec![("KOOKOO_API_KEY".to_owned(), KEY.to_owned())],
             stdin: None,
+            under: Vec::new(),
         }
     }
 
@@ -143,9 +144,16 @@ pub struct Otpdrive {
     defaults: Vec<[String; 2]>,
     env: Vec<(String, String)>,
     stdin: Option<String>,
+    under: Vec<String>,
 }
 
 impl Otpdrive {
+    /// Runs it as the last argument of another command: `strace`, `faketime`.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// A flag that applies unless it is given.
     pub fn default(mut self, flag: &str, value: &str) -> Self {
         self.defaults.push([flag.to_owned(), value.to_owned()]);
@@ -199,7 +207,15 @@ impl Otpdrive {
 
     /// Starts it.
     pub fn start(self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otpdrive"));
+        let program = env!("CARGO_BIN_EXE_otpdrive");
+        let mut command = match self.under.split_first() {
+            None => Command::new(program),
+            Some((outer, args)) => {
+                let mut command = Command::new(outer);
+                command.args(args).arg(program);
+                command
+            }
+        };
         command.current_dir(&self.folder).args(&self.args);
         for [flag, value] in &self.defaults {
             if !self.args.contains(flag) {
@@ -233,9 +249,7 @@ pub struct Running {
 impl Running {
     /// Sends it a signal: `INT`, `TERM`, `KILL`.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.unwrap().success());
+        super::signal(&self.child, name);
     }
 
     /// Waits for its end.

@@ -1,0 +1,1 @@
+//! Disks that are full, broken or lie: nothing leaves that cannot be recorded.

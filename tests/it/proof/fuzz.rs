@@ -1,0 +1,1 @@
+//! Readers against anything: files, numbers, answers, ledgers.

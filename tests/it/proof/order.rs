@@ -1,0 +1,1 @@
+//! The order of durability, as the system calls show it.

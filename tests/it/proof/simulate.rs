@@ -1,0 +1,1 @@
+//! Whole campaigns in virtual time, thousands of them.

@@ -1,0 +1,1 @@
+//! A long run under faults: memory, file handles and ledger over time.

@@ -1,0 +1,1 @@
+//! Whose code is in the program, and under which terms.
