@@ -19,8 +19,14 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self::at(UnixMicros(0) + since_1970.unwrap_or_default())
+    }
+
+    /// A clock that starts now, and takes it to be `wall`, for simulations.
+    #[must_use]
+    pub fn at(wall: UnixMicros) -> Self {
         Self {
-            wall: UnixMicros(0) + since_1970.unwrap_or_default(),
+            wall,
             start: Instant::now(),
         }
     }

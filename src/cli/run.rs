@@ -15,7 +15,7 @@ use crate::campaign::{self, Finished, Live, Means, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
 use crate::gateway::http::KooKoo;
-use crate::ledger::sqlite::{Campaign, Intake, SqliteLedger};
+use crate::ledger::sqlite::{Campaign, Intake, Place, SqliteLedger};
 use crate::outcome::{Lane, RunId, Status};
 use crate::record::{End, InputRecord, Stop, StopKind};
 use crate::redact::Redactor;
@@ -207,7 +207,7 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let ledger = ledger.start(campaign, run, clock.now())?;
+        let ledger = ledger.start(campaign, run, clock.now(), Place::Beside)?;
         let task = Task {
             run,
             lanes: plan.lanes(),

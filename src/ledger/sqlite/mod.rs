@@ -26,7 +26,7 @@ use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord
 pub use intake::{CampaignKey, Intake};
 pub use lock::holder;
 use rows::{Span, for_each};
-pub use run::RunLedger;
+pub use run::{Place, RunLedger};
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
 const SQLITE_OLDEST: i32 = 3_051_003;
@@ -152,9 +152,10 @@ impl SqliteLedger {
         campaign: &Campaign,
         run: RunId,
         now: UnixMicros,
+        place: Place,
     ) -> Result<RunLedger, LedgerError> {
         empty_the_log(&self.db).map_err(failed_to("start a run", &self.path))?;
-        RunLedger::start(self, campaign, run, now)
+        RunLedger::start(self, campaign, run, now, place)
     }
 
     /// Notes how a run ended, and when its last request left.

@@ -19,11 +19,37 @@ use crate::outcome::{
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
 
+/// Where the database works during a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On threads beside the engine, so that a slow disk holds up nothing else.
+    Beside,
+    /// On the engine's own thread: for simulations, which are the same each time.
+    InPlace,
+}
+
+impl Place {
+    /// Does a piece of work there.
+    pub(super) async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        match self {
+            Self::InPlace => work(),
+            Self::Beside => match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            },
+        }
+    }
+}
+
 /// A ledger given to a run.
 pub struct RunLedger {
     run: RunId,
     span: Span,
     path: PathBuf,
+    place: Place,
     queue: mpsc::Sender<Entry>,
     writer: JoinHandle<(Connection, usize)>,
     reader: tokio::sync::Mutex<Option<Connection>>,
@@ -38,6 +64,7 @@ impl RunLedger {
         campaign: &Campaign,
         run: RunId,
         now: UnixMicros,
+        place: Place,
     ) -> Result<Self, LedgerError> {
         let SqliteLedger { db, path, lock } = ledger;
         let fault = failed_to("start a run", &path);
@@ -55,8 +82,9 @@ impl RunLedger {
             run,
             span: campaign.span,
             path,
+            place,
             queue,
-            writer: tokio::spawn(writer::write_all(db, entries)),
+            writer: tokio::spawn(writer::write_all(db, entries, place)),
             reader: tokio::sync::Mutex::new(Some(reader)),
             lock,
             last_left_at: Cell::new(last_left_at),
@@ -127,14 +155,11 @@ impl Ledger for RunLedger {
             return Err(self.failed("read what is due", "its reader has ended".to_owned()));
         };
         let run = self.run;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let due = due(&db, span, lane, limit, policy, run);
             (db, due)
-        });
-        let (db, due) = match read.await {
-            Ok(back) => back,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
+        let (db, due) = self.place.work(read).await;
         *reader = Some(db);
         due.map_err(failed_to("read what is due", &self.path))
     }

@@ -152,7 +152,7 @@ async fn what_is_written_reads_back() {
         wish: Err(Problem("no phone number")),
     });
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     assert_eq!(jobs.len(), 2);
     let verdict = Verdict::Throttled {
@@ -177,7 +177,7 @@ async fn what_is_written_reads_back() {
         ]
     );
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let held = [Some(NOW + Duration::from_secs(9)), None, None];
     assert_eq!(ledger.holds(), held, "a Retry-After outlives its run");
     ledger.close().await;
@@ -187,7 +187,7 @@ async fn what_is_written_reads_back() {
 async fn an_intent_is_there_at_once_and_a_withdrawn_one_is_gone() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     for job in &mut jobs {
         intent(job, run);
@@ -214,7 +214,7 @@ async fn an_intent_is_there_at_once_and_a_withdrawn_one_is_gone() {
 async fn an_intent_that_cannot_be_written_is_an_error_and_answers_survive_it() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     for job in &mut jobs {
         intent(job, run);
@@ -239,7 +239,7 @@ async fn an_intent_that_cannot_be_written_is_an_error_and_answers_survive_it() {
 async fn a_number_is_the_same_job_wherever_it_stands_in_the_next_input() {
     let home = Home::new();
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3]));
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     intent(&mut jobs[1], run);
     ledger.begin(&jobs[1]).await.unwrap();
@@ -249,7 +249,7 @@ async fn a_number_is_the_same_job_wherever_it_stands_in_the_next_input() {
     // Removed, and back again later.
     drop(home.begin(Operation::Send, &sends(&[3, 9])));
     let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[9, 2, 1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let due = all_due(&ledger, Lane::Sms).await;
     let numbers: Vec<_> = due.iter().map(|job| job.number).collect();
     assert_eq!(numbers, [number(9), number(1)]);
@@ -269,7 +269,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         contact(4, 2, Some(plain("333333"))),
     ];
     let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let mut jobs = all_due(&ledger, Lane::Verify).await;
     intent(&mut jobs[0], run);
     ledger.begin(&jobs[0]).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         (vec![masked(2, 1)], 1, 0),
     ] {
         let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
-        let ledger = ledger.start(&campaign, run, LATER).unwrap();
+        let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
         let due = all_due(&ledger, Lane::Verify).await;
         let code = |job: &Job| job.code.as_ref().unwrap().expose_secret().to_owned();
         let codes: Vec<_> = due.iter().map(code).collect();
@@ -298,7 +298,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
     }
     // The code of number 2 was dropped with its row: it is not known any more, and none is sent.
     let (ledger, campaign, run) = home.begin(Operation::Verify, &[masked(2, 2)]);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     assert!(all_due(&ledger, Lane::Verify).await.is_empty());
     ledger.close().await;
     assert!(matches!(home.states()[0], RowState::Invalid(_)));
@@ -309,7 +309,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();
     let rows = sends(&[1, 2]);
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     assert_eq!(ledger.reserve(1).await.unwrap().after, None);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     intent(&mut jobs[0], run);
@@ -319,7 +319,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     // No note of how the run ended.
     drop(ledger.close().await);
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     let left_at = NOW + Duration::from_secs(1);
     let reserved = ledger.reserve(1).await.unwrap();
     assert_eq!(reserved.after, Some(left_at));
@@ -333,7 +333,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     assert_eq!(run.end, Some(End::Complete));
     drop(ledger);
     let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER).unwrap();
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
     assert_eq!(ledger.reserve(1).await.unwrap().after, Some(later));
     ledger.close().await;
 }

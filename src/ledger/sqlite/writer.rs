@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::rows::{channel_index, encode, lane_index};
+use super::run::Place;
 use crate::outcome::{Attempt, JobId, Lane, RowId, UnixMicros, Verdict};
 
 /// Most entries in one commit.
@@ -60,6 +61,7 @@ impl Entry {
 pub async fn write_all(
     mut db: Connection,
     mut queue: mpsc::Receiver<Entry>,
+    place: Place,
 ) -> (Connection, usize) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut next_commit = Instant::now();
@@ -72,15 +74,13 @@ pub async fn write_all(
             }
         }
         next_commit = Instant::now() + GROUP_GAP;
-        let written = tokio::task::spawn_blocking(move || {
-            let result = commit(&mut db, &group);
-            (db, group, result)
-        });
         let result;
-        (db, group, result) = match written.await {
-            Ok(back) => back,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
+        (db, group, result) = place
+            .work(move || {
+                let result = commit(&mut db, &group);
+                (db, group, result)
+            })
+            .await;
         group = settle(group, &result);
     }
     let lost = group.len();

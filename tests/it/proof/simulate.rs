@@ -1,1 +1,0 @@
-//! Whole campaigns in virtual time, thousands of them.

@@ -1,0 +1,188 @@
+//! Whole campaigns in virtual time: the real engine, the real ledger on a file, the provider's words,
+//! against a gateway that does everything it may do, with processes that end at any point and files
+//! that are edited in between. One seed is one campaign, the same each time.
+//!
+//! `OTPDRIVE_SEED=7 tests/prove simulate` plays one seed again and tells what happened.
+
+mod disk;
+mod judge;
+mod killer;
+mod process;
+mod story;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::quick_or_long;
+use judge::Wall;
+use process::Ended;
+use story::Story;
+use world::World;
+
+/// No process takes longer than this, waits for a gateway and all.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
+/// What a campaign was made of, for the figures.
+#[derive(Default)]
+struct Told {
+    processes: u64,
+    requests: u64,
+    virtual_time: Duration,
+    ends: BTreeMap<&'static str, u64>,
+}
+
+/// Plays one seed; says what is wrong.
+fn play(seed: u64, tell: bool) -> Result<Told, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(campaign(seed, tell))
+}
+
+async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
+    let mut story = Story::new(seed);
+    let world = World::new(Rng::with_seed(seed ^ 0x0dd5));
+    let home = tempfile::Builder::new().tempdir_in(scratch()).unwrap();
+    let mut disk = home.path().join("disk-0");
+    std::fs::create_dir(&disk).unwrap();
+    let input = home.path().join("contacts.csv");
+    let began = tokio::time::Instant::now();
+    let mut told = Told::default();
+    let (mut walls, mut crashes_in_flight) = (Vec::new(), 0);
+    for run in 0..=story.runs {
+        let last = run == story.runs;
+        if run > 0 {
+            story.edit();
+            let pause = [0, 3, 700, 5_000][story.random.usize(0..4)];
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        std::fs::write(&input, story.file()).unwrap();
+        let orders = if last {
+            story.last(run, began.elapsed())
+        } else {
+            story.next(run, began.elapsed())
+        };
+        walls.push(Wall {
+            start: tokio::time::Instant::now(),
+            at: orders.wall,
+        });
+        let life = process::run(&world, &disk, &input, &orders);
+        let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
+            return Err(format!("run {run} does not end"));
+        };
+        told.processes += 1;
+        judge::one_process(&world, &orders, &traces)?;
+        let log = world.log.borrow();
+        judge::nobody_twice(&log, story.retry_unknown)?;
+        judge::rate_is_kept(&log, story.rate)?;
+        judge::retry_after_is_kept(&log, &walls, story.clock_jumps)?;
+        match ended {
+            Ended::Killed { at, image } => {
+                *told.ends.entry(at).or_default() += 1;
+                crashes_in_flight += orders.settings.concurrency.get();
+                disk = image;
+                if tell {
+                    println!("run {run} was killed {at}, {} requests so far", log.len());
+                }
+            }
+            Ended::Finished {
+                end,
+                results,
+                attempts,
+            } => {
+                *told.ends.entry("ended by itself").or_default() += 1;
+                if tell {
+                    println!("run {run} ended {end:?}, {} requests so far", log.len());
+                }
+                judge::attempts_are_sound(&attempts)?;
+                judge::results_are_true(&results, story.rows(), story.operation, &log)?;
+                judge::doubts_are_few(&results, &log, crashes_in_flight)?;
+                if last {
+                    judge::all_is_done(&end, &results)?;
+                }
+            }
+        }
+    }
+    told.requests = world.log.borrow().len() as u64;
+    told.virtual_time = began.elapsed();
+    Ok(told)
+}
+
+/// Memory rather than a disk, where there is such a place: what is durable is simulated.
+fn scratch() -> std::path::PathBuf {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Plays many seeds on all processors; says which ones went wrong, and how.
+fn play_all(seeds: std::ops::Range<u64>, enough: usize) -> (Told, Vec<(u64, String)>) {
+    let next = AtomicU64::new(seeds.start);
+    let all = Mutex::new((Told::default(), Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let stop = all.lock().unwrap().1.len() >= enough;
+                    if seed >= seeds.end || stop {
+                        break;
+                    }
+                    let played = std::panic::catch_unwind(|| play(seed, false));
+                    let played = played.unwrap_or_else(|_| Err("panicked".to_owned()));
+                    let (sum, wrong) = &mut *all.lock().unwrap();
+                    match played {
+                        Ok(told) => {
+                            sum.processes += told.processes;
+                            sum.requests += told.requests;
+                            sum.virtual_time += told.virtual_time;
+                            for (end, count) in told.ends {
+                                *sum.ends.entry(end).or_default() += count;
+                            }
+                        }
+                        Err(why) => wrong.push((seed, why)),
+                    }
+                }
+            });
+        }
+    });
+    all.into_inner().unwrap()
+}
+
+#[test]
+#[ignore = "tests/prove simulate"]
+fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
+    let seed = std::env::var("OTPDRIVE_SEED").ok();
+    if let Some(seed) = seed.and_then(|seed| seed.parse().ok()) {
+        play(seed, true).unwrap();
+        return;
+    }
+    let seeds = quick_or_long(2_000, 100_000);
+    let start = Instant::now();
+    let (told, wrong) = play_all(0..seeds, 10);
+    println!(
+        "{seeds} seeds in {:.0} s: {} processes, {} requests, {} h of virtual time",
+        start.elapsed().as_secs_f64(),
+        told.processes,
+        told.requests,
+        told.virtual_time.as_secs() / 3_600
+    );
+    for (end, count) in &told.ends {
+        println!("  {count:>7} {end}");
+    }
+    for (seed, why) in &wrong {
+        println!("OTPDRIVE_SEED={seed} tests/prove simulate: {why}");
+    }
+    assert!(wrong.is_empty(), "{} seeds went wrong", wrong.len());
+}

@@ -1,0 +1,240 @@
+//! A campaign by chance: who is in the file, how often the program is run on it, and what goes wrong
+//! each time. All of it follows from the seed.
+
+use std::fmt::Write as _;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use fastrand::Rng;
+use otpdrive::campaign::Settings;
+use otpdrive::outcome::{Channel, Number, Operation, Policy};
+use otpdrive::pace::Rate;
+use otpdrive::retry::Backoff;
+
+use super::process::Orders;
+use super::world::{Weather, right_code};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// When all simulations begin.
+pub const BEGIN: otpdrive::outcome::UnixMicros =
+    otpdrive::outcome::UnixMicros(1_790_000_000_000_000);
+
+/// One line of the input.
+#[derive(Clone, Debug)]
+struct Line {
+    phone: String,
+    channel: &'static str,
+    otp: String,
+    note: u32,
+}
+
+/// A campaign, before it happens.
+pub struct Story {
+    pub random: Rng,
+    pub operation: Operation,
+    pub rate: Option<Rate>,
+    pub retry_unknown: bool,
+    /// How many processes there are before the last, which nothing disturbs.
+    pub runs: usize,
+    lines: Vec<Line>,
+    channel: Channel,
+    pub clock_jumps: bool,
+}
+
+impl Story {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let operation = match random.u32(0..4) {
+            0 => Operation::Verify,
+            _ => Operation::Send,
+        };
+        let rate = random.bool().then(|| Rate {
+            requests: NonZeroU32::new(random.u32(1..200)).unwrap_or(NonZeroU32::MIN),
+            per: random
+                .choice([SECOND, SECOND, SECOND, 10 * SECOND])
+                .unwrap_or(SECOND),
+        });
+        let mut story = Self {
+            operation,
+            rate,
+            retry_unknown: match operation {
+                Operation::Send => random.u32(0..6) == 0,
+                Operation::Verify => random.u32(0..3) > 0,
+            },
+            runs: random.usize(0..5),
+            lines: Vec::new(),
+            channel: if random.u32(0..3) == 0 {
+                Channel::Call
+            } else {
+                Channel::Sms
+            },
+            clock_jumps: random.u32(0..4) == 0,
+            random,
+        };
+        let most = if story.random.u32(0..10) == 0 {
+            120
+        } else {
+            30
+        };
+        for _ in 0..story.random.usize(1..most) {
+            let line = story.line();
+            story.lines.push(line);
+        }
+        story
+    }
+
+    fn line(&mut self) -> Line {
+        let random = &mut self.random;
+        let national = 9_876_500_000 + random.u64(0..200);
+        let number = Number::new(910_000_000_000 + national).unwrap();
+        let phone = match random.u32(0..20) {
+            0..8 => national.to_string(),
+            8..10 => format!("0{national}"),
+            10..12 => number.e164(),
+            12 => format!("'{national}"),
+            13 => format!("{national}.0"),
+            14 => format!("+91 {} {}", national / 100_000, national % 100_000),
+            15 => "9.8765E+09".to_owned(),
+            16 => "12".to_owned(),
+            _ => format!("91{national}"),
+        };
+        let otp = match random.u32(0..4) {
+            0 => format!("{:06}", random.u32(0..10)),
+            1 => String::new(),
+            _ => right_code(number),
+        };
+        Line {
+            phone,
+            channel: random.choice(["", "", "", "sms", "call"]).unwrap_or(""),
+            otp,
+            note: random.u32(..),
+        }
+    }
+
+    /// The file as it is now.
+    pub fn file(&self) -> String {
+        let mut csv = "phone,channel,otp,note\n".to_owned();
+        for line in &self.lines {
+            let _ = writeln!(
+                csv,
+                "{},{},{},{}",
+                line.phone, line.channel, line.otp, line.note
+            );
+        }
+        csv
+    }
+
+    pub fn rows(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Somebody works on the file: rows come, go, move and change.
+    pub fn edit(&mut self) {
+        for _ in 0..self.random.u32(0..6) {
+            let at = self.random.usize(0..self.lines.len());
+            match self.random.u32(0..5) {
+                0 if self.lines.len() > 1 => drop(self.lines.remove(at)),
+                1 => self.random.shuffle(&mut self.lines),
+                2 => self.lines[at].note += 1,
+                3 => {
+                    let again = self.lines[at].clone();
+                    self.lines.push(again);
+                }
+                _ => {
+                    let line = self.line();
+                    self.lines.insert(at, line);
+                }
+            }
+        }
+    }
+
+    fn settings(&mut self) -> Settings {
+        let random = &mut self.random;
+        Settings {
+            policy: Policy {
+                max_attempts: random.u32(1..5),
+                fallback: match self.operation {
+                    Operation::Verify => None,
+                    Operation::Send => random
+                        .choice([None, Some(Channel::Call), Some(Channel::Sms)])
+                        .flatten(),
+                },
+                retry_unknown: self.retry_unknown,
+            },
+            hold_server_errors: random.bool(),
+            concurrency: NonZeroUsize::new(random.usize(1..40)).unwrap_or(NonZeroUsize::MIN),
+            rate: self.rate,
+            backoff: Backoff {
+                base: random.u32(1..600) * MS,
+                cap: random.u32(600..30_000) * MS,
+            },
+            max_outage: random.u32(1..900) * SECOND,
+            limit: (random.u32(0..5) == 0).then(|| random.u64(0..40)),
+            max_duration: (random.u32(0..6) == 0).then(|| random.u32(1..60) * SECOND),
+            seed: random.u64(..),
+            log_numbers: false,
+        }
+    }
+
+    /// The next process: something may go wrong with it.
+    pub fn next(&mut self, run: usize, age: Duration) -> Orders {
+        let settings = self.settings();
+        let weather = Weather::by_chance(&mut self.random);
+        let jumps = self.clock_jumps;
+        let random = &mut self.random;
+        let ends = random.u32(0..8);
+        let soon = |random: &mut Rng| {
+            let most = random.choice([50, 2_000, 40_000]).unwrap_or(50);
+            random.u32(0..most) * MS
+        };
+        let mut wall = BEGIN + age;
+        if jumps {
+            let off = random.u32(0..48) * HOUR;
+            wall.0 +=
+                i64::try_from(off.as_micros()).unwrap_or(0) * random.choice([-1, 1]).unwrap_or(1);
+        }
+        Orders {
+            run,
+            operation: self.operation,
+            channel: self.channel,
+            settings,
+            weather,
+            timeout: random.u32(1_000..30_000) * MS,
+            commit_max: random.choice([1, 2, 5, 5, 300]).unwrap_or(1) * MS,
+            wall,
+            signal_at: (ends == 0).then(|| soon(random)),
+            kill_at: (ends == 1).then(|| soon(random)),
+            kill_at_point: (ends > 2).then(|| {
+                let size = random.u32(0..11);
+                random.u64(0..1 << size)
+            }),
+            disk_full_after: (ends == 2).then(|| random.usize(0..60)),
+            random: random.fork(),
+        }
+    }
+
+    /// The last process: nothing goes wrong, and nothing may be left over.
+    pub fn last(&mut self, run: usize, age: Duration) -> Orders {
+        let mut settings = self.settings();
+        settings.limit = None;
+        settings.max_duration = None;
+        Orders {
+            run,
+            operation: self.operation,
+            channel: self.channel,
+            settings,
+            weather: Weather::fair(),
+            timeout: 30 * SECOND,
+            commit_max: 2 * MS,
+            wall: BEGIN + age,
+            signal_at: None,
+            kill_at: None,
+            kill_at_point: None,
+            disk_full_after: None,
+            random: self.random.fork(),
+        }
+    }
+}

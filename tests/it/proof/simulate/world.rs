@@ -1,0 +1,413 @@
+//! What lies outside of the program: the gateway with its moods, and its log of what arrived. The
+//! log is the judge.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use fastrand::Rng;
+use otpdrive::clock::Clock;
+use otpdrive::gateway::Gateway;
+use otpdrive::gateway::words::{self, Reply};
+use otpdrive::outcome::{Job, Lane, Number, Verdict};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep};
+
+use super::killer::Killer;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A request as the gateway saw it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The process that made it: 0, 1, 2 …
+    pub run: usize,
+    pub at: Instant,
+    pub lane: Lane,
+    pub number: Number,
+    pub code: Option<String>,
+    /// The OTP went out, or the code was used up.
+    pub accepted: bool,
+    /// What came back, if anything, does not say which.
+    pub doubtful: bool,
+    /// When the program heard the answer; `None`: it did not live to.
+    pub heard: Option<Instant>,
+    /// The answer is known to be on the disk.
+    pub recorded: bool,
+    pub verdict: Option<Verdict>,
+}
+
+/// How the gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Some requests go wrong, by the weights.
+    Fair,
+    /// Nobody listens.
+    Down,
+    /// Every request is answered with this HTTP status.
+    Sick(u16),
+    /// Nothing comes back.
+    Mute,
+    /// The key is refused.
+    Closed,
+}
+
+/// What a request meets, the weights' places in [`Weather::weights`].
+const FATES: [&str; 16] = [
+    "accepted",
+    "rejected",
+    "missing",
+    "429",
+    "429 seconds",
+    "429 date",
+    "503",
+    "408",
+    "in progress",
+    "500",
+    "502",
+    "504",
+    "garbage",
+    "lost",
+    "404",
+    "unreachable",
+];
+
+/// How a process finds the gateway.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    pub weights: [u32; FATES.len()],
+    /// The moods, one after the other, for so long each; the last one stays.
+    pub moods: Vec<(Duration, Mood)>,
+    /// The longest that an answer takes.
+    pub latency_max: Duration,
+    /// One in so many answers comes after the client has given up.
+    pub late_one_in: Option<u32>,
+}
+
+impl Weather {
+    /// Nothing goes wrong.
+    pub fn fair() -> Self {
+        let mut weights = [0; FATES.len()];
+        weights[0] = 1;
+        Self {
+            weights,
+            moods: Vec::new(),
+            latency_max: 300 * MS,
+            late_one_in: None,
+        }
+    }
+
+    pub fn by_chance(random: &mut Rng) -> Self {
+        let mut weather = Self::fair();
+        if random.u32(0..5) > 0 {
+            weather.weights[0] = random.u32(1..60);
+            for weight in &mut weather.weights[1..] {
+                *weight = if random.bool() { 0 } else { random.u32(0..6) };
+            }
+        }
+        for _ in 0..random.u32(0..4) {
+            let mood = match random.u32(0..12) {
+                0..2 => Mood::Down,
+                2..4 => Mood::Sick(random.choice([429, 500, 502, 503, 504]).unwrap_or(503)),
+                4 => Mood::Mute,
+                5 if random.u32(0..4) == 0 => Mood::Closed,
+                _ => Mood::Fair,
+            };
+            let most = if random.bool() { 3_000 } else { 90_000 };
+            let time = random.u32(1..most);
+            weather.moods.push((time * MS, mood));
+        }
+        weather.moods.push((MS, Mood::Fair));
+        weather.latency_max = random.u32(1..3_000) * MS;
+        weather.late_one_in = random.bool().then(|| random.u32(20..200));
+        weather
+    }
+
+    fn mood(&self, mut age: Duration) -> Mood {
+        for (time, mood) in &self.moods {
+            if age < *time {
+                return *mood;
+            }
+            age -= *time;
+        }
+        self.moods.last().map_or(Mood::Fair, |(_, mood)| *mood)
+    }
+}
+
+/// Everything outside, over all processes of a campaign.
+pub struct World {
+    pub log: RefCell<Vec<Request>>,
+    random: RefCell<Rng>,
+    /// Numbers whose right code was used up.
+    used: RefCell<HashSet<Number>>,
+    /// The latest request for each number, unless nobody listened to it.
+    heard: RefCell<HashMap<Number, usize>>,
+    /// Requests to which nobody listened, by process.
+    pub unreached: RefCell<Vec<usize>>,
+}
+
+/// The right code of a number: not the sandbox's rule, and with leading zeros.
+pub fn right_code(number: Number) -> String {
+    format!("{:06}", number.digits() * 7 % 90_000)
+}
+
+/// What comes back, and what became of the request.
+struct Fate {
+    accepted: bool,
+    doubtful: bool,
+    /// HTTP status, `Retry-After`, body; `None`: nothing.
+    answer: Option<(u16, Option<String>, String)>,
+}
+
+impl World {
+    pub fn new(random: Rng) -> Self {
+        Self {
+            log: RefCell::default(),
+            random: RefCell::new(random),
+            used: RefCell::default(),
+            heard: RefCell::default(),
+            unreached: RefCell::default(),
+        }
+    }
+
+    /// The gateway as one process meets it.
+    pub fn gateway<'w>(
+        &'w self,
+        run: usize,
+        weather: &'w Weather,
+        manner: Manner<'w>,
+    ) -> SimGateway<'w> {
+        SimGateway {
+            world: self,
+            run,
+            weather,
+            manner,
+            since: Instant::now(),
+            in_flight: Cell::new(0),
+            in_flight_max: Cell::new(0),
+        }
+    }
+
+    /// The latest request for this number, when it arrived and its answer was heard, as a place in
+    /// the log.
+    pub fn last_heard(&self, number: Number) -> Option<usize> {
+        self.heard.borrow().get(&number).copied()
+    }
+
+    /// The answers to these requests are on the disk.
+    pub fn recorded(&self, requests: &[usize]) {
+        let mut log = self.log.borrow_mut();
+        for index in requests {
+            log[*index].recorded = true;
+        }
+    }
+
+    fn accepts(&self, number: Number, code: Option<&str>) -> bool {
+        code.is_none_or(|code| code == right_code(number) && self.used.borrow_mut().insert(number))
+    }
+}
+
+/// How a process talks to the gateway.
+#[derive(Clone, Copy)]
+pub struct Manner<'w> {
+    pub clock: Clock,
+    pub timeout: Duration,
+    /// An answered 500 or 502 may have been accepted, and the program is told so.
+    pub hold_server_errors: bool,
+    pub killer: &'w Killer,
+}
+
+/// The gateway as one process meets it.
+pub struct SimGateway<'w> {
+    world: &'w World,
+    run: usize,
+    weather: &'w Weather,
+    manner: Manner<'w>,
+    since: Instant,
+    in_flight: Cell<usize>,
+    pub in_flight_max: Cell<usize>,
+}
+
+impl SimGateway<'_> {
+    fn pick(&self) -> &'static str {
+        match self.weather.mood(self.since.elapsed()) {
+            Mood::Fair => {
+                let mut random = self.world.random.borrow_mut();
+                let mut at = random.u32(0..self.weather.weights.iter().sum());
+                let weights = self.weather.weights.iter().zip(FATES);
+                for (weight, fate) in weights {
+                    if at < *weight {
+                        return fate;
+                    }
+                    at -= weight;
+                }
+                FATES[0]
+            }
+            Mood::Down => "unreachable",
+            Mood::Mute => "lost",
+            Mood::Closed => "closed",
+            Mood::Sick(429) => "429",
+            Mood::Sick(500) => "500",
+            Mood::Sick(502) => "502",
+            Mood::Sick(504) => "504",
+            Mood::Sick(_) => "503",
+        }
+    }
+
+    /// What becomes of a request that has arrived.
+    fn fate(&self, fate: &str, number: Number, lane: Lane, code: Option<&str>) -> Fate {
+        let error = |message: &str| format!(r#"{{"status":"Error","message":"{message}"}}"#);
+        let surely_not = |status, retry_after, body| Fate {
+            accepted: false,
+            doubtful: false,
+            answer: Some((status, retry_after, body)),
+        };
+        let perhaps = |answer| {
+            let coin = self.world.random.borrow_mut().bool();
+            Fate {
+                accepted: coin && self.world.accepts(number, code),
+                doubtful: true,
+                answer,
+            }
+        };
+        let number_of = |n| self.world.random.borrow_mut().u32(n);
+        match fate {
+            "rejected" => surely_not(200, None, error("Number is barred")),
+            "missing" => surely_not(400, None, error("API key or Phone Number Missing")),
+            "closed" => match number_of(0..3) {
+                0 => surely_not(401, None, String::new()),
+                1 => surely_not(403, None, "<html>".to_owned()),
+                _ => surely_not(200, None, error("Authentication Error")),
+            },
+            "429" => surely_not(429, None, String::new()),
+            "429 seconds" => surely_not(429, Some(number_of(0..20).to_string()), String::new()),
+            "429 date" => {
+                let wait = Duration::from_secs(number_of(0..20).into());
+                let at = self.manner.clock.now() + wait;
+                let at = u64::try_from(at.0 / 1_000_000).unwrap_or(0);
+                let at = std::time::UNIX_EPOCH + Duration::from_secs(at);
+                surely_not(429, Some(httpdate::fmt_http_date(at)), error("Too many"))
+            }
+            "503" => surely_not(503, None, String::new()),
+            "408" => surely_not(408, None, String::new()),
+            "in progress" => surely_not(
+                200,
+                None,
+                error("Already request is in progress, please try again."),
+            ),
+            "404" => surely_not(404, None, "<html>not here</html>".to_owned()),
+            "500" | "502" => {
+                let status = if fate == "500" { 500 } else { 502 };
+                if self.manner.hold_server_errors {
+                    perhaps(Some((status, None, String::new())))
+                } else {
+                    surely_not(status, None, String::new())
+                }
+            }
+            "504" => perhaps(Some((504, None, String::new()))),
+            "garbage" => perhaps(Some((200, None, "\u{fffd}{]".to_owned()))),
+            "lost" => perhaps(None),
+            _ if lane == Lane::Verify => {
+                let accepted = self.world.accepts(number, code);
+                let body = if accepted {
+                    r#"{"status":"success","message":"Your Mobile Number OTP code is verified!"}"#
+                        .to_owned()
+                } else {
+                    error("Your Mobile Number OTP code verification failed")
+                };
+                Fate {
+                    accepted,
+                    doubtful: false,
+                    answer: Some((200, None, body)),
+                }
+            }
+            _ => {
+                let word = if lane == Lane::Call {
+                    "queued"
+                } else {
+                    "Success"
+                };
+                // The same reference again and again: it identifies nothing.
+                let body = format!(r#"{{"status":"{word}","message":"SM8"}}"#);
+                Fate {
+                    accepted: true,
+                    doubtful: false,
+                    answer: Some((200, None, body)),
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, index: usize, lane: Lane, fate: Fate) -> Verdict {
+        let (latency, late) = {
+            let mut random = self.world.random.borrow_mut();
+            let longest = u32::try_from(self.weather.latency_max.as_micros()).unwrap_or(1);
+            let late = self.weather.late_one_in.map(|n| random.u32(0..n) == 0);
+            (
+                Duration::from_micros(random.u32(0..longest).into()),
+                late == Some(true),
+            )
+        };
+        let answer = if late { None } else { fate.answer };
+        let Some((status, retry_after, body)) = answer else {
+            self.world.log.borrow_mut()[index].doubtful = true;
+            let lost_at = if late { self.manner.timeout } else { latency };
+            sleep(lost_at).await;
+            return Verdict::Ambiguous("no answer in time".to_owned());
+        };
+        sleep(latency).await;
+        let reply = Reply {
+            status,
+            retry_after: retry_after.as_deref(),
+            body: Ok(body.as_bytes()),
+        };
+        words::verdict(lane, &reply, self.manner.clock.now())
+    }
+}
+
+impl Gateway for SimGateway<'_> {
+    async fn request(&self, job: &Job, lane: Lane) -> Verdict {
+        let killer = self.manner.killer;
+        killer.point("before it leaves").await;
+        let fate = self.pick();
+        if fate == "unreachable" {
+            self.world.unreached.borrow_mut().push(self.run);
+            self.world.heard.borrow_mut().remove(&job.number);
+            sleep(MS).await;
+            return Verdict::Unreachable("connection refused".to_owned());
+        }
+        let code = job
+            .code
+            .as_ref()
+            .map(|code| code.expose_secret().to_owned());
+        let fate = self.fate(fate, job.number, lane, code.as_deref());
+        let index = {
+            let mut log = self.world.log.borrow_mut();
+            log.push(Request {
+                run: self.run,
+                at: Instant::now(),
+                lane,
+                number: job.number,
+                code,
+                accepted: fate.accepted,
+                doubtful: fate.doubtful,
+                heard: None,
+                recorded: false,
+                verdict: None,
+            });
+            log.len() - 1
+        };
+        self.in_flight.set(self.in_flight.get() + 1);
+        let most = self.in_flight_max.get().max(self.in_flight.get());
+        self.in_flight_max.set(most);
+        killer.point("after it left").await;
+        let verdict = self.answer(index, lane, fate).await;
+        killer.point("before its answer is heard").await;
+        self.in_flight.set(self.in_flight.get() - 1);
+        let request = &mut self.world.log.borrow_mut()[index];
+        request.heard = Some(Instant::now());
+        request.verdict = Some(verdict.clone());
+        self.world.heard.borrow_mut().insert(job.number, index);
+        verdict
+    }
+}
