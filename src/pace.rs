@@ -134,14 +134,18 @@ impl Limit {
         let cells = clamped(interval.as_nanos().div_ceil(TOLERANCE.as_nanos()));
         let cell = (interval / cells.get()).max(Duration::from_nanos(1));
         let spare = clamped(TOLERANCE.as_nanos() / cell.as_nanos());
+        // With the tolerance used up, exactly one request may leave.
         let burst = cells.saturating_add(spare.get());
         // `cell` is at least a nanosecond, so there is such a quota.
         let quota = Quota::with_period(cell)
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         let start = Instant::now();
+        let limiter = RateLimiter::direct_with_clock(quota, SinceStart(start));
+        // No burst at the start either: an earlier run may have ended just now.
+        let _ = limiter.check_n(spare);
         Self {
-            limiter: RateLimiter::direct_with_clock(quota, SinceStart(start)),
+            limiter,
             start,
             cells,
             interval,

@@ -43,6 +43,10 @@ const HOLD_MAX: Duration = Duration::from_hours(24);
 /// Waits for the pace that are shorter are not mentioned.
 const WORTH_SAYING: Duration = Duration::from_secs(2);
 
+/// The first request of a run keeps at least this distance, or that of the rate if that is less,
+/// from the run's start: whatever clocks say, no second then holds more than the rate.
+const DISTANCE: Duration = Duration::from_secs(1);
+
 /// Permits are asked for in lots of this much time.
 const LOT: Duration = Duration::from_millis(100);
 
@@ -468,9 +472,11 @@ impl<'a, L: Ledger, G: Gateway> Desk<'a, L, G> {
             let Means { ledger, clock, .. } = self.line.means;
             let reserved = ledger.reserve(lot.max(1)).await?;
             if let Some(after) = reserved.after {
-                // A clock that was set back must not make this a long wait.
-                let before = after.min(clock.now());
-                let at = clock.instant(before + self.line.pace.interval());
+                let interval = self.line.pace.interval();
+                // A clock that was set back must not make this a long wait, nor one that was set
+                // forth none at all: an earlier run may have ended just now.
+                let by_the_clock = clock.instant(after.min(clock.now()) + interval);
+                let at = by_the_clock.max(Instant::now() + interval.min(DISTANCE));
                 self.line.pace.not_before(at);
             }
             self.permits = reserved.permits;

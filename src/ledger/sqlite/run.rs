@@ -242,6 +242,9 @@ fn due(
     Ok(due)
 }
 
+/// A request whose answer was not recorded left within this time of its intent, in microseconds.
+const LEFT_WITHIN: i64 = 1_000_000;
+
 /// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
 /// was killed left no note of it: then its attempts are looked through.
 fn last_departure(
@@ -262,8 +265,9 @@ fn last_departure(
         |row| row.get(0),
     )?;
     let of_killed: Option<i64> = if any_killed {
-        let sql =
-            format!("SELECT max(coalesce(left_at, begun_at)) FROM attempt WHERE run IN ({killed})");
+        let sql = format!(
+            "SELECT max(coalesce(left_at, begun_at + {LEFT_WITHIN})) FROM attempt WHERE run IN ({killed})"
+        );
         db.query_row(&sql, params![sandbox, this_run.0], |row| row.get(0))?
     } else {
         None
