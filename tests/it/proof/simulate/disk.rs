@@ -19,6 +19,8 @@ pub struct Disk<'w> {
     pub killer: &'w Killer,
     pub world: &'w World,
     pub random: RefCell<Rng>,
+    /// The most rows that are read at once.
+    pub read_max: usize,
     /// The longest that a commit takes.
     pub commit_max: Duration,
     /// From so many intents on there is no room.
@@ -58,6 +60,7 @@ impl Ledger for Disk<'_> {
     ) -> Result<Due, LedgerError> {
         self.seek().await;
         self.killer.point("reading what is due").await;
+        let limit = limit.min(self.read_max);
         self.ledger.due(lane, after, limit, policy).await
     }
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use otpdrive::outcome::{Attempt, Number, Operation, Verdict};
+use otpdrive::outcome::{Attempt, Number, Operation};
 use otpdrive::pace::Rate;
 use otpdrive::record::End;
-use tokio::time::Instant;
 
 use super::process::{Orders, Traces};
 use super::world::{Request, World};
@@ -24,11 +23,24 @@ macro_rules! hold {
     };
 }
 
-/// Nobody is asked for again after a request that was accepted, or may have been.
+/// Nobody is asked for again after a request that was accepted, or may have been; with
+/// `retry_unknown` after the latter, but never on another channel.
 pub fn nobody_twice(log: &[Request], retry_unknown: bool) -> Verdicts {
     let mut settled: HashMap<(Number, &Option<String>), &Request> = HashMap::new();
+    let mut doubtful = settled.clone();
     for request in log {
         let who = (request.number, &request.code);
+        if let Some(before) = doubtful.get(&who) {
+            let same = before.lane == request.lane;
+            hold!(
+                same,
+                "{:?} on another channel after {before:?}",
+                request.number
+            );
+        }
+        if request.doubtful || request.heard.is_none() {
+            doubtful.insert(who, request);
+        }
         if let Some(before) = settled.get(&who) {
             return Err(format!(
                 "{:?} again in run {} after {before:?}",
@@ -70,20 +82,12 @@ pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
 }
 
 /// After an answer with `Retry-After` nothing leaves on that lane before its time; after the end of
-/// the process that heard it, if it was written down.
-pub fn retry_after_is_kept(log: &[Request], walls: &[Wall], clock_jumps: bool) -> Verdicts {
+/// the process that heard it, if it was written down and the clocks agree.
+pub fn retry_after_is_kept(log: &[Request], clock_jumps: bool) -> Verdicts {
     for held in log {
-        let (
-            Some(heard),
-            Some(Verdict::Throttled {
-                retry_at: Some(until),
-                ..
-            }),
-        ) = (held.heard, &held.verdict)
-        else {
+        let (Some(heard), Some(until)) = (held.heard, held.not_before) else {
             continue;
         };
-        let until = walls[held.run].instant(*until);
         for later in log.iter().filter(|later| later.lane == held.lane) {
             let bound = later.run == held.run || (held.recorded && !clock_jumps);
             let early = later.at > heard && later.at < until;
@@ -97,19 +101,6 @@ pub fn retry_after_is_kept(log: &[Request], walls: &[Wall], clock_jumps: bool) -
         }
     }
     Ok(())
-}
-
-/// The wall clock of a process.
-#[derive(Clone, Copy)]
-pub struct Wall {
-    pub start: Instant,
-    pub at: otpdrive::outcome::UnixMicros,
-}
-
-impl Wall {
-    fn instant(self, at: otpdrive::outcome::UnixMicros) -> Instant {
-        self.start + at.since(self.at)
-    }
 }
 
 /// What one process may do: no more at once, no more numbers, no more tries than it was told, and
@@ -128,9 +119,7 @@ pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts 
         let after = of_run.iter().filter(|r| r.at > signalled).count();
         hold!(after == 0, "{after} requests after the signal in run {run}");
     }
-    let refused = of_run
-        .iter()
-        .find(|r| matches!(r.verdict, Some(Verdict::KeyRefused(_))));
+    let refused = of_run.iter().find(|r| r.refused && r.heard.is_some());
     if let Some(refused) = refused {
         let after = of_run.iter().filter(|r| r.at > refused.at).count();
         hold!(
@@ -143,10 +132,10 @@ pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts 
         let tried = numbers.len() as u64;
         hold!(tried <= limit, "{tried} numbers of {limit} in run {run}");
     }
-    let failed: BTreeSet<Number> = of_run
+    let failed: BTreeSet<_> = of_run
         .iter()
         .filter(|r| !r.accepted || r.doubtful)
-        .map(|r| r.number)
+        .map(|r| (r.number, &r.code))
         .collect();
     let unreached = world
         .unreached
@@ -229,13 +218,15 @@ pub fn results_are_true(
     Ok(())
 }
 
-/// A healthy end: nothing is left over.
-pub fn all_is_done(end: &End, results: &[BTreeMap<String, String>]) -> Verdicts {
-    hold!(*end == End::Complete, "a healthy run ends {end:?}");
+/// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
+pub fn all_is_done(end: &End, results: &[BTreeMap<String, String>], healthy: bool) -> Verdicts {
+    let complete = *end == End::Complete;
+    hold!(complete || !healthy, "a healthy run ends {end:?}");
     for row in results {
         let status = row["otp_status"].as_str();
-        let done = !matches!(status, "pending" | "failed");
-        hold!(done, "{status} after a healthy run: {row:?}");
+        let over = matches!(status, "pending" | "failed");
+        hold!(!(over && healthy), "{status} after a healthy run: {row:?}");
+        hold!(!(status == "pending" && complete), "complete, but {row:?}");
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ pub struct Orders {
     pub weather: Weather,
     pub timeout: Duration,
     pub commit_max: Duration,
+    pub read_max: usize,
     /// What the system's clock says at its start.
     pub wall: UnixMicros,
     pub signal_at: Option<Duration>,
@@ -224,6 +225,7 @@ impl Process<'_> {
             killer: self.killer,
             world: self.world,
             random: RefCell::new(self.random.borrow_mut().fork()),
+            read_max: self.orders.read_max,
             commit_max: self.orders.commit_max,
             full_after: self.orders.disk_full_after,
             intents: Cell::new(0),

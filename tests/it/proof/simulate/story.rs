@@ -74,11 +74,7 @@ impl Story {
             clock_jumps: random.u32(0..4) == 0,
             random,
         };
-        let most = if story.random.u32(0..10) == 0 {
-            120
-        } else {
-            30
-        };
+        let most = [8, 30, 60, 150][story.random.usize(0..4)];
         for _ in 0..story.random.usize(1..most) {
             let line = story.line();
             story.lines.push(line);
@@ -204,11 +200,12 @@ impl Story {
             weather,
             timeout: random.u32(1_000..30_000) * MS,
             commit_max: random.choice([1, 2, 5, 5, 300]).unwrap_or(1) * MS,
+            read_max: random.choice([1, 5, 20, 1_024]).unwrap_or(1),
             wall,
             signal_at: (ends == 0).then(|| soon(random)),
             kill_at: (ends == 1).then(|| soon(random)),
             kill_at_point: (ends > 2).then(|| {
-                let size = random.u32(0..11);
+                let size = random.u32(2..12);
                 random.u64(0..1 << size)
             }),
             disk_full_after: (ends == 2).then(|| random.usize(0..60)),
@@ -229,6 +226,7 @@ impl Story {
             weather: Weather::fair(),
             timeout: 30 * SECOND,
             commit_max: 2 * MS,
+            read_max: 10,
             wall: BEGIN + age,
             signal_at: None,
             kill_at: None,

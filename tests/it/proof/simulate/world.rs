@@ -3,13 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
 use otpdrive::clock::Clock;
 use otpdrive::gateway::Gateway;
 use otpdrive::gateway::words::{self, Reply};
-use otpdrive::outcome::{Job, Lane, Number, Verdict};
+use otpdrive::outcome::{Job, Lane, Number, UnixMicros, Verdict};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
@@ -34,7 +34,10 @@ pub struct Request {
     pub heard: Option<Instant>,
     /// The answer is known to be on the disk.
     pub recorded: bool,
-    pub verdict: Option<Verdict>,
+    /// The key was refused.
+    pub refused: bool,
+    /// What its answer said: nothing on this lane before.
+    pub not_before: Option<Instant>,
 }
 
 /// How the gateway is.
@@ -110,7 +113,7 @@ impl Weather {
                 0..2 => Mood::Down,
                 2..4 => Mood::Sick(random.choice([429, 500, 502, 503, 504]).unwrap_or(503)),
                 4 => Mood::Mute,
-                5 if random.u32(0..4) == 0 => Mood::Closed,
+                5 if random.bool() => Mood::Closed,
                 _ => Mood::Fair,
             };
             let most = if random.bool() { 3_000 } else { 90_000 };
@@ -156,7 +159,14 @@ struct Fate {
     accepted: bool,
     doubtful: bool,
     /// HTTP status, `Retry-After`, body; `None`: nothing.
-    answer: Option<(u16, Option<String>, String)>,
+    answer: Option<(u16, Option<RetryAfter>, String)>,
+}
+
+/// A `Retry-After`, in one of its forms.
+#[derive(Clone, Copy)]
+enum RetryAfter {
+    Seconds(u32),
+    Date(UnixMicros),
 }
 
 impl World {
@@ -280,13 +290,15 @@ impl SimGateway<'_> {
                 _ => surely_not(200, None, error("Authentication Error")),
             },
             "429" => surely_not(429, None, String::new()),
-            "429 seconds" => surely_not(429, Some(number_of(0..20).to_string()), String::new()),
+            "429 seconds" => {
+                let seconds = RetryAfter::Seconds(number_of(0..20));
+                surely_not(429, Some(seconds), String::new())
+            }
             "429 date" => {
                 let wait = Duration::from_secs(number_of(0..20).into());
                 let at = self.manner.clock.now() + wait;
-                let at = u64::try_from(at.0 / 1_000_000).unwrap_or(0);
-                let at = std::time::UNIX_EPOCH + Duration::from_secs(at);
-                surely_not(429, Some(httpdate::fmt_http_date(at)), error("Too many"))
+                let whole = UnixMicros(at.0 - at.0 % 1_000_000);
+                surely_not(429, Some(RetryAfter::Date(whole)), error("Too many"))
             }
             "503" => surely_not(503, None, String::new()),
             "408" => surely_not(408, None, String::new()),
@@ -356,9 +368,25 @@ impl SimGateway<'_> {
             return Verdict::Ambiguous("no answer in time".to_owned());
         };
         sleep(latency).await;
+        let (header, not_before) = match retry_after {
+            None => (None, None),
+            Some(RetryAfter::Seconds(n)) => {
+                let until = Instant::now() + Duration::from_secs(n.into());
+                (Some(n.to_string()), Some(until))
+            }
+            Some(RetryAfter::Date(at)) => {
+                let since_1970 = Duration::from_micros(at.0.unsigned_abs());
+                let date = httpdate::fmt_http_date(UNIX_EPOCH + since_1970);
+                (Some(date), Some(self.manner.clock.instant(at)))
+            }
+        };
+        {
+            let request = &mut self.world.log.borrow_mut()[index];
+            request.not_before = not_before;
+        }
         let reply = Reply {
             status,
-            retry_after: retry_after.as_deref(),
+            retry_after: header.as_deref(),
             body: Ok(body.as_bytes()),
         };
         words::verdict(lane, &reply, self.manner.clock.now())
@@ -369,8 +397,8 @@ impl Gateway for SimGateway<'_> {
     async fn request(&self, job: &Job, lane: Lane) -> Verdict {
         let killer = self.manner.killer;
         killer.point("before it leaves").await;
-        let fate = self.pick();
-        if fate == "unreachable" {
+        let name = self.pick();
+        if name == "unreachable" {
             self.world.unreached.borrow_mut().push(self.run);
             self.world.heard.borrow_mut().remove(&job.number);
             sleep(MS).await;
@@ -380,7 +408,7 @@ impl Gateway for SimGateway<'_> {
             .code
             .as_ref()
             .map(|code| code.expose_secret().to_owned());
-        let fate = self.fate(fate, job.number, lane, code.as_deref());
+        let fate = self.fate(name, job.number, lane, code.as_deref());
         let index = {
             let mut log = self.world.log.borrow_mut();
             log.push(Request {
@@ -393,7 +421,8 @@ impl Gateway for SimGateway<'_> {
                 doubtful: fate.doubtful,
                 heard: None,
                 recorded: false,
-                verdict: None,
+                refused: name == "closed",
+                not_before: None,
             });
             log.len() - 1
         };
@@ -406,7 +435,6 @@ impl Gateway for SimGateway<'_> {
         self.in_flight.set(self.in_flight.get() - 1);
         let request = &mut self.world.log.borrow_mut()[index];
         request.heard = Some(Instant::now());
-        request.verdict = Some(verdict.clone());
         self.world.heard.borrow_mut().insert(job.number, index);
         verdict
     }
