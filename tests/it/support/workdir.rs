@@ -252,6 +252,11 @@ impl Running {
         super::signal(&self.child, name);
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub fn end(self) -> Ran {
         let output = self.child.wait_with_output().unwrap();

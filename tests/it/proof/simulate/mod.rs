@@ -2,7 +2,8 @@
 //! against a gateway that does everything it may do, with processes that end at any point and files
 //! that are edited in between. One seed is one campaign, the same each time.
 //!
-//! `OTPDRIVE_SEED=7 tests/prove simulate` plays one seed again and tells what happened.
+//! `OTPDRIVE_SEED=7 tests/prove simulate` plays one seed again and tells what happened;
+//! `OTPDRIVE_SEEDS=500` plays so many.
 
 mod disk;
 mod judge;
@@ -162,20 +163,26 @@ fn play_all(seeds: std::ops::Range<u64>, enough: usize) -> (Told, Vec<(u64, Stri
     all.into_inner().unwrap()
 }
 
+fn number_in(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 #[test]
 #[ignore = "tests/prove simulate"]
 fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
-    let seed = std::env::var("OTPDRIVE_SEED").ok();
-    if let Some(seed) = seed.and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = number_in("OTPDRIVE_SEED") {
         play(seed, true).unwrap();
         return;
     }
-    let seeds = quick_or_long(2_000, 100_000);
-    let start = Instant::now();
+    let seeds = number_in("OTPDRIVE_SEEDS").unwrap_or(quick_or_long(2_000, 100_000));
     // One is enough to catch a deliberate mistake.
-    let enough = std::env::var("OTPDRIVE_ENOUGH").ok();
-    let enough = enough.and_then(|enough| enough.parse().ok());
-    let (told, wrong) = play_all(0..seeds, enough.unwrap_or(10));
+    let enough = if std::env::var_os(mutants::SWITCHED).is_some() {
+        1
+    } else {
+        10
+    };
+    let start = Instant::now();
+    let (told, wrong) = play_all(0..seeds, enough);
     println!(
         "{seeds} seeds in {:.0} s: {} processes, {} requests, {} h of virtual time",
         start.elapsed().as_secs_f64(),

@@ -130,6 +130,9 @@ const MUTANTS: &[Mutant] = &[
         "if let Some(last) = current.filter(|_| !ON) {"),
 ];
 
+/// The variable that names the mistake to be made.
+pub const SWITCHED: &str = "OTPDRIVE_MUTANT";
+
 const SWITCH: &str = "
 /// Is this mistake made?
 #[must_use]
@@ -192,12 +195,15 @@ fn write(path: &Path, bytes: &[u8]) {
 fn build(root: &Path, garden: &Path) -> PathBuf {
     let target = garden.join("target");
     if !target.exists() {
-        fs::create_dir_all(&target).unwrap();
-        let copied = Command::new("cp")
-            .args(["-al"])
-            .args([&root.join("target/debug"), &target.join("debug")])
-            .status();
-        assert!(copied.unwrap().success());
+        fs::create_dir_all(target.join("debug")).unwrap();
+        for folder in ["deps", "build", ".fingerprint"] {
+            let ours = root.join("target/debug").join(folder);
+            let copied = Command::new("cp")
+                .arg("-a")
+                .args([&ours, &target.join("debug")])
+                .status();
+            assert!(copied.unwrap().success());
+        }
     }
     // What cargo tells the tests of themselves would make it build the libraries anew.
     let ours =
@@ -226,13 +232,13 @@ fn build(root: &Path, garden: &Path) -> PathBuf {
 }
 
 /// Plays some seeds with this mistake; says which seed shows it, and how.
-fn first_wrong(program: &Path, name: &str) -> Option<String> {
+fn first_wrong(program: &Path, name: &str, seeds: u32) -> Option<String> {
     let ran = Command::new(program)
         .args(["--ignored", "--nocapture", "--exact"])
         .arg("proof::simulate::whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten")
-        .env("OTPDRIVE_MUTANT", name)
-        .env("OTPDRIVE_ENOUGH", "1")
-        .env_remove("OTPDRIVE_LONG")
+        .env(SWITCHED, name)
+        .env("OTPDRIVE_SEEDS", seeds.to_string())
+        .env_remove("OTPDRIVE_SEED")
         .stderr(Stdio::null())
         .output()
         .unwrap();
@@ -248,10 +254,12 @@ fn each_deliberate_mistake_is_caught() {
     let garden = root.join("target/mutants");
     plant(root, &garden);
     let program = build(root, &garden);
+    let sound = first_wrong(&program, "none", 300);
+    assert_eq!(sound, None, "without a mistake nothing is wrong");
     let mut survivors = Vec::new();
     for Mutant { name, .. } in MUTANTS {
         let start = Instant::now();
-        let wrong = first_wrong(&program, name);
+        let wrong = first_wrong(&program, name, 2_000);
         let took = start.elapsed().as_secs_f64();
         match &wrong {
             Some(wrong) => println!("{took:>5.1} s  {name}: {}", cut(wrong)),
