@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use otpdrive::outcome::{Attempt, Number, Operation};
 use otpdrive::pace::Rate;
-use otpdrive::record::End;
+use otpdrive::record::{End, StopKind};
 
 use super::process::{Orders, Traces};
 use super::world::{Request, World};
@@ -216,6 +216,16 @@ pub fn results_are_true(
         }
     }
     Ok(())
+}
+
+/// The ledger refuses nothing while the disk has room: it would be the same request twice.
+pub fn ledger_takes_all(end: &End, disk_was_full: bool) -> Verdicts {
+    match end {
+        End::Stopped(stop) if stop.kind == StopKind::Ledger && !disk_was_full => {
+            Err(stop.message.clone())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.

@@ -101,6 +101,7 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 if tell {
                     println!("run {run} ended {end:?}, {} requests so far", log.len());
                 }
+                judge::ledger_takes_all(&end, orders.disk_full_after.is_some())?;
                 judge::attempts_are_sound(&attempts)?;
                 judge::results_are_true(&results, story.rows(), story.operation, &log)?;
                 judge::doubts_are_few(&results, &log, crashes_in_flight)?;
