@@ -64,6 +64,19 @@ impl Gate {
         lines.map(Result::unwrap).collect()
     }
 
+    /// The log when nothing is under way any more: as soon as it has stopped growing.
+    pub fn settled_log(&self) -> Vec<Logged> {
+        let mut log = self.log();
+        loop {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let later = self.log();
+            if later.len() == log.len() {
+                return later;
+            }
+            log = later;
+        }
+    }
+
     /// Ends it; all requests there were.
     pub fn stop(mut self) -> Vec<Logged> {
         super::signal(&self.child, "TERM");

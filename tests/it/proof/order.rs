@@ -1,1 +1,0 @@
-//! The order of durability, as the system calls show it.
