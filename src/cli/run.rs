@@ -65,7 +65,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 
     let live = Arc::new(Live::new(plan.counts));
     let following = screen.follow(Arc::clone(&live), plan.rows, config.engine.rate);
-    let (ledger, end) = work(config, ledger, &campaign, run, &plan, &live)?;
+    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &live)?;
     drop(following);
 
     match &end {
@@ -187,6 +187,7 @@ fn work(
     ledger: SqliteLedger,
     campaign: &Campaign,
     run: RunId,
+    clock: Clock,
     plan: &Plan,
     live: &Live,
 ) -> anyhow::Result<(SqliteLedger, End)> {
@@ -197,7 +198,6 @@ fn work(
     let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
     let stop = signals::listen()?;
     let (ledger, finished) = runtime.block_on(async {
-        let clock = Clock::start();
         let mut gateway = config.gateway.clone();
         if let Some(rehearsal) = &rehearsal {
             gateway.endpoint = rehearsal
@@ -223,8 +223,7 @@ fn work(
         let (ledger, lost) = ledger.close().await;
         anyhow::Ok((ledger, finished.having_lost(lost)))
     })?;
-    let now = Clock::start().now();
-    if let Err(error) = ledger.finish_run(run, now, &finished.end, finished.last_left_at) {
+    if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {
         // The run then counts as killed, which is what a full disk makes of it.
         tracing::error!("{error}");
     }
