@@ -338,6 +338,24 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     ledger.close().await;
 }
 
+#[tokio::test]
+async fn a_request_without_an_answer_may_have_left_a_second_after_its_intent() {
+    let home = Home::new();
+    let rows = sends(&[1, 2]);
+    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    intent(&mut jobs[0], run);
+    ledger.begin(&jobs[0]).await.unwrap();
+    drop(ledger.close().await);
+    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let begun_at = jobs[0].attempts[0].begun_at;
+    let after = ledger.reserve(1).await.unwrap().after;
+    assert_eq!(after, Some(begun_at + Duration::from_secs(1)));
+    ledger.close().await;
+}
+
 #[test]
 fn a_plan_that_is_dropped_leaves_no_mark() {
     let home = Home::new();
