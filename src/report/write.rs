@@ -1,7 +1,7 @@
 //! The one place that writes result files: beside the old file, whole and durable, then in its
 //! place. A reader sees the old file or the new one, never a part; nobody else may read it.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,25 @@ pub fn make_folder(folder: &Path) -> Result<(), WriteError> {
         .map_err(WriteError::at("make the folder", folder))
 }
 
+/// What the names of drafts end with.
+const SUFFIX: &str = ".tmp";
+
+/// A process that was killed leaves its drafts behind; those that nobody writes any more go.
+fn remove_dead_drafts(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let path = entry.path();
+        if name.starts_with(prefix)
+            && name.ends_with(SUFFIX)
+            && File::open(&path).is_ok_and(|draft| draft.try_lock().is_ok())
+        {
+            // The next one tries again.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// A file that is being written and has no name yet. Dropped, it leaves nothing behind.
 pub struct Draft {
     out: BufWriter<NamedTempFile>,
@@ -74,11 +93,15 @@ impl Draft {
     /// When the folder cannot be written to.
     pub fn new(folder: &Path, name: &str) -> Result<Self, WriteError> {
         let path = folder.join(name);
+        let prefix = format!(".{name}.");
+        remove_dead_drafts(folder, &prefix);
         let file = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
+            .prefix(&prefix)
+            .suffix(SUFFIX)
             .tempfile_in(folder)
             .map_err(WriteError::at("write", &path))?;
+        // Says that its writer lives. Where the file system has no locks, no draft is removed.
+        let _ = file.as_file().try_lock();
         Ok(Self {
             out: BufWriter::new(file),
             path,
@@ -141,8 +164,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
@@ -181,6 +202,19 @@ mod tests {
         drop(draft(folder.path(), "a", "half"));
         assert_eq!(names(folder.path()), ["a"]);
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn drafts_of_a_killed_process_go_and_those_of_a_living_one_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        for dead in [".a.x1y2z3.tmp", ".b.x1y2z3.tmp", ".a.other"] {
+            fs::write(folder.path().join(dead), "half").unwrap();
+        }
+        let living = draft(folder.path(), "a", "first");
+        publish(folder.path(), [draft(folder.path(), "a", "second")]).unwrap();
+        publish(folder.path(), [living]).unwrap();
+        assert_eq!(names(folder.path()), [".a.other", ".b.x1y2z3.tmp", "a"]);
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
     }
 
     #[test]
