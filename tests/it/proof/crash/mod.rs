@@ -11,7 +11,7 @@ mod twice;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::support::gate::{Gate, Logged};
+use crate::support::gate::{Gate, Logged, by_number};
 use crate::support::workdir::{Otpdrive, Ran, Workdir};
 use crate::support::{e164, phone};
 
@@ -104,11 +104,7 @@ impl Campaign {
     #[track_caller]
     fn judge(&self, gate: &Gate) -> usize {
         let ran = self.command(gate).run();
-        self.judge_result(&ran, &self.seen_by(gate))
-    }
-
-    fn seen_by(&self, gate: &Gate) -> HashMap<String, Vec<Logged>> {
-        crate::support::gate::by_number(&gate.settled_log())
+        self.judge_result(&ran, &by_number(&gate.settled_log()))
     }
 
     #[track_caller]
@@ -146,6 +142,13 @@ impl Campaign {
                 "unknown" => assert!(accepted <= 1, "{tale}"),
                 "rejected" | "failed" | "not_verified" => assert_eq!(accepted, 0, "{tale}"),
                 other => panic!("{other}: {tale}"),
+            }
+            let path = |path: &str| requests.iter().all(|request| request.path == path);
+            match self.kind {
+                Kind::Sms => assert!(path("smsotp"), "{tale}"),
+                Kind::Call => assert!(path("callotp"), "{tale}"),
+                Kind::Verify | Kind::VerifyHold => assert!(path("verifyotp"), "{tale}"),
+                Kind::Fallback | Kind::Column => {}
             }
             // Every request is in the accounts.
             let attempts: usize = row["otp_attempts"].parse().unwrap();

@@ -6,7 +6,7 @@
 
 use super::{Campaign, FAULTS, Kind};
 use crate::proof::{long, quick_or_long};
-use crate::support::gate::Gate;
+use crate::support::gate::{Gate, by_number};
 
 /// The points, and what is about to happen there.
 const POINTS: [(&str, &str); 10] = [
@@ -85,7 +85,7 @@ fn killed_at_every_named_point_nobody_is_asked_twice_and_nobody_is_lost() {
         assert!(kills > 0, "no run was killed where {what}");
         println!("{kills} runs killed around where {what}");
     }
-    let seen = crate::support::gate::by_number(&gate.settled_log());
+    let seen = by_number(&gate.stop());
     for (campaign, ran) in &done {
         unknown += campaign.judge_result(ran, &seen);
     }

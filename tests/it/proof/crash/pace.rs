@@ -34,7 +34,7 @@ fn killed_right_after_each_request_the_next_run_keeps_its_distance() {
     let kills = quick_or_long(15, 200);
     let stub = Stub::start();
     stub.hold();
-    let dir = Workdir::with(contacts(0..kills + 1));
+    let dir = Workdir::with(contacts(0..=kills));
     let rate = format!("{RATE}/s");
     for nth in 1..=kills {
         let run = dir.send(&stub).args(&["--rate", &rate]).start();

@@ -105,8 +105,8 @@ fn request(event: &Event) -> Option<(u64, i64)> {
 }
 
 enum Change {
-    Write(u64, Vec<u8>),
-    Length(u64),
+    Write(usize, Vec<u8>),
+    Length(usize),
 }
 
 #[derive(Default)]
@@ -120,7 +120,7 @@ struct Shadow {
     content: Vec<u8>,
     done: usize,
     /// Where the next plain `write` goes.
-    end: u64,
+    end: usize,
     /// Its name is surely on the disk.
     named: bool,
     /// It was deleted, but may come back.
@@ -135,9 +135,9 @@ impl Shadow {
     fn durable_content(&mut self) -> &[u8] {
         for change in &self.changes[self.done..self.durable] {
             match change {
-                Change::Length(length) => self.content.resize(*length as usize, 0),
+                Change::Length(length) => self.content.resize(*length, 0),
                 Change::Write(at, bytes) => {
-                    let (at, end) = (*at as usize, *at as usize + bytes.len());
+                    let (at, end) = (*at, *at + bytes.len());
                     self.content.resize(self.content.len().max(end), 0);
                     self.content[at..end].copy_from_slice(bytes);
                 }
@@ -216,18 +216,19 @@ impl Disk {
         let Some(file) = path.and_then(|path| self.files.get_mut(&path)) else {
             return;
         };
+        let done = usize::try_from(event.result).unwrap();
         match event.call.as_str() {
             "pwrite64" => {
                 let mut bytes = event.strings().concat();
-                bytes.truncate(event.result as usize);
+                bytes.truncate(done);
                 let at = event.number(0).unwrap();
                 file.change(Change::Write(at, bytes));
             }
             "write" | "writev" => {
                 let mut bytes = event.strings().concat();
-                bytes.truncate(event.result as usize);
+                bytes.truncate(done);
                 let at = file.end;
-                file.end += bytes.len() as u64;
+                file.end += bytes.len();
                 file.change(Change::Write(at, bytes));
             }
             "ftruncate" => file.change(Change::Length(event.number(0).unwrap())),

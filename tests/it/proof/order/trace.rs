@@ -39,14 +39,15 @@ impl Event {
     }
 
     /// An argument that is a number, counted from the end: 0 is the last one.
-    pub fn number(&self, from_end: usize) -> Option<u64> {
+    pub fn number(&self, from_end: usize) -> Option<usize> {
         self.args.rsplit(", ").nth(from_end)?.parse().ok()
     }
 }
 
 /// Bytes as strace writes them with `-xx`: `\x47\x45`.
 pub fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+    let bytes = text.bytes().map(|byte| format!("\\x{byte:02x}"));
+    bytes.collect::<Vec<_>>().concat()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
