@@ -6,7 +6,7 @@
 //! rest is put into a folder of its own, opened with SQLite (which recovers the log by itself, as it
 //! would after the power cut), and has to hold the intent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -82,6 +82,38 @@ pub fn judge(trace: &str, before: &Files) -> Finding {
     finding
 }
 
+/// What a power cut left of the ledger's files.
+pub struct Cut {
+    pub files: Files,
+    /// Who had been asked by then, as digits.
+    pub asked: BTreeSet<u64>,
+}
+
+/// Cuts the power so many times in the course of a trace of a run that began without a ledger. Of
+/// what was written and not synced, all, nothing, or a random part has reached the disk.
+pub fn cuts(trace: &str, times: usize, random: &mut fastrand::Rng) -> Vec<Cut> {
+    let events = events(trace);
+    let is_about_ledger = |event: &Event| event.path().is_some_and(|path| is_ledger(&path));
+    let moments = (0..events.len())
+        .filter(|at| is_about_ledger(&events[*at]) || request(&events[*at]).is_some());
+    let chosen: BTreeSet<usize> = random.choose_multiple(moments, times).into_iter().collect();
+    let mut disk = Disk::new(&Files::new());
+    let mut asked = BTreeSet::new();
+    let mut cuts = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        asked.extend(request(event).map(|(number, _)| number));
+        disk.see(event, &mut Finding::default());
+        if chosen.contains(&at) {
+            let share = [0.0, 0.3, 0.7, 1.0][random.usize(..4)];
+            let mut lucky = || random.f64() < share;
+            let files = disk.files_after_a_cut(&mut lucky);
+            let asked = asked.clone();
+            cuts.push(Cut { files, asked });
+        }
+    }
+    cuts
+}
+
 /// Whom a request is about, and its lane, when this is where its first byte leaves.
 fn request(event: &Event) -> Option<(u64, i64)> {
     if event.returned || !event.path()?.to_str()?.starts_with("socket:") {
@@ -134,17 +166,23 @@ impl Shadow {
 
     fn durable_content(&mut self) -> &[u8] {
         for change in &self.changes[self.done..self.durable] {
-            match change {
-                Change::Length(length) => self.content.resize(*length, 0),
-                Change::Write(at, bytes) => {
-                    let (at, end) = (*at, *at + bytes.len());
-                    self.content.resize(self.content.len().max(end), 0);
-                    self.content[at..end].copy_from_slice(bytes);
-                }
-            }
+            change.apply(&mut self.content);
         }
         self.done = self.durable;
         &self.content
+    }
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => content.resize(*length, 0),
+            Self::Write(at, bytes) => {
+                let (at, end) = (*at, *at + bytes.len());
+                content.resize(content.len().max(end), 0);
+                content[at..end].copy_from_slice(bytes);
+            }
+        }
     }
 }
 
@@ -295,6 +333,25 @@ impl Disk {
                 "the disk holds {found:?}, and this is request {nth}"
             )),
         }
+    }
+
+    /// The ledger's files; whether something that was not synced is on the disk nevertheless is
+    /// asked of `lucky`.
+    fn files_after_a_cut(&mut self, lucky: &mut impl FnMut() -> bool) -> Files {
+        let mut files = Files::new();
+        for (path, file) in &mut self.files {
+            let has_name = file.named || lucky();
+            let is_gone = file.deleted && lucky();
+            if !is_ledger(path) || !has_name || is_gone {
+                continue;
+            }
+            let mut content = file.durable_content().to_vec();
+            for change in file.changes[file.durable..].iter().filter(|_| lucky()) {
+                change.apply(&mut content);
+            }
+            files.insert(path.clone(), content);
+        }
+        files
     }
 
     fn power_cut(&mut self) -> Result<(tempfile::TempDir, Connection), String> {
