@@ -99,6 +99,17 @@ impl Campaign {
         })
     }
 
+    /// What is in the folder of results.
+    fn result_files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path("list-results")).unwrap();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Runs it to its end, and holds the end against all that the gateway saw. Gives the number of
     /// rows that are `unknown`.
     #[track_caller]

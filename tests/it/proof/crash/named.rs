@@ -115,5 +115,6 @@ fn killed_at_every_named_point_of_a_run_with_nothing_to_send_all_stays_as_it_was
     let kills = campaign.kills;
     campaign.kills = 0;
     assert_eq!(campaign.judge(&gate), 0);
+    assert_eq!(campaign.result_files(), ["report.json", "results.csv"]);
     println!("{kills} kills at named points of a run with nothing to send: nothing changed");
 }

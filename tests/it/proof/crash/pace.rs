@@ -68,22 +68,21 @@ fn killed_at_random_moments_no_second_sees_more_than_the_rate() {
         let kills = quick_or_long(30, 200);
         let dir = Workdir::with(contacts(0..kills * 10));
         let rate_flag = format!("{rate}/s");
+        let interval = 1_000 / rate as u64;
         for _ in 0..kills {
-            let run = dir
-                .send_to(gate.url())
-                .args(&["--rate", &rate_flag])
-                .start();
-            std::thread::sleep(Duration::from_millis(random.u64(20..250)));
+            let send = dir.send_to(gate.url());
+            let run = send.args(&["--rate", &rate_flag]).start();
+            // Some never come to send: a run keeps its distance from what may have left last.
+            let time = random.u64(20..100 + 4 * interval);
+            std::thread::sleep(Duration::from_millis(time));
             run.signal("KILL");
             run.end();
         }
         let log = gate.settled_log();
         let peak = peak(log.iter().map(|request| request.t).collect());
-        println!(
-            "{rate}/s, {kills} kills, {} requests: at most {peak} in any second",
-            log.len()
-        );
+        let requests = log.len();
+        println!("{rate}/s, {kills} kills, {requests} requests: at most {peak} in any second");
         assert!(peak <= most(rate), "{peak} in a second at {rate}/s");
-        assert!(log.len() > kills / 2, "it went on");
+        assert!(requests > kills / 3, "it went on");
     }
 }
