@@ -11,7 +11,7 @@ use crate::support::{contacts, wait_until};
 #[ignore = "tests/prove crash"]
 fn a_signal_at_any_moment_leaves_nothing_unknown() {
     let gate = Gate::start(&["--latency", "5ms..60ms"]);
-    let times = quick_or_long(20, 200);
+    let times = quick_or_long(14, 200);
     let mut random = fastrand::Rng::with_seed(36);
     let rows = times * 25;
     let dir = Workdir::with(contacts(0..rows));
@@ -69,7 +69,7 @@ fn a_second_signal_at_any_moment_ends_it_at_once_and_nobody_is_asked_twice() {
     // Answers take longer than the test waits for the end.
     let slow = Gate::start(&["--latency", "30s"]);
     let quick = Gate::start(&[]);
-    let times = quick_or_long(8, 60);
+    let times = quick_or_long(6, 60);
     let mut random = fastrand::Rng::with_seed(37);
     let (mut unknown, mut asked) = (0, 0);
     for nth in 0..times {
