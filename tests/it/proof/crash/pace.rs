@@ -83,6 +83,6 @@ fn killed_at_random_moments_no_second_sees_more_than_the_rate() {
         let requests = log.len();
         println!("{rate}/s, {kills} kills, {requests} requests: at most {peak} in any second");
         assert!(peak <= most(rate), "{peak} in a second at {rate}/s");
-        assert!(requests > kills / 3, "it went on");
+        assert!(requests > kills / 6, "it went on");
     }
 }

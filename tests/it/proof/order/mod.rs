@@ -173,7 +173,8 @@ fn when_the_disk_refuses_to_sync_nothing_leaves_without_its_intent() {
 #[ignore = "tests/prove order"]
 fn after_a_power_cut_nobody_is_asked_twice_and_nobody_is_lost() {
     const CONCURRENCY: usize = 4;
-    let rows = 30;
+    // Some ten moments a row.
+    let rows = quick_or_long(30, 100);
     let gate = Gate::start(&["--latency", "1ms..4ms"]);
     let list = contacts(0..rows);
     let send = |dir: &Workdir, gate: &Gate| {

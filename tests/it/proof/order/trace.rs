@@ -75,8 +75,11 @@ pub fn events(trace: &str) -> Vec<Event> {
         }
         if let Some(resumed) = what.strip_prefix("<... ") {
             let (call, rest) = resumed.split_once(" resumed>").unwrap();
-            let whole = under_way.remove(thread).unwrap_or_default() + rest;
-            if let Some((args, result)) = returned(&whole) {
+            // It began before the trace, or was taken out of it.
+            let Some(begun) = under_way.remove(thread) else {
+                continue;
+            };
+            if let Some((args, result)) = returned(&(begun + rest)) {
                 events.push(event(true, call, args, result));
             }
             continue;
