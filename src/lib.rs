@@ -32,10 +32,10 @@
 //! | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes | `outcome` |
 //! | [`record`] | what a ledger knows of campaigns, runs and rows, as a report reads it | `outcome` |
 //! | [`summary`] | counts, latencies and messages of rows, added up | `outcome` `record` |
-//! | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them | `outcome` `record` `summary` |
+//! | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them | `outcome` `record` `redact` `summary` |
 //! | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults | `outcome` |
 //! | [`clock`] | the wall clock, read once a run | `outcome` |
-//! | [`redact`] | takes keys out of texts | nothing |
+//! | [`redact`] | makes texts fit to be shown: no keys, no codes, nothing a terminal obeys | nothing |
 //! | [`cli`] | arguments to a validated config to the composition to an exit code; the screen | all |
 //!
 //! A flower, not a chain: `contacts`, `gateway`, `ledger`, `pace`, `retry`, `outage`, `report` and

@@ -63,14 +63,20 @@ impl fmt::Debug for Number {
     }
 }
 
-/// Keeps the first four and the last two of a run of digits: `+9198******10`.
+/// Keeps the first four and the last two of a run of digits, `+9198******10`; fewer of the first
+/// when less than six would be hidden.
 fn mask(digits: &str) -> String {
-    let hidden = digits.len().saturating_sub(6);
+    const LAST: usize = 2;
+    const HIDDEN_MIN: usize = 6;
+    let count = digits.chars().count();
+    let first = count.saturating_sub(LAST + HIDDEN_MIN).min(4);
+    let hidden = count.saturating_sub(first + LAST);
+    let shown = |from: usize, n| digits.chars().skip(from).take(n).collect::<String>();
     format!(
         "+{}{}{}",
-        &digits[..4],
+        shown(0, first),
         "*".repeat(hidden),
-        &digits[digits.len() - 2..]
+        shown(first + hidden, LAST)
     )
 }
 
@@ -82,11 +88,10 @@ pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+    while let Some(start) = rest.find(char::is_numeric) {
         let (before, from) = rest.split_at(start);
-        let end = end_of_number(from);
-        let digits: String = from[..end].chars().filter(char::is_ascii_digit).collect();
-        if digits.len() >= SHORTEST_NUMBER {
+        let (digits, end) = number_at_start(from);
+        if digits.chars().count() >= SHORTEST_NUMBER {
             out.push_str(before.strip_suffix('+').unwrap_or(before));
             out.push_str(&mask(&digits));
         } else {
@@ -99,15 +104,31 @@ pub fn mask_numbers(text: &str) -> String {
     out
 }
 
-/// Where the groups of digits end that a text begins with: single separators may stand between.
-fn end_of_number(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let mut end = 0;
-    while digit(end) || (matches!(bytes.get(end), Some(b' ' | b'-' | b'.')) && digit(end + 1)) {
-        end += 1;
+/// The groups of digits that a text begins with, and where they end: between them may stand a few
+/// separators, also percent-encoded.
+fn number_at_start(text: &str) -> (String, usize) {
+    const SEPARATORS_MAX: usize = 3;
+    let (mut digits, mut end) = (String::new(), 0);
+    loop {
+        let mut rest = &text[end..];
+        for _ in 0..SEPARATORS_MAX {
+            rest = after_separator(rest).unwrap_or(rest);
+        }
+        let Some(digit) = rest.chars().next().filter(|c| c.is_numeric()) else {
+            return (digits, end);
+        };
+        digits.push(digit);
+        end = text.len() - rest.len() + digit.len_utf8();
     }
-    end
+}
+
+fn after_separator(text: &str) -> Option<&str> {
+    let dash = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let plain = |c: char| c.is_whitespace() || "-.()/".contains(c) || dash(c);
+    ["%20", "%2D", "%2d", "&nbsp;"]
+        .into_iter()
+        .find_map(|encoded| text.strip_prefix(encoded))
+        .or_else(|| text.strip_prefix(plain))
 }
 
 /// What a campaign does with its numbers.
@@ -983,7 +1004,22 @@ mod tests {
         let number = Number::new(919_876_543_210).unwrap();
         assert_eq!(format!("{number:?}"), "+9198******10");
         assert_eq!(mask_numbers("to +919876543210!"), "to +9198******10!");
-        assert_eq!(mask_numbers("9876543210"), "+9876****10");
+        assert_eq!(mask_numbers("9876543210"), "+98******10");
+        assert_eq!(mask_numbers("1234567 12345678"), "+1234*********78");
+        assert_eq!(mask_numbers("a 1234567, b"), "a +*****67, b");
+        for form in [
+            "(+91) (98765) 43210",
+            "+91 98765/43210",
+            "91\u{a0}98765\u{2013}43210",
+            "91%2098765%2043210",
+            "९१९८७६५४३२१०",
+            "９１98765４３210",
+        ] {
+            let masked = mask_numbers(form);
+            let digits = masked.chars().filter(|c| c.is_numeric()).count();
+            assert_eq!(digits, 6, "{masked}");
+        }
+        assert_eq!(mask_numbers("HTTP 503: 127.0.0.1"), "HTTP 503: 127.0.0.1");
         assert_eq!(mask_numbers("code 004512"), "code 004512");
         assert_eq!(mask_numbers(""), "");
         assert_eq!(Number::new(999_999), None);

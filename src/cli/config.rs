@@ -17,6 +17,7 @@ use crate::contacts::ReadOptions;
 use crate::gateway::http;
 use crate::ledger::sqlite::CampaignKey;
 use crate::outcome::{Channel, Lane, Operation, Policy};
+use crate::redact::Redactor;
 
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
@@ -139,7 +140,12 @@ impl Given {
         let input = input(self.input.clone())?;
         let name = campaign_name(run.campaign.clone(), &input)?;
         let files = Files::new(&name, run.sandbox);
-        let settings = self.in_words(&run);
+        let key = if run.sandbox || !needs_key {
+            SecretString::from(REHEARSAL_KEY)
+        } else {
+            key(run.api_key_file.as_deref())?
+        };
+        let settings = self.in_words(&run, &Redactor::new(&key));
         let RateLimit(rate) = run.rate;
         Ok(Config {
             read: ReadOptions {
@@ -176,11 +182,7 @@ impl Given {
             },
             gateway: http::Settings {
                 endpoint: endpoint(&run.endpoint, run.allow_http)?,
-                key: if run.sandbox || !needs_key {
-                    SecretString::from(REHEARSAL_KEY)
-                } else {
-                    key(run.api_key_file.as_deref())?
-                },
+                key,
                 sender_id: or_rehearsal(self.sender_id, run.sandbox),
                 caller_id: or_rehearsal(self.caller_id, run.sandbox),
                 timeout: run.timeout,
@@ -196,12 +198,12 @@ impl Given {
 
     /// The settings as they go into the ledger and the report. The ids are numbers of the account
     /// and stay out.
-    fn in_words(&self, run: &RunArgs) -> serde_json::Value {
+    fn in_words(&self, run: &RunArgs, redactor: &Redactor) -> serde_json::Value {
         let seconds = |time: Duration| time.as_secs_f64();
         json!({
             "channel": (self.operation == Operation::Send).then_some(self.channel),
             "fallback": self.fallback,
-            "endpoint": if run.sandbox { "sandbox" } else { &run.endpoint },
+            "endpoint": if run.sandbox { "sandbox".into() } else { redactor.clean(&run.endpoint) },
             "rate_per_s": run.rate.0.map(crate::pace::Rate::per_second),
             "concurrency": run.concurrency,
             "limit": run.limit,
@@ -280,8 +282,9 @@ fn or_rehearsal(id: String, sandbox: bool) -> String {
 /// The key, from a file or the environment; never from a flag, for flags are public.
 pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
     let text = match file {
+        // Not named: it may be the key itself, given by mistake.
         Some(file) => std::fs::read_to_string(file)
-            .with_context(|| format!("the API key file {} cannot be read", file.display()))?,
+            .context("the file that --api-key-file names cannot be read")?,
         None => std::env::var(KEY_VARIABLE).unwrap_or_default(),
     };
     let text = SecretString::from(text);
@@ -301,7 +304,8 @@ pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
 fn endpoint(text: &str, allow_http: bool) -> anyhow::Result<Url> {
     let url: Url = text
         .parse()
-        .with_context(|| format!("--endpoint {text} is no URL"))?;
+        // Not repeated: it may hold a key.
+        .context("--endpoint is no URL")?;
     ensure!(
         matches!(url.scheme(), "https" | "http") && url.host_str().is_some(),
         "--endpoint must be an https:// address"

@@ -11,37 +11,50 @@ mod screen;
 mod signals;
 mod values;
 
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use clap::Parser as _;
 
 use crate::ledger::LedgerError;
+use crate::redact::visible;
 use crate::report::ReportError;
 use args::{Cli, Command};
 use config::Config;
 pub use exit::Exit;
-use screen::Screen;
+use screen::{Cleaner, Screen};
 
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
+    let cleaner = Cleaner::new();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // To stderr, or to stdout for --help; there is nobody to tell if that is closed.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
+            // There is nobody to tell if stdout or stderr is closed.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return Exit::Done;
+            }
+            // Arguments are repeated in it: names of files may hold what a terminal obeys.
+            let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
+            let error = Cli::try_parse_from(shown).err().unwrap_or(error);
+            let text = cleaner.lines(&error.render().to_string());
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return Exit::Usage;
         }
     };
-    let screen = Screen::new(&cli.log);
-    match dispatch(cli, &screen) {
-        Ok(exit) => exit,
-        Err(error) => {
+    let screen = Screen::new(&cli.log, cleaner);
+    screen.report_panics();
+    // Nothing of what was unwound is used afterwards.
+    match catch_unwind(AssertUnwindSafe(|| dispatch(cli, &screen))) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
             screen.error(&format!("otpdrive: {error:#}"));
             exit_for(&error)
         }
+        // It has said so itself.
+        Err(_) => Exit::Bug,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `report` and `status`: renderings of what the ledger knows.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -8,10 +8,11 @@ use anyhow::{Context as _, bail};
 use super::args::{ReportArgs, StatusArgs};
 use super::config::{Files, default_ledger};
 use super::exit::Exit;
-use super::screen::Screen;
+use super::screen::{Screen, Visible};
 use crate::ledger::sqlite::{Campaign, SqliteLedger, holder};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
+use crate::redact::visible;
 use crate::report::json::schema;
 use crate::report::{Facts, Pace, ReportError, print_only, write_all};
 use crate::summary::{Counts, Summary};
@@ -34,7 +35,13 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
     if !args.only.is_empty() {
         let header = &campaign.record.input.header;
         let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
-        return match print_only(std::io::BufWriter::new(out), header, &args.only, rows) {
+        // To a file or a pipe the cells go as they are: that is a valid next input.
+        let out: Box<dyn std::io::Write> = if out.is_terminal() {
+            Box::new(Visible::new(out))
+        } else {
+            Box::new(out)
+        };
+        return match print_only(out, header, &args.only, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
@@ -83,10 +90,10 @@ pub fn write_results(
     })?;
     screen.say(&format!(
         "{}: {}\nwrote {} and {}",
-        campaign.record.name,
+        visible(&campaign.record.name),
         in_words(summary.counts()),
-        folder.join("results.csv").display(),
-        folder.join("report.json").display(),
+        visible(&folder.join("results.csv").to_string_lossy()),
+        visible(&folder.join("report.json").to_string_lossy()),
     ));
     Ok(summary)
 }
@@ -161,12 +168,16 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         writeln!(
             text,
             "{}\t{}{}\t{} rows\t{}\t{}",
-            record.name,
+            visible(&record.name),
             record.operation.name(),
             if record.sandbox { " (sandbox)" } else { "" },
             counts.total(),
             in_words(&counts),
-            state(run.as_ref(), running.as_deref().filter(|_| latest), &counts)
+            visible(&state(
+                run.as_ref(),
+                running.as_deref().filter(|_| latest),
+                &counts
+            ))
         )?;
     }
     print(std::io::stdout().lock(), &text)

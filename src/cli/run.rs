@@ -1,5 +1,7 @@
 //! `send`, `verify` and `check`: from a [`Config`] to an exit code.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::gateway::http::KooKoo;
 use crate::ledger::sqlite::{Campaign, Intake, Place, SqliteLedger};
 use crate::outcome::{Lane, RunId, Status};
 use crate::record::{End, InputRecord, Stop, StopKind};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, visible};
 use crate::sandbox;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
@@ -27,7 +29,10 @@ use crate::sandbox;
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let input = Input::open(config)?;
-    let scratch = tempfile::tempdir().context("no place for a temporary file; set TMPDIR")?;
+    let scratch = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .context("no place for a temporary file; set TMPDIR")?;
     let path = if config.ledger.exists() {
         config.ledger.clone()
     } else {
@@ -131,7 +136,7 @@ fn take_in<'l>(
     screen.say(&format!(
         "{} {}{}\n{text}",
         config.campaign.operation.name(),
-        survey.name,
+        visible(&survey.name),
         if config.campaign.sandbox {
             " (a rehearsal: nothing leaves this machine)"
         } else {

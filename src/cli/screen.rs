@@ -1,13 +1,19 @@
 //! The terminal: stderr for people, the progress bar, log lines that never tear it.
+//!
+//! Nothing that comes from outside (names of files, the words of a gateway) moves the cursor or
+//! begins a line: it is made visible here, on its way out.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -15,11 +21,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use super::args::{LogArgs, LogFormat, Progress};
+use super::config::KEY_VARIABLE;
 use super::plan::in_words;
 use crate::campaign::{Live, Stall, Why};
 use crate::outcome::{Lane, Status};
 use crate::pace::Rate;
-use crate::redact::Redactor;
+use crate::redact::{Redactor, visible, visible_lines};
 
 /// How often the bar is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -27,11 +34,50 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 
+/// Makes lines for people fit to be shown.
+#[derive(Clone, Default)]
+pub struct Cleaner {
+    /// Knows the key in the environment, if there is one.
+    from_start: Redactor,
+    /// Knows the run's key.
+    of_run: Arc<OnceLock<Redactor>>,
+}
+
+impl Cleaner {
+    /// Takes out what looks like a key, and the one in the environment.
+    #[must_use]
+    pub fn new() -> Self {
+        let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
+        Self {
+            from_start: Redactor::new(&SecretString::from(key.trim())),
+            of_run: Arc::default(),
+        }
+    }
+
+    /// One line, whatever is in it.
+    fn line(&self, text: &str) -> String {
+        visible(&self.without_keys(text.trim_end())).into_owned() + "\n"
+    }
+
+    /// Lines whose ends are our own.
+    #[must_use]
+    pub fn lines(&self, text: &str) -> String {
+        visible_lines(&self.without_keys(text.trim_end())).into_owned() + "\n"
+    }
+
+    fn without_keys<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match (self.from_start.clean(text), self.of_run.get()) {
+            (text, None) => text,
+            (text, Some(redactor)) => redactor.clean(&text).into_owned().into(),
+        }
+    }
+}
+
 /// Where everything for people goes.
 #[derive(Clone)]
 pub struct Screen {
     bars: MultiProgress,
-    redactor: Arc<std::sync::OnceLock<Redactor>>,
+    cleaner: Cleaner,
     quiet: bool,
     progress: Progress,
 }
@@ -39,10 +85,10 @@ pub struct Screen {
 impl Screen {
     /// Sets up stderr and the log.
     #[must_use]
-    pub fn new(args: &LogArgs) -> Self {
+    pub fn new(args: &LogArgs, cleaner: Cleaner) -> Self {
         let screen = Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
-            redactor: Arc::default(),
+            cleaner,
             quiet: args.quiet,
             progress: args.progress,
         };
@@ -55,9 +101,8 @@ impl Screen {
         };
         // Only this program's own events: libraries may log addresses, with the key in them.
         let ours = Targets::new().with_target("otpdrive", level);
-        let lines = fmt::layer()
-            .with_writer(screen.clone())
-            .with_ansi(std::io::stderr().is_terminal());
+        // Without colours: then no line holds anything that a terminal obeys.
+        let lines = fmt::layer().with_writer(screen.clone()).with_ansi(false);
         let log = tracing_subscriber::registry();
         // An error means that a subscriber is set already, as in tests.
         let _ = match args.log_format {
@@ -70,30 +115,42 @@ impl Screen {
     /// From now on this key is taken out of everything that is printed.
     pub fn hide(&self, redactor: Redactor) {
         // Set once a process.
-        let _ = self.redactor.set(redactor);
+        let _ = self.cleaner.of_run.set(redactor);
     }
 
-    /// Says something, unless the user wants quiet.
+    /// Says something, in one line or more, unless the user wants quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.error(text);
+            self.print(&self.cleaner.lines(text));
         }
     }
 
-    /// Says what has to be said.
+    /// Says what has to be said, in one line.
     pub fn error(&self, text: &str) {
-        self.print(&format!("{}\n", text.trim_end()));
+        self.print(&self.cleaner.line(text));
     }
 
     fn print(&self, text: &str) {
-        let text = match self.redactor.get() {
-            Some(redactor) => redactor.clean(text),
-            None => text.into(),
-        };
         self.bars.suspend(|| {
             // There is nobody left to tell that stderr is closed.
             let _ = std::io::stderr().write_all(text.as_bytes());
         });
+    }
+
+    /// From now on a panic is a line like any other. It leaves the bar alone, which may be what
+    /// panics; who unwinds takes it off the screen.
+    pub fn report_panics(&self) {
+        let cleaner = self.cleaner.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let trace = Backtrace::capture();
+            let mut text = cleaner.line(&format!(
+                "otpdrive: a bug, please report it; what the ledger has is safe, so the same command may be run again: {panic}"
+            ));
+            if trace.status() == BacktraceStatus::Captured {
+                text += &cleaner.lines(&trace.to_string());
+            }
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }));
     }
 
     /// Shows how a run gets on, until the result is dropped.
@@ -293,11 +350,74 @@ pub struct LogLine {
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.screen.print(&String::from_utf8_lossy(line));
+        self.screen.error(&String::from_utf8_lossy(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Passes rows of CSV on, each on one line in which a terminal obeys nothing.
+pub struct Visible<W> {
+    out: W,
+    quoted: bool,
+}
+
+impl<W> Visible<W> {
+    /// Passes them on to this.
+    pub fn new(out: W) -> Self {
+        Self { out, quoted: false }
+    }
+}
+
+impl<W: Write> Write for Visible<W> {
+    fn write(&mut self, rows: &[u8]) -> std::io::Result<usize> {
+        let mut shown = String::with_capacity(rows.len());
+        for piece in String::from_utf8_lossy(rows).split_inclusive(['"', '\n']) {
+            // A line end in a cell is the cell's, not ours.
+            match piece.strip_suffix('\n').filter(|_| !self.quoted) {
+                Some(row) => shown.extend([&visible(row), "\n"]),
+                None => shown.push_str(&visible(piece)),
+            }
+            self.quoted ^= piece.ends_with('"');
+        }
+        self.out.write_all(shown.as_bytes())?;
+        Ok(rows.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_without_keys_and_commands() {
+        let cleaner = Cleaner::default();
+        let screen = cleaner.clone();
+        let _ = screen
+            .of_run
+            .set(Redactor::new(&SecretString::from("a-secret")));
+        let text = "panicked at a.rs:\nno a-\nsecret, no \u{1b}[2J\n";
+        assert_eq!(
+            cleaner.line(text),
+            "panicked at a.rs:\\u000ano [key], no \\u001b[2J\n"
+        );
+        assert_eq!(cleaner.lines("a\nb\r\n"), "a\nb\n");
+    }
+
+    #[test]
+    fn rows_on_a_terminal_keep_their_lines_and_lose_their_commands() {
+        let mut out = Vec::new();
+        Visible::new(&mut out)
+            .write_all("a,\"b\r\nc\"\"\nd\"\n\u{9b}31m,\u{202e}\n".as_bytes())
+            .unwrap();
+        let expected = "a,\"b\\u000d\\u000ac\"\"\\u000ad\"\n\\u009b31m,\\u202e\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

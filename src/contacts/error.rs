@@ -127,9 +127,9 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 pub(super) fn show(name: &str) -> String {
     const CHARS_MAX: usize = 40;
     const DIGITS_MAX: usize = 3;
-    let data = name.chars().filter(char::is_ascii_digit).count() > DIGITS_MAX;
+    let data = name.chars().filter(|c| c.is_numeric()).count() > DIGITS_MAX;
     let plain = name.trim().chars().filter(|c| !c.is_control());
-    let plain = plain.map(|c| if data && c.is_ascii_digit() { '*' } else { c });
+    let plain = plain.map(|c| if data && c.is_numeric() { '*' } else { c });
     format!("\"{}\"", plain.take(CHARS_MAX).collect::<String>())
 }
 
@@ -144,6 +144,7 @@ mod tests {
             list(["98765-43210", "004512"]),
             "\"*****-*****\", \"******\""
         );
+        assert_eq!(list(["९८७६५"]), "\"*****\"");
         assert_eq!(show(&"x".repeat(99)).len(), 42);
         assert_eq!(show("a\u{1b}[1m"), "\"a[1m\"");
         assert!(list(["a"; 23]).ends_with("\"a\" and 3 more"));

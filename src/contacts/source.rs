@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use ring::digest::{Context, SHA256};
+use tempfile::NamedTempFile;
 
 use super::error::Fault;
 
@@ -32,9 +33,11 @@ pub(super) fn open(path: &Path) -> Result<File, Fault> {
     }
 }
 
-/// Copies a pipe into a temporary file that has no name, so that nothing of it is left behind.
+/// Copies a pipe into a temporary file that loses its name at once, so that nothing of it is left
+/// behind. One that never has a name would not have mode 0600.
 fn spool(mut pipe: impl Read) -> Result<File, Fault> {
-    let mut file = tempfile::tempfile().map_err(Fault::Spool)?;
+    let named = NamedTempFile::new().map_err(Fault::Spool)?;
+    let mut file = named.into_file();
     io::copy(&mut pipe, &mut file).map_err(Fault::Spool)?;
     Ok(file)
 }

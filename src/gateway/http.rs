@@ -10,7 +10,7 @@ use super::Gateway;
 use super::words::{self, Reply};
 use crate::clock::Clock;
 use crate::outcome::{Job, Lane, Number, Verdict};
-use crate::redact::{Redactor, percent_encoded};
+use crate::redact::{Redactor, percent_encoded, without_code};
 
 /// Bodies are not read beyond this many bytes.
 const BODY_MAX: usize = 64 * 1_024;
@@ -113,7 +113,7 @@ impl KooKoo {
         verdict.map_text(|text| {
             let text = self.redactor.clean(&text);
             words::cut(match &job.code {
-                Some(code) => text.replace(code.expose_secret(), "******"),
+                Some(code) => without_code(&text, code).into_owned(),
                 None => text.into_owned(),
             })
         })

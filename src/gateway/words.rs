@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::outcome::{Lane, UnixMicros, Verdict};
+use crate::redact::is_hidden;
 
 /// The longest text kept of an answer, in characters.
 const TEXT_MAX: usize = 200;
@@ -154,10 +155,10 @@ fn describe(reply: &Reply<'_>, said: Option<&Said>) -> String {
     }
 }
 
-/// A text from outside, without control characters (a terminal would obey them).
+/// A text from outside, without what a terminal would obey or nobody would see.
 #[must_use]
 pub fn tidy(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let printable = |c: char| if is_hidden(c) { ' ' } else { c };
     text.trim().chars().map(printable).collect()
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Facts, push_time};
 use crate::outcome::{Channel, Status, UnixMicros, mask_numbers};
 use crate::record::{End, StopKind};
+use crate::redact::visible_lines;
 use crate::summary::{Counts, Summary};
 
 /// Names this format; a change that breaks readers gets another number.
@@ -314,7 +315,9 @@ pub fn schema() -> String {
 fn pretty(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("names are strings");
     text.push('\n');
-    text
+    // Names of files may hold what a terminal obeys; in JSON it can only stand in strings, where an
+    // escape says the same.
+    visible_lines(&text).into_owned()
 }
 
 fn rfc3339(at: UnixMicros) -> String {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use super::push_time;
 use crate::outcome::{Channel, Outcome};
 use crate::record::Row;
+use crate::redact::is_hidden;
 use crate::summary;
 
 /// Our columns, behind those of the input.
@@ -105,20 +106,21 @@ fn push_integer(line: &mut Vec<u8>, n: u64) {
 }
 
 /// A text that came from elsewhere, as one cell: on one line, and never a formula to a spreadsheet
-/// (CWE-1236).
+/// (CWE-1236), nor one behind a semicolon, which separates cells for half of the world.
 fn push_text(line: &mut Vec<u8>, text: &str) {
     let start = line.len();
     if is_formula(text) {
         line.push(b'\'');
     }
     let mut quoted = false;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
-            _ if c.is_control() => line.push(b' '),
+            _ if is_hidden(c) => line.push(b' '),
             '"' => {
                 quoted = true;
                 line.extend_from_slice(b"\"\"");
             }
+            ';' if is_formula(&text[at + 1..]) => line.extend_from_slice(b";'"),
             _ => {
                 quoted |= c == ',';
                 line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -131,12 +133,14 @@ fn push_text(line: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Would a spreadsheet run it? Blanks in front of the sign do not keep each of them from it.
+/// Would a spreadsheet run it? Blanks or quotes in front of the sign do not keep each of them from
+/// it, nor does a sign of full width.
 fn is_formula(text: &str) -> bool {
+    let idle = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'');
     text.starts_with(['\t', '\r'])
         || text
-            .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
-            .starts_with(['=', '+', '-', '@'])
+            .trim_start_matches(idle)
+            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]
@@ -211,6 +215,21 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
         for text in ["=1+1", "+91", "-1", "@SUM(A1)", " =1", "\u{a0}=1", "\n=1"] {
             assert!(cell(text).starts_with('\''), "{text:?}");
         }
+        for text in [
+            "＝1",
+            "\u{ff0b}1",
+            "－1",
+            "＠x",
+            "\"=1",
+            "'=1",
+            "\u{200b}=1",
+            "\u{202e}=1",
+        ] {
+            let cell = cell(text);
+            assert!(cell.trim_start_matches('"').starts_with('\''), "{text:?}");
+        }
+        assert_eq!(cell("x;=1"), "x;'=1");
+        assert_eq!(cell("x; \"@1;y"), "\"x;' \"\"@1;y\"");
         assert_eq!(cell("\tx"), "' x");
         assert_eq!(cell("\rx"), "' x");
         assert_eq!(cell("=A1,B1"), "\"'=A1,B1\"");
@@ -218,7 +237,7 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
 
     #[test]
     fn an_ordinary_text_is_left_as_it_is() {
-        for text in ["", "SM123", "busy: a-b = c", "*", "नमस्ते", "it's"] {
+        for text in ["", "SM123", "busy: a-b = c; d", "*", "नमस्ते", "it's"] {
             assert_eq!(cell(text), text);
         }
     }

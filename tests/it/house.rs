@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ledger", &["outcome", "record"]),
     ("summary", &["outcome", "record"]),
     ("gateway", &["clock", "outcome", "redact"]),
-    ("report", &["outcome", "record", "summary"]),
+    ("report", &["outcome", "record", "redact", "summary"]),
     (
         "campaign",
         &[
@@ -69,6 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "secrecy",
         &[
             "cli/config.rs",
+            "cli/screen.rs",
             "contacts/",
             "gateway/",
             "ledger/",

@@ -19,7 +19,7 @@ pub struct Stored {
     pub problem: Option<String>,
     pub assumed_mobile: bool,
     pub first_line: Option<u64>,
-    pub code: Option<String>,
+    pub code: Option<SecretString>,
     pub attempts: Vec<Attempt>,
 }
 
@@ -49,7 +49,7 @@ impl Stored {
             id: self.job,
             row: self.row,
             number,
-            code: self.code.map(SecretString::from),
+            code: self.code,
             lane: self.lane,
             attempts: self.attempts,
         })
@@ -118,7 +118,7 @@ fn stored(row: &DbRow<'_>, id: RowId) -> rusqlite::Result<Stored> {
         problem: row.get(6)?,
         assumed_mobile: row.get(7)?,
         first_line: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-        code: row.get(9)?,
+        code: row.get::<_, Option<String>>(9)?.map(SecretString::from),
         attempts: Vec::new(),
     })
 }

@@ -57,7 +57,7 @@ fn a_missing_key_or_id_is_refused_with_how_to_give_it() {
         .send(&stub)
         .no_key()
         .args(&["--api-key-file", "none.txt"]);
-    refuses(&stub, file, &["none.txt"]);
+    refuses(&stub, file, &["--api-key-file", "No such file"]);
     dir.write("key.txt", "two words\n");
     let odd = dir
         .send(&stub)
