@@ -1,1 +1,0 @@
-//! Keys, codes and numbers appear nowhere, whatever happens.

@@ -1,0 +1,200 @@
+//! A settled code leaves the ledger: the database, its free pages and its log.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::proof::quick_or_long;
+use crate::support::stub::{Reply, Stub};
+use crate::support::workdir::{Otpdrive, Workdir};
+use crate::support::{phone, wait_until};
+
+const LENGTH: usize = 6;
+
+/// Six letters and digits that stand nowhere by chance.
+fn code(n: usize) -> String {
+    format!(
+        "{}{}{:04}",
+        ["qZ", "Wk", "xJ", "Vq"][n % 4].chars().next().unwrap(),
+        "Z",
+        n
+    )
+}
+
+/// What becomes of a row's code.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Right,
+    Wrong,
+    Rejected,
+    RightAtLast,
+    Failed,
+    Lost,
+}
+
+const FATES: [Fate; 6] = [
+    Fate::Right,
+    Fate::Wrong,
+    Fate::Rejected,
+    Fate::RightAtLast,
+    Fate::Failed,
+    Fate::Lost,
+];
+
+fn fate(n: usize) -> Fate {
+    FATES[n * 7 / 3 % FATES.len()]
+}
+
+/// Rows of very different lengths, so that pages of the ledger are split and joined.
+fn line(n: usize) -> String {
+    format!("{},{},{}\n", phone(n), code(n), "x".repeat(n * 37 % 300))
+}
+
+fn file(rows: impl IntoIterator<Item = usize>) -> String {
+    "phone,otp,note\n".to_owned() + &rows.into_iter().map(line).collect::<String>()
+}
+
+fn gateway() -> Stub {
+    let stub = Stub::start();
+    let mut tries: BTreeMap<String, usize> = BTreeMap::new();
+    stub.default(move |_, request| {
+        let n: usize = request.otp[2..].parse().unwrap();
+        let times = tries.entry(request.otp.clone()).or_default();
+        *times += 1;
+        match fate(n) {
+            Fate::Right => Reply::success(),
+            Fate::Wrong => Reply::error("OTP code verification failed"),
+            Fate::Rejected => Reply::error(&format!("no {}", request.otp)),
+            Fate::RightAtLast if *times > 1 => Reply::success(),
+            Fate::RightAtLast | Fate::Failed => Reply::new(500, ""),
+            Fate::Lost => Reply::dropped(),
+        }
+    });
+    stub
+}
+
+fn run(dir: &Workdir, stub: &Stub) -> Otpdrive {
+    dir.verify(stub)
+        .default("--on-unknown", "hold")
+        .args(&["--max-attempts", "2", "--max-outage", "300ms"])
+        .env("TMPDIR", dir.path(".").to_str().unwrap())
+}
+
+/// The codes that are in the files of the ledger, and in anything else that is there but the input.
+fn codes_in(dir: &Workdir) -> HashSet<String> {
+    let known: HashSet<Vec<u8>> = (0..10_000).map(|n| code(n).into_bytes()).collect();
+    let mut found = HashSet::new();
+    for (name, bytes) in super::files(&dir.path(".")) {
+        if name == "list.csv" {
+            continue;
+        }
+        for window in bytes
+            .windows(LENGTH)
+            .filter(|window| known.contains(*window))
+        {
+            found.insert(String::from_utf8(window.to_vec()).unwrap());
+        }
+    }
+    found
+}
+
+fn codes(rows: impl IntoIterator<Item = usize>, fates: &[Fate]) -> HashSet<String> {
+    let rows = rows.into_iter().filter(|n| fates.contains(&fate(*n)));
+    rows.map(code).collect()
+}
+
+const OPEN: [Fate; 2] = [Fate::Failed, Fate::Lost];
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn only_codes_that_may_still_be_checked_are_in_the_ledger_through_a_campaigns_whole_life() {
+    let rows = quick_or_long(1_500, 9_000);
+    let stub = gateway();
+    let dir = Workdir::new();
+    let extra = format!(
+        "{},{},twice\n{},{},no number\n{},\n12,{},short\n",
+        phone(1),
+        code(1),
+        "98765O4321",
+        code(9_001),
+        phone(2),
+        code(9_002)
+    );
+    dir.write("list.csv", file(0..rows) + &extra);
+    run(&dir, &stub).ends(1);
+    let open = codes(0..rows, &OPEN);
+    assert_eq!(codes_in(&dir), open, "after the first run");
+
+    // The same file, then rows moved and edited, a third of them left out.
+    run(&dir, &stub).run();
+    assert_eq!(codes_in(&dir), open, "the same file again");
+    let kept: Vec<usize> = (0..rows).rev().filter(|n| n % 3 > 0).collect();
+    dir.write(
+        "list.csv",
+        file(kept.iter().copied()).replace("xx", "yyyyyy"),
+    );
+    run(&dir, &stub).run();
+    let open = codes(kept.iter().copied(), &OPEN);
+    assert_eq!(codes_in(&dir), open, "an edited file");
+
+    // Its own result: the codes are masked, and those kept are meant.
+    let masked = dir.read("list-results/results.csv");
+    dir.write("list.csv", &masked);
+    run(&dir, &stub).run();
+    assert_eq!(codes_in(&dir), open, "masked codes");
+
+    // All are settled now.
+    stub.always(Reply::success());
+    run(&dir, &stub).args(&["--on-unknown", "retry"]).ends(1);
+    assert_eq!(codes_in(&dir), HashSet::new(), "all settled");
+    println!("{rows} codes of six fates, five runs: in the files were exactly those not settled");
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn a_file_that_is_replaced_takes_its_codes_with_it() {
+    let stub = gateway();
+    let dir = Workdir::with(file(0..400));
+    stub.always(Reply::new(401, ""));
+    run(&dir, &stub).ends(4);
+    assert_eq!(codes_in(&dir).len(), 400);
+    stub.always(Reply::success());
+    dir.write("list.csv", file(5_000..5_100));
+    run(&dir, &stub).ends(0);
+    assert_eq!(codes_in(&dir), HashSet::new());
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn after_a_kill_the_next_run_leaves_no_settled_code() {
+    let rounds = quick_or_long(3, 40);
+    for round in 0..rounds {
+        let stub = gateway();
+        let dir = Workdir::with(file(0..600));
+        let running = run(&dir, &stub).start();
+        stub.wait_for(50 + round * 511 / rounds);
+        running.signal("KILL");
+        running.end();
+        // It is the next run of any campaign that cleans up, not only of this one.
+        dir.write("list.csv", file([7_000]));
+        stub.hold();
+        let next = run(&dir, &stub).args(&["--campaign", "other"]).start();
+        // What the killed one had sent may still arrive.
+        wait_until("the next run's request is there", || {
+            stub.log().iter().any(|request| request.otp == code(7_000))
+        });
+        let mut left = codes_in(&dir);
+        stub.release();
+        next.end();
+        left.extend(codes_in(&dir));
+        dir.otpdrive(&["report", "--campaign", "list"]).ends(0);
+        let rows = dir.results();
+        let settled = ["verified", "not_verified", "rejected"];
+        let mut settled_rows = 0;
+        for (n, row) in rows.iter().enumerate() {
+            if settled.contains(&row["otp_status"].as_str()) {
+                settled_rows += 1;
+                assert!(!left.contains(&code(n)), "row {n}, {row:?}");
+            }
+        }
+        println!("killed after {settled_rows} settled codes: none is left");
+    }
+}
