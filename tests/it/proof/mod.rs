@@ -4,6 +4,8 @@
 //! They share nothing with the program but its library's front: what left is judged by the gateway's
 //! own log, what is known by the result files.
 
+#![allow(clippy::print_stdout, reason = "figures are what a proof is for")]
+
 mod crash;
 mod disk;
 mod fuzz;

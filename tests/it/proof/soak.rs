@@ -96,7 +96,7 @@ fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
             next += time / 30;
         }
         assert!(
-            start.elapsed() < time * 2 + Duration::from_secs(60),
+            start.elapsed() < time * 2 + Duration::from_mins(1),
             "it does not end"
         );
         std::thread::sleep(Duration::from_millis(20));

@@ -44,7 +44,6 @@ fn watch(dir: &Workdir, command: Otpdrive, more: &[&str]) -> Watched {
 }
 
 /// Watches a run to its end: every request the gateway saw is in the trace, and none left too early.
-#[expect(clippy::print_stdout, reason = "figures are what a proof is for")]
 #[track_caller]
 fn holds(dir: &Workdir, command: Otpdrive, gate: &Gate, what: &str) -> Finding {
     let earlier = gate.settled_log().len();

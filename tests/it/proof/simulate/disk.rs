@@ -29,7 +29,7 @@ pub struct Disk<'w> {
     /// The requests whose answers were handed over, in order, as places in the gateway's log.
     pub handed: RefCell<Vec<usize>>,
     /// How many of them are on the disk.
-    pub on_disk: Cell<usize>,
+    pub recorded: Cell<usize>,
 }
 
 impl Disk<'_> {
@@ -44,9 +44,9 @@ impl Disk<'_> {
     /// All that was handed over before is on the disk: the ledger's own promise.
     fn is_durable(&self, handed: usize) {
         self.killer.is_durable();
-        let from = self.on_disk.get().min(handed);
+        let from = self.recorded.get().min(handed);
         self.world.recorded(&self.handed.borrow()[from..handed]);
-        self.on_disk.set(from.max(handed));
+        self.recorded.set(from.max(handed));
     }
 }
 

@@ -176,43 +176,36 @@ pub fn attempts_are_sound(attempts: &[Vec<Attempt>]) -> Verdicts {
     Ok(())
 }
 
-/// Each row has one status, and it is true.
+/// Each row has one status, and it is true. `codes` are those of the input's rows, in its order.
 pub fn results_are_true(
     results: &[BTreeMap<String, String>],
-    rows: usize,
+    codes: &[&str],
     operation: Operation,
     log: &[Request],
 ) -> Verdicts {
+    let rows = codes.len();
     hold!(results.len() == rows, "{} rows of {rows}", results.len());
     let mut seen = BTreeSet::new();
-    for row in results {
+    for (row, code) in results.iter().zip(codes) {
         let (phone, status) = (&row["otp_phone"], row["otp_status"].as_str());
-        let of_number = log.iter().filter(|r| r.number.e164() == *phone);
-        let accepted = of_number.clone().filter(|r| r.accepted).count();
-        let what = || {
-            format!(
-                "{status} {phone}: {:?}",
-                of_number.clone().collect::<Vec<_>>()
-            )
-        };
-        match (status, operation) {
-            ("sent", Operation::Send) => hold!(accepted >= 1, "{}", what()),
-            ("verified", Operation::Verify) => hold!(accepted == 1, "{}", what()),
-            ("rejected" | "failed" | "pending", Operation::Send) => {
-                hold!(accepted == 0, "{}", what());
+        let asked: Vec<&Request> = log
+            .iter()
+            .filter(|r| r.number.e164() == *phone && r.code.as_deref().is_none_or(|c| c == *code))
+            .collect();
+        let accepted = asked.iter().any(|r| r.accepted);
+        let wanted = match (status, operation) {
+            ("sent", Operation::Send) | ("verified", Operation::Verify) => Some(true),
+            ("not_verified", Operation::Verify) | ("rejected" | "failed" | "pending", _) => {
+                Some(false)
             }
-            ("not_verified", Operation::Verify)
-            | ("rejected" | "failed" | "pending", Operation::Verify)
-            | ("unknown" | "invalid", _)
-            | ("duplicate", _) => {}
+            ("unknown" | "invalid" | "duplicate", _) => None,
             (other, _) => return Err(format!("a row is {other}")),
-        }
-        let once = !matches!(status, "invalid" | "duplicate");
-        if once && operation == Operation::Send {
-            hold!(
-                seen.insert(phone.clone()),
-                "{phone} has two rows that count"
-            );
+        };
+        let is_true = wanted.is_none_or(|wanted| wanted == accepted);
+        hold!(is_true, "{status} {phone}: {asked:?}");
+        if !matches!(status, "invalid" | "duplicate") {
+            let once = seen.insert((phone, (operation == Operation::Verify).then_some(code)));
+            hold!(once, "{phone} has two rows that count");
         }
     }
     Ok(())

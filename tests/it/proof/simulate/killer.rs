@@ -52,7 +52,7 @@ impl Killer {
             self.left.set(left.checked_sub(1));
         }
         if self.dead.get().is_some() {
-            pending().await
+            pending::<()>().await;
         }
     }
 

@@ -103,7 +103,7 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 }
                 judge::ledger_takes_all(&end, orders.disk_full_after.is_some())?;
                 judge::attempts_are_sound(&attempts)?;
-                judge::results_are_true(&results, story.rows(), story.operation, &log)?;
+                judge::results_are_true(&results, &story.codes(), story.operation, &log)?;
                 judge::doubts_are_few(&results, &log, crashes_in_flight)?;
                 judge::all_is_done(&end, &results, last)?;
             }

@@ -230,7 +230,7 @@ impl Process<'_> {
             full_after: self.orders.disk_full_after,
             intents: Cell::new(0),
             handed: RefCell::default(),
-            on_disk: Cell::new(0),
+            recorded: Cell::new(0),
         }
     }
 }

@@ -123,8 +123,9 @@ impl Story {
         csv
     }
 
-    pub fn rows(&self) -> usize {
-        self.lines.len()
+    /// The codes of the file's rows.
+    pub fn codes(&self) -> Vec<&str> {
+        self.lines.iter().map(|line| line.otp.as_str()).collect()
     }
 
     /// Somebody works on the file: rows come, go, move and change.

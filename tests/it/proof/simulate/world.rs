@@ -19,6 +19,10 @@ const MS: Duration = Duration::from_millis(1);
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what is so, on its own"
+)]
 pub struct Request {
     /// The process that made it: 0, 1, 2 …
     pub run: usize,
@@ -351,24 +355,23 @@ impl SimGateway<'_> {
     }
 
     async fn answer(&self, index: usize, lane: Lane, fate: Fate) -> Verdict {
-        let (latency, late) = {
+        let (time, in_time) = {
             let mut random = self.world.random.borrow_mut();
             let longest = u32::try_from(self.weather.latency_max.as_micros()).unwrap_or(1);
             let late = self.weather.late_one_in.map(|n| random.u32(0..n) == 0);
-            (
-                Duration::from_micros(random.u32(0..longest).into()),
-                late == Some(true),
-            )
+            let time = Duration::from_micros(random.u32(0..longest).into());
+            match late {
+                Some(true) => (self.manner.timeout, false),
+                _ => (time, true),
+            }
         };
-        let answer = if late { None } else { fate.answer };
-        let Some((status, retry_after, body)) = answer else {
+        let Some((status, wait, body)) = fate.answer.filter(|_| in_time) else {
             self.world.log.borrow_mut()[index].doubtful = true;
-            let lost_at = if late { self.manner.timeout } else { latency };
-            sleep(lost_at).await;
+            sleep(time).await;
             return Verdict::Ambiguous("no answer in time".to_owned());
         };
-        sleep(latency).await;
-        let (header, not_before) = match retry_after {
+        sleep(time).await;
+        let (header, not_before) = match wait {
             None => (None, None),
             Some(RetryAfter::Seconds(n)) => {
                 let until = Instant::now() + Duration::from_secs(n.into());
