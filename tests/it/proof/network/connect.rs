@@ -125,7 +125,7 @@ fn a_connection_that_ends_at_once_never_makes_a_number_accepted_or_asked_twice()
         let dir = Workdir::with(contacts(0..numbers));
         let ran = dir
             .send_to(&wire.http())
-            .args(&["--concurrency", "1", "-vvv"])
+            .args(&["--concurrency", "1", "--max-outage", "3s", "-vvv"])
             .run();
         the_key_is_nowhere(&dir, &ran);
         let rows = dir.results();

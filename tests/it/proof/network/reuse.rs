@@ -27,6 +27,7 @@ fn afterwards(
     let command = || {
         dir.send_to(&wire.http())
             .args(&["--concurrency", "1", "--rate", rate, "-vvv"])
+            .args(&["--max-outage", "3s"])
     };
     let ran = command().run();
     the_key_is_nowhere(&dir, &ran);

@@ -105,7 +105,9 @@ fn behind(config: ServerConfig, play: impl Fn(&mut Line) + Send + Sync + 'static
 
 fn send(dir: &Workdir, wire: &Wire, authority: &Authority) -> Otpdrive {
     let (name, file) = authority.trusted();
-    dir.send_to(&wire.https()).env(name, file).args(&["-vvv"])
+    dir.send_to(&wire.https())
+        .env(name, file)
+        .args(&["-vvv", "--max-outage", "3s"])
 }
 
 #[test]
@@ -271,13 +273,13 @@ fn what_goes_wrong_behind_the_handshake_leaves_numbers_unknown() {
         ("closed", "unknown", |_, _| ()),
         ("reset", "unknown", |line, _| line.reset()),
         ("plain text", "unknown", |line, phone| {
-            line.say_plainly(answer("200 OK", &accepted(phone)))
+            line.say_plainly(answer("200 OK", &accepted(phone)));
         }),
         ("an alert that is not encrypted", "unknown", |line, _| {
-            line.say_plainly(b"\x15\x03\x03\0\x02\x02\x28")
+            line.say_plainly(b"\x15\x03\x03\0\x02\x02\x28");
         }),
         ("half a record", "unknown", |line, _| {
-            line.say_plainly(b"\x17\x03\x03\x01\0abc")
+            line.say_plainly(b"\x17\x03\x03\x01\0abc");
         }),
         (
             "half a body, ended in good order",

@@ -160,6 +160,7 @@ fn command(dir: &Workdir, lane: &str, wire: &Wire) -> Otpdrive {
     };
     command
         .args(&["--concurrency", "16", "--max-attempts", "2", "-vvv"])
+        .args(&["--max-outage", "3s"])
         .args(&["--timeout", &timeout, "--connect-timeout", "1s"])
 }
 
