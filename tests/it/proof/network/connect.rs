@@ -133,13 +133,21 @@ fn a_connection_that_ends_at_once_never_makes_a_number_accepted_or_asked_twice()
         let held = rows.iter().filter(|row| row["otp_status"] == "unknown");
         let held = held.count();
         for (n, row) in rows.iter().enumerate() {
-            let sent = row["otp_status"] == "sent";
-            assert!(sent || row["otp_status"] == "unknown", "{manner}: {row:?}");
-            assert_eq!(wire.count_for(&phone(n)), usize::from(sent), "{row:?}");
+            let status = row["otp_status"].as_str();
+            // Several in a row may have been told that there is no room.
+            let known = ["sent", "unknown", "failed"].contains(&status);
+            assert!(known, "{manner}: {row:?}");
+            let asked = usize::from(status == "sent");
+            assert_eq!(wire.count_for(&phone(n)), asked, "{manner}: {row:?}");
         }
         wire.forget();
-        dir.send_to(&wire.http()).run();
-        assert!(wire.log().is_empty(), "all are settled or held");
+        dir.send_to(&wire.http())
+            .args(&["--concurrency", "1", "--max-outage", "3s"])
+            .run();
+        for (n, row) in rows.iter().enumerate() {
+            let again = usize::from(row["otp_status"] == "failed");
+            assert!(wire.count_for(&phone(n)) <= again, "{manner}: {row:?}");
+        }
         println!("{manner} at once: {numbers} numbers, {held} held as unknown, none asked twice");
     }
 }
