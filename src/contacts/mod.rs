@@ -29,6 +29,9 @@ pub use numbers::{Region, UnknownRegion};
 use source::STDIN;
 use table::{Row, Table};
 
+/// Cells of a row: no spreadsheet has more columns.
+const CELLS_MAX: usize = 16_384;
+
 /// How to read a file; `None` is found out.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -153,10 +156,19 @@ impl Input {
         let (delimiter, line) = (table.delimiter, table.header_line);
         let header = table.header.clone();
         let columns = Columns::find(&header, line, delimiter, &self.options)?;
+        if table.header_spans_lines
+            && self.swallows_a_row(&header, &columns, header.len(), delimiter)
+        {
+            return Err(Fault::SwallowedRow { line });
+        }
         let (mut rows, mut width) = (0, header.len());
         while let Some(row) = table.next()? {
             rows += 1;
             width = width.max(row.cells.len());
+            if width > CELLS_MAX {
+                let (line, max) = (row.line, CELLS_MAX);
+                return Err(Fault::WideRow { line, max });
+            }
             if row.spans_lines && self.swallows_a_row(row.cells, &columns, header.len(), delimiter)
             {
                 return Err(Fault::SwallowedRow { line: row.line });
@@ -191,6 +203,12 @@ impl Input {
         let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
         cells.iter().enumerate().any(|(place, cell)| {
             let lines: Vec<&str> = cell.split(['\r', '\n']).collect();
+            // The row that begins with the last line may go on in cells that have no column.
+            let beyond = place + columns.phone;
+            let goes_on = lines.len() > 1 && beyond >= width.max(place + 1);
+            if goes_on && cells.get(beyond).is_some_and(is_number) {
+                return true;
+            }
             lines.iter().enumerate().any(|(n, line)| {
                 // The first line starts in the cell's own column, the last may end anywhere.
                 let first_column = if n == 0 { place } else { 0 };
