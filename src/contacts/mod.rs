@@ -516,10 +516,36 @@ mod tests {
             "id,name,phone\n1,\"A,9876543210\nB\",9876543211\n",
             "phone,name\n\"9876543210,A\r\n9876543211,B\"\r\n",
             "phone\n\"9876543210\n9876543211\n9876543212\"\n",
+            "name,phone\nA,\"1\nB\",9876543211\n",
         ] {
             let fault = fault(text.as_bytes());
             assert!(matches!(fault, Fault::SwallowedRow { line: 2 }), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_quote_in_the_header_cannot_swallow_rows() {
+        let fault_of = |text: &str| fault(text.as_bytes());
+        let fault = fault_of("\"name\nA,9876543210\n\",phone\nB,9876543211\n");
+        assert!(matches!(fault, Fault::SwallowedRow { line: 1 }), "{fault}");
+        // Between semicolons the header would end on the second line.
+        let fault = fault_of("phone,a,b,;\"x\n,\",y\n9876543210\n9876543211\n");
+        assert!(matches!(fault, Fault::UnclosedQuote { line: 2 }), "{fault}");
+        // A byte order mark in the middle is text, so the quote behind it opens nothing.
+        let text = "\n\u{feff}\"x,phone\nA,9876543210\nB,9876543211\n\"\",\n";
+        let (survey, _) = read(text.as_bytes(), send()).unwrap();
+        assert_eq!(survey.rows, 2);
+        let text = "\u{feff}\u{feff}\"a\",phone\nA,9876543210\n";
+        let (survey, _) = read(text.as_bytes(), send()).unwrap();
+        assert_eq!(survey.header, "a,phone");
+    }
+
+    #[test]
+    fn one_wide_row_does_not_fill_the_memory_with_cells_of_the_others() {
+        let row = |cells| format!("phone\n9876543210\n{}x\n", ",".repeat(cells - 1));
+        let fault = fault(row(CELLS_MAX + 1).as_bytes());
+        assert!(matches!(fault, Fault::WideRow { line: 3, .. }), "{fault}");
+        assert!(read(row(CELLS_MAX).as_bytes(), send()).is_ok());
     }
 
     #[test]

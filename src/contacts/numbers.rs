@@ -508,6 +508,14 @@ mod tests {
     ];
 
     #[test]
+    fn a_cell_without_end_takes_no_longer_than_it_is_long() {
+        for part in ["x", "9", "9 ", "/", "+", ".", "१"] {
+            let cell = part.repeat(1_000_000);
+            assert!(read(&cell, Lane::Call, Region::IN).is_err(), "{part}");
+        }
+    }
+
+    #[test]
     fn odd_cells_are_read_without_guessing() {
         for (cell, expected) in GOLDEN {
             let word = word_on(Lane::Sms, cell);
