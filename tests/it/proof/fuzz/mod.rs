@@ -19,6 +19,7 @@ use super::quick_or_long;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Checks the inputs that were kept and then as many new ones, of up to `bytes` bytes.
+#[expect(clippy::print_stdout, reason = "the figures")]
 fn check(reader: &str, cases: u32, bytes: usize, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")

@@ -34,10 +34,11 @@ fn judge(cells: &[&str], region: &str) -> Vec<Judgement> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines: String = cells
-        .iter()
-        .map(|cell| format!("{}\n", serde_json::json!([cell, region])))
-        .collect();
+    let mut lines = String::new();
+    for cell in cells {
+        lines += &serde_json::json!([cell, region]).to_string();
+        lines.push('\n');
+    }
     let mut stdin = port.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
     let said = BufReader::new(port.stdout.take().unwrap()).lines();

@@ -294,7 +294,7 @@ fn body(mut choices: Choices<'_>) -> Vec<u8> {
             0 => (choices.of(&KEYS[..4]), choices.of(&VALUES[..12])),
             _ => (choices.of(&KEYS), choices.of(&VALUES)),
         };
-        body += &format!("{comma}{key}:{value}");
+        body += &[comma, key, ":", value].concat();
     }
     body += choices.of(&[
         "}", "}", "}", "}", "}", "} \n", "}}", "", ",}", "}\0", "} x", "}{}",

@@ -267,58 +267,70 @@ const OURS: [&str; 9] = [
     "latency_ms",
 ];
 
+const NAMES: [&str; 16] = [
+    "Name",
+    "note",
+    "channel",
+    "otp",
+    "a;b",
+    "\"x|y\"",
+    "\"q\"\"q\"",
+    "",
+    "\u{feff}z",
+    "id",
+    "\"two\nlines\"",
+    "Address",
+    "a,b",
+    "otp_status",
+    "otp_phone",
+    "otp_detail",
+];
+
+const CELLS: [&str; 30] = [
+    "",
+    "",
+    "Asha",
+    " ",
+    "\"Rao, A\"",
+    "\"say \"\"hi\"\"\"",
+    "5\" pipe",
+    "\"two\nlines\"",
+    "\"a\r\nb\r\nc\"",
+    "\"\"",
+    "sms",
+    "CALL",
+    "004512",
+    "******",
+    "x;y",
+    "x|y",
+    "\u{a0}",
+    "\u{200b}",
+    "=1+1",
+    "नमस्ते",
+    "'",
+    "\"a\" b",
+    "a\tb",
+    "12E45",
+    "-",
+    "#N/A",
+    "\"\n\"",
+    "\u{feff}",
+    "fax",
+    "\"x\n\" y",
+];
+
+const PHONES: [&str; 7] = [
+    "phone",
+    "phone",
+    "Mobile No.",
+    "\"phone\"",
+    "MSISDN",
+    "\u{feff}phone",
+    "fon",
+];
+
 /// A file as people make them, and the numbers that stand in rows of their own.
 fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
-    const NAMES: [&str; 16] = [
-        "Name",
-        "note",
-        "channel",
-        "otp",
-        "a;b",
-        "\"x|y\"",
-        "\"q\"\"q\"",
-        "",
-        "\u{feff}z",
-        "id",
-        "\"two\nlines\"",
-        "Address",
-        "a,b",
-        "otp_status",
-        "otp_phone",
-        "otp_detail",
-    ];
-    const CELLS: [&str; 30] = [
-        "",
-        "",
-        "Asha",
-        " ",
-        "\"Rao, A\"",
-        "\"say \"\"hi\"\"\"",
-        "5\" pipe",
-        "\"two\nlines\"",
-        "\"a\r\nb\r\nc\"",
-        "\"\"",
-        "sms",
-        "CALL",
-        "004512",
-        "******",
-        "x;y",
-        "x|y",
-        "\u{a0}",
-        "\u{200b}",
-        "=1+1",
-        "नमस्ते",
-        "'",
-        "\"a\" b",
-        "a\tb",
-        "12E45",
-        "-",
-        "#N/A",
-        "\"\n\"",
-        "\u{feff}",
-        "fax",
-        "\"x\n\" y",
-    ];
     let delimiter = choices.of(&[",", ",", ",", ";", "\t", "|"]);
     let end = choices.of(&["\n", "\n", "\r\n", "\r"]);
     let mut text = choices
@@ -334,12 +346,12 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
         ])
         .to_owned();
     if choices.rarely(8) {
-        text += &format!("sep={delimiter}{end}");
+        text += &["sep=", delimiter, end].concat();
     }
     let mut planted = Vec::new();
     let before = choices.size(3);
     let after = choices.size(4);
-    let mut row =
+    let row =
         |text: &mut String, choices: &mut Choices<'_>, phone: &str, other: &[&'static str]| {
             let mut row: Vec<String> = (0..before).map(|_| choices.of(other).to_owned()).collect();
             row.push(phone.to_owned());
@@ -348,22 +360,13 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
             *text += choices.of(&["", "", "", "", delimiter]);
             *text += if choices.rarely(16) { "\r\n\n" } else { end };
         };
-    let phone = choices.of(&[
-        "phone",
-        "phone",
-        "Mobile No.",
-        "\"phone\"",
-        "MSISDN",
-        "\u{feff}phone",
-        "fon",
-    ]);
+    let phone = choices.of(&PHONES);
     let names = if choices.rarely(3) {
         &NAMES[..]
     } else {
         &NAMES[..13]
     };
     row(&mut text, choices, phone, names);
-    let body = text.len();
     let body = text.len();
     for n in 0..choices.below(12) {
         let national = 9_000_000_000 + choices.below(1 << 24) * 16 + n;

@@ -211,92 +211,94 @@ fn damage(bytes: &mut Vec<u8>, choices: &mut Choices<'_>) {
     }
 }
 
+const COLUMNS: [(&str, &[&str]); 6] = [
+    ("ledger", &["next_id", "salt"]),
+    (
+        "campaign",
+        &[
+            "id",
+            "operation",
+            "name",
+            "sandbox",
+            "input_sha256",
+            "reading",
+            "header",
+            "rows",
+            "first_row",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "id",
+            "campaign",
+            "started_at",
+            "finished_at",
+            "end",
+            "last_left_at",
+            "settings",
+            "version",
+        ],
+    ),
+    (
+        "contact",
+        &[
+            "id",
+            "line",
+            "record",
+            "lane",
+            "number",
+            "problem",
+            "assumed",
+            "job",
+            "first_line",
+            "code",
+            "code_print",
+        ],
+    ),
+    ("known", &["number", "campaign", "code_print", "job"]),
+    (
+        "attempt",
+        &[
+            "job",
+            "n",
+            "run",
+            "lane",
+            "try_number",
+            "tries_max",
+            "fallback",
+            "begun_at",
+            "left_at",
+            "answered_at",
+            "verdict",
+            "text",
+            "retry_at",
+        ],
+    ),
+];
+
+const VALUES: [&str; 17] = [
+    "NULL",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "3",
+    "10",
+    "4294967296",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1000000000000000",
+    "''",
+    "'x'",
+    "CAST(X'ff' AS TEXT)",
+    "CAST(X'00' AS TEXT)",
+    "X''",
+    "'{\"stopped\":{\"kind\":\"limit\",\"message\":\"\u{7}\"}}'",
+];
+
 /// Values that nobody wrote, in any column that takes them.
 fn twist(path: &Path, choices: &mut Choices<'_>) -> rusqlite::Result<()> {
-    const COLUMNS: [(&str, &[&str]); 6] = [
-        ("ledger", &["next_id", "salt"]),
-        (
-            "campaign",
-            &[
-                "id",
-                "operation",
-                "name",
-                "sandbox",
-                "input_sha256",
-                "reading",
-                "header",
-                "rows",
-                "first_row",
-            ],
-        ),
-        (
-            "run",
-            &[
-                "id",
-                "campaign",
-                "started_at",
-                "finished_at",
-                "end",
-                "last_left_at",
-                "settings",
-                "version",
-            ],
-        ),
-        (
-            "contact",
-            &[
-                "id",
-                "line",
-                "record",
-                "lane",
-                "number",
-                "problem",
-                "assumed",
-                "job",
-                "first_line",
-                "code",
-                "code_print",
-            ],
-        ),
-        ("known", &["number", "campaign", "code_print", "job"]),
-        (
-            "attempt",
-            &[
-                "job",
-                "n",
-                "run",
-                "lane",
-                "try_number",
-                "tries_max",
-                "fallback",
-                "begun_at",
-                "left_at",
-                "answered_at",
-                "verdict",
-                "text",
-                "retry_at",
-            ],
-        ),
-    ];
-    const VALUES: [&str; 17] = [
-        "NULL",
-        "0",
-        "1",
-        "-1",
-        "2",
-        "3",
-        "10",
-        "4294967296",
-        "9223372036854775807",
-        "-9223372036854775808",
-        "1000000000000000",
-        "''",
-        "'x'",
-        "CAST(X'ff' AS TEXT)",
-        "CAST(X'00' AS TEXT)",
-        "X''",
-        "'{\"stopped\":{\"kind\":\"limit\",\"message\":\"\u{7}\"}}'",
-    ];
     let db = Connection::open(path)?;
     for _ in 0..=choices.below(4) {
         let (table, columns) = choices.of(&COLUMNS);

@@ -81,7 +81,7 @@ fn text(choices: &mut Choices<'_>, key: &str) -> String {
             0..=9 => text += key,
             10..=19 => text += &percent_encoded(key),
             20..=24 => text += &key[..key.floor_char_boundary(choices.size(key.len()))],
-            25..=29 => text += &format!("KK{}", "0aF1".repeat(8)),
+            25..=29 => text += &["KK", &"0aF1".repeat(8)].concat(),
             30..=49 => text.push(char::from(choices.byte())),
             _ => text += choices.of(&WORDS),
         }
