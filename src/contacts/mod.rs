@@ -203,10 +203,18 @@ impl Input {
         let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
         cells.iter().enumerate().any(|(place, cell)| {
             let lines: Vec<&str> = cell.split(['\r', '\n']).collect();
-            // The row that begins with the last line may go on in cells that have no column.
-            let beyond = place + columns.phone;
-            let goes_on = lines.len() > 1 && beyond >= width.max(place + 1);
-            if goes_on && cells.get(beyond).is_some_and(is_number) {
+            // A row that begins in the last line goes on in the next cells: then there are too many.
+            let last: Vec<&str> = lines
+                .last()
+                .map_or(Vec::new(), |last| last.split(delimiter).collect());
+            let phone = match last.get(columns.phone) {
+                Some(part) => Some(*part),
+                None => {
+                    let after = place + 1 + columns.phone - last.len();
+                    cells.get(after).filter(|_| after != columns.phone)
+                }
+            };
+            if lines.len() > 1 && cells.len() > width && phone.is_some_and(is_number) {
                 return true;
             }
             lines.iter().enumerate().any(|(n, line)| {
@@ -517,6 +525,8 @@ mod tests {
             "phone,name\n\"9876543210,A\r\n9876543211,B\"\r\n",
             "phone\n\"9876543210\n9876543211\n9876543212\"\n",
             "name,phone\nA,\"1\nB\",9876543211\n",
+            "phone,a\n9876543210,\"x\n9876543211\",y\n",
+            "a,b,phone\nA,B,9876543210,\"\nx,\",9876543211\n",
         ] {
             let fault = fault(text.as_bytes());
             assert!(matches!(fault, Fault::SwallowedRow { line: 2 }), "{fault}");

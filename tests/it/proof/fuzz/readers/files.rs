@@ -404,6 +404,9 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
             text.insert_str(at, stray);
         }
     }
+    if choices.rarely(3) {
+        quote(&mut text, choices, start);
+    }
     let mut bytes = text.into_bytes();
     if choices.rarely(24) {
         let at = choices.size(bytes.len() + 1);
@@ -419,4 +422,19 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
         planted.clear();
     }
     (bytes, planted)
+}
+
+/// Two quotes that make one cell of some that follow each other.
+fn quote(text: &mut String, choices: &mut Choices<'_>, start: usize) {
+    let ends = text[start..].match_indices(|c| ",;\t|\r\n".contains(c));
+    let ends: Vec<usize> = ends.map(|(at, _)| start + at).collect();
+    if ends.is_empty() {
+        return;
+    }
+    let first = choices.size(ends.len());
+    let last = (first + 1 + choices.size(8)).min(ends.len() - 1);
+    if first < last {
+        text.insert(ends[last], '"');
+        text.insert(ends[first] + 1, '"');
+    }
 }
