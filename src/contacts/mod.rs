@@ -207,13 +207,10 @@ impl Input {
             let last: Vec<&str> = lines
                 .last()
                 .map_or(Vec::new(), |last| last.split(delimiter).collect());
-            let phone = match last.get(columns.phone) {
-                Some(part) => Some(*part),
-                None => {
-                    let after = place + 1 + columns.phone - last.len();
-                    cells.get(after).filter(|_| after != columns.phone)
-                }
-            };
+            let phone = last.get(columns.phone).copied().or_else(|| {
+                let after = place + 1 + columns.phone - last.len();
+                cells.get(after).filter(|_| after != columns.phone)
+            });
             if lines.len() > 1 && cells.len() > width && phone.is_some_and(is_number) {
                 return true;
             }
