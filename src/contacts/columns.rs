@@ -2,6 +2,7 @@
 
 use csv::StringRecord;
 
+use super::cell::unwrap;
 use super::error::{Fault, list, show};
 use super::{ReadOptions, numbers};
 use crate::outcome::{Lane, Operation};
@@ -71,7 +72,7 @@ impl Columns {
         };
         let dropped = header
             .iter()
-            .map(|name| RESULTS.split(' ').any(|known| known == name))
+            .map(|name| RESULTS.split(' ').any(|known| known == unwrap(name)))
             .collect();
         Ok(Self {
             phone,
@@ -100,7 +101,7 @@ impl Columns {
             }
             match cells.get(i).unwrap_or_default() {
                 // An empty cell hides nothing, and stars would claim that there was a code.
-                cell if hidden == Some(i) && !cell.trim().is_empty() => fragment.push_str(HIDDEN),
+                cell if hidden == Some(i) && !unwrap(cell).is_empty() => fragment.push_str(HIDDEN),
                 cell => push_cell(&mut fragment, cell),
             }
         }
@@ -353,6 +354,7 @@ mod tests {
             " 098,******,\"a\"\"b\","
         );
         assert_eq!(record(&["1", " ", "x,y\nz"]), "1, ,\"x,y\nz\",");
+        assert_eq!(record(&["1", "\u{200b}"]), "1,\u{200b},,");
         assert_eq!(record(&["1"]), "1,,,");
     }
 }

@@ -69,6 +69,9 @@ pub(super) enum Fault {
     /// A row that is too long to be one.
     #[error("line {line}: a row of more than {max} bytes; this is not a CSV file of contacts")]
     LongRow { line: u64, max: usize },
+    /// A row with more cells than any program makes; every other row would be filled up to it.
+    #[error("line {line}: a row of more than {max} cells; this is not a CSV file of contacts")]
+    WideRow { line: u64, max: usize },
     /// The first row holds a phone number.
     #[error(
         "line {line}: the first row holds a phone number, so there is no header; add one, such as \"phone\""

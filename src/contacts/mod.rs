@@ -29,6 +29,9 @@ pub use numbers::{Region, UnknownRegion};
 use source::STDIN;
 use table::{Row, Table};
 
+/// Cells of a row: no spreadsheet has more columns.
+const CELLS_MAX: usize = 16_384;
+
 /// How to read a file; `None` is found out.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -153,10 +156,19 @@ impl Input {
         let (delimiter, line) = (table.delimiter, table.header_line);
         let header = table.header.clone();
         let columns = Columns::find(&header, line, delimiter, &self.options)?;
+        if table.header_spans_lines
+            && self.swallows_a_row(&header, &columns, header.len(), delimiter)
+        {
+            return Err(Fault::SwallowedRow { line });
+        }
         let (mut rows, mut width) = (0, header.len());
         while let Some(row) = table.next()? {
             rows += 1;
             width = width.max(row.cells.len());
+            if width > CELLS_MAX {
+                let (line, max) = (row.line, CELLS_MAX);
+                return Err(Fault::WideRow { line, max });
+            }
             if row.spans_lines && self.swallows_a_row(row.cells, &columns, header.len(), delimiter)
             {
                 return Err(Fault::SwallowedRow { line: row.line });
@@ -191,6 +203,17 @@ impl Input {
         let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
         cells.iter().enumerate().any(|(place, cell)| {
             let lines: Vec<&str> = cell.split(['\r', '\n']).collect();
+            // A row that begins in the last line goes on in the next cells: then there are too many.
+            let last: Vec<&str> = lines
+                .last()
+                .map_or(Vec::new(), |last| last.split(delimiter).collect());
+            let phone = last.get(columns.phone).copied().or_else(|| {
+                let after = place + 1 + columns.phone - last.len();
+                cells.get(after).filter(|_| after != columns.phone)
+            });
+            if lines.len() > 1 && cells.len() > width && phone.is_some_and(is_number) {
+                return true;
+            }
             lines.iter().enumerate().any(|(n, line)| {
                 // The first line starts in the cell's own column, the last may end anywhere.
                 let first_column = if n == 0 { place } else { 0 };
@@ -498,10 +521,38 @@ mod tests {
             "id,name,phone\n1,\"A,9876543210\nB\",9876543211\n",
             "phone,name\n\"9876543210,A\r\n9876543211,B\"\r\n",
             "phone\n\"9876543210\n9876543211\n9876543212\"\n",
+            "name,phone\nA,\"1\nB\",9876543211\n",
+            "phone,a\n9876543210,\"x\n9876543211\",y\n",
+            "a,b,phone\nA,B,9876543210,\"\nx,\",9876543211\n",
         ] {
             let fault = fault(text.as_bytes());
             assert!(matches!(fault, Fault::SwallowedRow { line: 2 }), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_quote_in_the_header_cannot_swallow_rows() {
+        let fault_of = |text: &str| fault(text.as_bytes());
+        let fault = fault_of("\"name\nA,9876543210\n\",phone\nB,9876543211\n");
+        assert!(matches!(fault, Fault::SwallowedRow { line: 1 }), "{fault}");
+        // Between semicolons the header would end on the second line.
+        let fault = fault_of("phone,a,b,;\"x\n,\",y\n9876543210\n9876543211\n");
+        assert!(matches!(fault, Fault::UnclosedQuote { line: 2 }), "{fault}");
+        // A byte order mark in the middle is text, so the quote behind it opens nothing.
+        let text = "\n\u{feff}\"x,phone\nA,9876543210\nB,9876543211\n\"\",\n";
+        let (survey, _) = read(text.as_bytes(), send()).unwrap();
+        assert_eq!(survey.rows, 2);
+        let text = "\u{feff}\u{feff}\"a\",phone\nA,9876543210\n";
+        let (survey, _) = read(text.as_bytes(), send()).unwrap();
+        assert_eq!(survey.header, "a,phone");
+    }
+
+    #[test]
+    fn one_wide_row_does_not_fill_the_memory_with_cells_of_the_others() {
+        let row = |cells| format!("phone\n9876543210\n{}x\n", ",".repeat(cells - 1));
+        let fault = fault(row(CELLS_MAX + 1).as_bytes());
+        assert!(matches!(fault, Fault::WideRow { line: 3, .. }), "{fault}");
+        assert!(read(row(CELLS_MAX).as_bytes(), send()).is_ok());
     }
 
     #[test]

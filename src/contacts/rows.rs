@@ -18,6 +18,9 @@ const CELL_LINES_MAX: u64 = 100;
 /// Bytes of a row, its line end included.
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 
+/// A byte order mark; here it stands in the middle of a file and is text.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// What separates cells, as far as it is not known better.
 pub(super) const DELIMITERS: [u8; 4] = *b",;\t|";
 
@@ -128,7 +131,12 @@ impl<R: BufRead> Read for Rows<R> {
         if self.handed == self.row.len() && !self.advance().map_err(io::Error::other)? {
             return Ok(0);
         }
-        let n = buffer.len().min(self.row.len() - self.handed);
+        let mut n = buffer.len().min(self.row.len() - self.handed);
+        if self.handed == 0 && self.row.starts_with(BOM) {
+            // In pieces, or the parser would take it away from the first row and then find a quote
+            // at the start of a cell where none was found here.
+            n = n.min(1);
+        }
         buffer[..n].copy_from_slice(&self.row[self.handed..self.handed + n]);
         self.handed += n;
         Ok(n)
@@ -146,6 +154,8 @@ enum Place {
     Quoted,
     /// After a quote inside quotes: the end of the cell, unless another quote follows.
     Closing,
+    /// In spaces after the end of a quoted cell over several lines: no text may follow.
+    Padding,
 }
 
 /// Walks over the bytes of a text and knows where rows end.
@@ -191,7 +201,10 @@ impl Cursor {
                     Place::Quoted
                 }
                 (Place::Closing, b'"') => Place::Quoted,
-                (Place::Closing, b) if self.line > self.quote_line && b != b' ' => {
+                (Place::Closing | Place::Padding, b' ') if self.line > self.quote_line => {
+                    Place::Padding
+                }
+                (Place::Closing | Place::Padding, _) if self.line > self.quote_line => {
                     let (line, end) = (self.quote_line, self.line);
                     return Err(Fault::StrayQuote { line, end });
                 }
@@ -275,7 +288,12 @@ mod tests {
             matches!(fault, Fault::StrayQuote { line: 2, end: 4 }),
             "{fault}"
         );
-        assert_eq!(lines("\"a\nb\"\"c\" ,1\nd"), [1, 3]);
+        assert_eq!(lines("\"a\nb\"\"c\"  ,1\nd"), [1, 3]);
+        let fault = cut(b"a,\"b\n5\" pipe,1\n").unwrap_err();
+        assert!(
+            matches!(fault, Fault::StrayQuote { line: 1, end: 2 }),
+            "{fault}"
+        );
     }
 
     #[test]

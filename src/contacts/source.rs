@@ -88,11 +88,11 @@ pub(super) fn decode(raw: Raw) -> Result<(Decoded, u64), Fault> {
     if let Some(&(_, what, advice)) = FORMATS.iter().find(|(magic, ..)| start.starts_with(magic)) {
         return Err(Fault::Format { what, advice });
     }
-    if start.starts_with(BOM) {
-        source.consume(BOM.len());
-        return Ok((source, BOM.len() as u64));
-    }
-    Ok((source, 0))
+    // Some programs add one to a file that has one; the CSV parser would take it away unseen.
+    let boms = start.chunks(BOM.len()).take_while(|chunk| *chunk == BOM);
+    let before = boms.count() * BOM.len();
+    source.consume(before);
+    Ok((source, before as u64))
 }
 
 const SAVE_AS: &str = "save it as \"CSV UTF-8\"";

@@ -22,6 +22,8 @@ pub(super) struct Table {
     pub(super) header: StringRecord,
     /// The line of the header.
     pub(super) header_line: u64,
+    /// Does a cell of the header hold a line end?
+    pub(super) header_spans_lines: bool,
 }
 
 /// One row that is not blank.
@@ -39,9 +41,13 @@ impl Table {
     pub(super) fn open(file: &File, delimiter: Option<u8>) -> Result<Self, Fault> {
         let (source, before) = decode(Raw::new(file)?)?;
         let mut rows = Rows::new(source, before, delimiter);
-        let delimiter = find_header(&mut rows, delimiter)?;
-        rows.set_delimiter(delimiter);
-        let header_line = rows.line();
+        let found = find_header(&mut rows, delimiter)?;
+        if delimiter.is_none() {
+            // The header was cut with any delimiter; from now on only this one opens cells.
+            return Self::open(file, Some(found));
+        }
+        let delimiter = found;
+        let (header_line, header_spans_lines) = (rows.line(), rows.spans_lines());
         let mut csv = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -55,6 +61,7 @@ impl Table {
             delimiter,
             header,
             header_line,
+            header_spans_lines,
         })
     }
 

@@ -67,10 +67,7 @@ impl Said {
 /// What this answer to a request on `lane` means.
 #[must_use]
 pub fn verdict(lane: Lane, reply: &Reply<'_>, now: UnixMicros) -> Verdict {
-    let said: Option<Said> = reply
-        .body
-        .ok()
-        .and_then(|body| serde_json::from_slice(body.trim_ascii()).ok());
+    let said = reply.body.ok().and_then(said);
     let text = describe(reply, said.as_ref());
     let ok = (200..300).contains(&reply.status);
     if let Some(said) = &said {
@@ -97,6 +94,13 @@ pub fn verdict(lane: Lane, reply: &Reply<'_>, now: UnixMicros) -> Verdict {
         _ if ok => said.map_or(Verdict::Ambiguous(text), |said| in_words(lane, &said)),
         _ => Verdict::Ambiguous(text),
     }
+}
+
+/// What a body says: a JSON object, for serde would take the array `["success"]` for one as well.
+fn said(body: &[u8]) -> Option<Said> {
+    let body = body.trim_ascii();
+    let said = body.starts_with(b"{").then(|| serde_json::from_slice(body));
+    said?.ok()
 }
 
 /// A 2xx answer that is JSON of the known shape.
@@ -281,6 +285,7 @@ mod tests {
             (200, "", ["ambiguous"; 3]),
             (204, "", ["ambiguous"; 3]),
             (200, "<html>", ["ambiguous"; 3]),
+            (200, r#"["success","SM81"]"#, ["ambiguous"; 3]),
             (200, r#"{"status":"success""#, ["ambiguous"; 3]),
             (
                 200,

@@ -14,6 +14,7 @@ mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions};
+use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,7 @@ impl SqliteLedger {
             .open(path)
             .map_err(file_fault)?;
         let lock = lock::take(path)?;
+        look_at_the_start(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(path, flags).map_err(&fault)?;
         let format = recognise(&db, path)?;
@@ -104,6 +106,7 @@ impl SqliteLedger {
         if !path.exists() {
             return Err(LedgerError::Missing(path.to_owned()));
         }
+        look_at_the_start(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fault = failed_to("open the ledger", path);
         let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
@@ -275,6 +278,27 @@ fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
+/// Refuses a file that holds something other than a database: SQLite takes one of a few bytes for
+/// empty, and would write over it. Done before SQLite opens the file: closing it later would take
+/// SQLite's own locks away.
+fn look_at_the_start(path: &Path) -> Result<(), LedgerError> {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start))
+        .map_err(|source| LedgerError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+    if start.is_empty() || start == MAGIC {
+        return Ok(());
+    }
+    Err(LedgerError::NotALedger {
+        path: path.to_owned(),
+        why: "it is no database".to_owned(),
+    })
+}
+
 /// The format of the file; 0 when it is new. Refuses what is not ours, and what is too new.
 fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -282,7 +306,7 @@ fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
         path: path.to_owned(),
         why,
     };
-    let application = pragma("application_id").map_err(|error| not_ours(error.to_string()))?;
+    let application = pragma("application_id").map_err(|error| not_ours(in_words(&error)))?;
     let format = pragma("user_version").map_err(failed_to("read the ledger's format", path))?;
     let tables: i64 = db
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -328,8 +352,13 @@ fn failed_to(what: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> Led
     move |error| LedgerError::Database {
         path: path.clone(),
         what,
-        why: error.to_string(),
+        why: in_words(&error),
     }
+}
+
+/// What the database said, without control characters: of a damaged file it quotes anything.
+fn in_words(error: &rusqlite::Error) -> String {
+    error.to_string().replace(char::is_control, " ")
 }
 
 const SELECT_CAMPAIGN: &str = "SELECT id, operation, name, sandbox, input_name, input_sha256, rows,
@@ -340,6 +369,10 @@ fn campaign(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Campaign, String)> {
     let operation: String = row.get(1)?;
     let rows: i64 = row.get(6)?;
     let first: i64 = row.get(8)?;
+    // No ledger counts so far; a damaged one may.
+    let in_range = rows >= 0 && first >= 0;
+    let end = first.checked_add(rows).filter(|_| in_range);
+    let end = end.ok_or(rusqlite::Error::IntegralValueOutOfRange(6, rows))?;
     let campaign = Campaign {
         record: CampaignRecord {
             id: CampaignId(row.get(0)?),
@@ -357,10 +390,7 @@ fn campaign(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Campaign, String)> {
                 header: row.get(7)?,
             },
         },
-        span: Span {
-            first,
-            end: first + rows,
-        },
+        span: Span { first, end },
     };
     Ok((campaign, row.get(9)?))
 }

@@ -410,6 +410,11 @@ fn what_is_no_ledger_or_too_new_is_refused() {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
+    std::fs::write(home.folder.path().join("short"), [0]).unwrap();
+    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+        let refused = open(&home.folder.path().join("short"));
+        assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
+    }
     db.execute_batch("DROP TABLE mine").unwrap();
     drop(db);
     drop(SqliteLedger::open(&home.path()).unwrap());
@@ -419,6 +424,19 @@ fn what_is_no_ledger_or_too_new_is_refused() {
     for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::TooNew { found: 2, .. })));
+    }
+}
+
+#[test]
+fn a_count_that_cannot_be_is_an_error() {
+    for damage in ["rows = -1", "first_row = -9", "rows = 9223372036854775807"] {
+        let home = Home::new();
+        home.begin(Operation::Send, &sends(&[1]));
+        let db = Connection::open(home.path()).unwrap();
+        db.execute(&format!("UPDATE campaign SET {damage}"), [])
+            .unwrap();
+        let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+        assert!(ledger.campaigns().is_err(), "{damage}");
     }
 }
 

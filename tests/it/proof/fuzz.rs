@@ -1,1 +1,0 @@
-//! Readers against anything: files, numbers, answers, ledgers.

@@ -1,1 +1,0 @@
-//! Whose code is in the program, and under which terms.
