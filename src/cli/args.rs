@@ -271,6 +271,9 @@ pub struct StatusArgs {
     /// The default ledger of rehearsals
     #[arg(long)]
     pub sandbox: bool,
+    /// Look through the whole ledger for damage instead: exit 0 when it is sound, 2 when it is not
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// The flags of `sandbox`.

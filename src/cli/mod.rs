@@ -59,6 +59,7 @@ pub fn main() -> Exit {
 }
 
 fn dispatch(cli: Cli, screen: &Screen) -> anyhow::Result<Exit> {
+    signals::survive_file_limits()?;
     let log_numbers = cli.log.log_numbers;
     match cli.command {
         Command::Send(args) => run::run(&Config::send(args, true, log_numbers)?, screen),

@@ -9,7 +9,8 @@ use super::args::{ReportArgs, StatusArgs};
 use super::config::{Files, default_ledger};
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
-use crate::ledger::sqlite::{Campaign, SqliteLedger, holder};
+use crate::ledger::LedgerError;
+use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
 use crate::redact::visible;
@@ -153,6 +154,9 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         .clone()
         .unwrap_or_else(|| default_ledger(args.sandbox));
     let ledger = SqliteLedger::open_to_read(&path)?;
+    if args.verify {
+        return verify(&ledger, &path);
+    }
     let running = holder(&path);
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
@@ -181,6 +185,36 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         )?;
     }
     print(std::io::stdout().lock(), &text)
+}
+
+/// Says whether the ledger is sound, and what is wrong with it.
+fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
+    let Verified {
+        campaigns,
+        rows,
+        attempts,
+        wrong,
+    } = ledger.verify()?;
+    let mut text = Vec::new();
+    for wrong in &wrong {
+        writeln!(text, "wrong: {wrong}")?;
+    }
+    if wrong.is_empty() {
+        writeln!(
+            text,
+            "the ledger is sound: {campaigns} campaigns, {rows} rows, {attempts} requests"
+        )?;
+    }
+    let exit = print(std::io::stdout().lock(), &text)?;
+    if wrong.is_empty() {
+        return Ok(exit);
+    }
+    let why = match wrong.len() {
+        1 => "one thing is wrong".to_owned(),
+        more => format!("{more} things are wrong"),
+    };
+    let path = path.to_owned();
+    Err(LedgerError::Damaged { path, why }.into())
 }
 
 /// Is this the run that was started last in the ledger?

@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .context("no place for a temporary file; set TMPDIR")?;
-    let path = if config.ledger.exists() {
+    let path = if SqliteLedger::exists(&config.ledger)? {
         config.ledger.clone()
     } else {
         scratch.path().join("ledger.db")
@@ -226,7 +227,7 @@ fn work(
         };
         let finished = campaign::run(&means, &config.engine, task, stop).await;
         let (ledger, lost) = ledger.close().await;
-        anyhow::Ok((ledger, finished.having_lost(lost)))
+        anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
     })?;
     if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {
         // The run then counts as killed, which is what a full disk makes of it.
@@ -237,15 +238,23 @@ fn work(
 
 impl Finished {
     /// Answers that could not be written down change how a run ended.
-    fn having_lost(mut self, answers: usize) -> Self {
-        if answers > 0 {
-            self.end = End::Stopped(Stop {
-                kind: StopKind::Ledger,
-                message: format!(
-                    "the ledger could not be written: {answers} answers were not recorded, so their numbers are unknown. Make room, then run the same command again"
-                ),
-            });
+    fn having_lost(mut self, answers: usize, ledger: &Path) -> Self {
+        if answers == 0 {
+            return self;
         }
+        let why = match self.end {
+            End::Stopped(stop) if stop.kind == StopKind::Ledger => stop.message,
+            _ => format!(
+                "the ledger {} could not be written. Make room, then run the same command again",
+                ledger.display()
+            ),
+        };
+        self.end = End::Stopped(Stop {
+            kind: StopKind::Ledger,
+            message: format!(
+                "{why}. {answers} answers were not recorded, so their numbers are unknown"
+            ),
+        });
         self
     }
 }

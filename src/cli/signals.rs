@@ -1,3 +1,5 @@
+//! What the system may say to the process.
+//!
 //! SIGINT and SIGTERM: the first asks the run to stop, the second ends the process at once.
 //! Nothing is lost by the second: what is durable says what may have left.
 
@@ -7,6 +9,24 @@ use tokio::sync::oneshot;
 
 use super::exit::Exit;
 use crate::record::Signal;
+
+/// What the system sends when a file outgrows `ulimit -f`; its number on Linux, BSD and macOS.
+const SIGXFSZ: i32 = 25;
+
+/// Lets a write beyond `ulimit -f` fail with a message, instead of the process ending without one.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn survive_file_limits() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("signals cannot be listened to")?;
+    let _context = runtime.enter();
+    // The handler stays for good; nobody listens.
+    drop(signal(SignalKind::from_raw(SIGXFSZ)).context("SIGXFSZ")?);
+    Ok(())
+}
 
 /// Resolves at the first signal. Listens on a thread of its own, so that the second one works
 /// whatever the first one interrupts.

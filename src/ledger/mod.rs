@@ -82,10 +82,20 @@ pub enum LedgerError {
     },
     /// It is no file of this program.
     #[error(
-        "{path} is not a ledger of otpdrive ({why}). Name another file with --ledger; this one was left as it is"
+        "{path} is not a ledger of otpdrive ({why}). It was left as it is. If it should be one, it is damaged: put a copy in its place; else name another file with --ledger"
     )]
     NotALedger {
         /// The file.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// It is not as it was written.
+    #[error(
+        "the ledger {path} is damaged: {why}. Nothing was repaired or begun afresh, for then people would be sent to again. `otpdrive status --verify` looks through all of it. Keep it aside, together with {path}-wal if that is there, put a copy in its place, and run the same command again"
+    )]
+    Damaged {
+        /// The ledger.
         path: PathBuf,
         /// How that shows.
         why: String,
@@ -106,9 +116,7 @@ pub enum LedgerError {
     #[error("there is no ledger {0}. Name it with --ledger, or send a campaign first")]
     Missing(PathBuf),
     /// The file or its folder cannot be used.
-    #[error(
-        "the ledger {path} cannot be used: {source}. It needs a folder that exists and that this user may write to"
-    )]
+    #[error("the ledger {path} cannot be used: {source}. {}", remedy(source))]
     File {
         /// The ledger.
         path: PathBuf,
@@ -128,4 +136,15 @@ pub enum LedgerError {
     /// The campaign is not in it.
     #[error("{0}")]
     NoCampaign(String),
+}
+
+/// What to do when the system refuses a file.
+fn remedy(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            "Make room on its disk, then run the same command again"
+        }
+        _ => "It needs a folder that exists and that this user may write to",
+    }
 }

@@ -7,26 +7,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::file::{file_fault, real, with};
 use crate::ledger::LedgerError;
 
 /// How often, and after which wait, the lock is asked for again.
 const LOCK_TRIES: u32 = 5;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
-/// Takes the lock of a ledger file that exists, or says who has it.
+/// Takes the lock of a ledger, whether its file is there yet or not, or says who has it.
 pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
-    let fault = |source| LedgerError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let fault = file_fault(path);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(lock_path(path))
-        .map_err(fault)?;
+        .open(lock_path(path)?)
+        .map_err(&fault)?;
     let mut tries = 0;
     loop {
         match file.try_lock() {
@@ -55,7 +53,7 @@ pub(super) fn take(path: &Path) -> Result<File, LedgerError> {
 /// Who works with the ledger now, if anybody.
 #[must_use]
 pub fn holder(path: &Path) -> Option<String> {
-    let mut file = File::open(lock_path(path)).ok()?;
+    let mut file = File::open(lock_path(path).ok()?).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(read_holder(&mut file)),
         _ => None,
@@ -71,9 +69,6 @@ fn read_holder(file: &mut File) -> String {
 }
 
 /// Beside the file itself, not beside a link to it: two names of one ledger are one lock.
-fn lock_path(path: &Path) -> PathBuf {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut real = real.into_os_string();
-    real.push(".lock");
-    real.into()
+fn lock_path(path: &Path) -> Result<PathBuf, LedgerError> {
+    Ok(with(&real(path)?, ".lock"))
 }

@@ -4,8 +4,11 @@
 //! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
+mod file;
+mod health;
 mod intake;
 mod lock;
+mod log;
 mod rows;
 mod run;
 mod schema;
@@ -14,16 +17,16 @@ mod tests;
 mod writer;
 
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::LedgerError;
 use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
+pub use health::Verified;
 pub use intake::{CampaignKey, Intake};
 pub use lock::holder;
 use rows::{Span, for_each};
@@ -57,40 +60,55 @@ pub struct Campaign {
 }
 
 impl SqliteLedger {
-    /// Opens the file for a run, and creates it when it is missing.
+    /// Is there a ledger? See [`open`](Self::open) for what is refused.
     ///
     /// # Errors
-    /// When another run holds it, when it is no ledger or too new, when it cannot be written.
+    /// When what is there cannot be one, or is what is left of one.
+    pub fn exists(path: &Path) -> Result<bool, LedgerError> {
+        file::is_there(&file::real(path)?)
+    }
+
+    /// Opens the file for a run, and makes a new one when there is none. It is looked through
+    /// before anything is written to it: a damaged one stays exactly as it is.
+    ///
+    /// # Errors
+    /// When another run holds it, when it is damaged, no ledger or too new, when it cannot be
+    /// written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let fault = failed_to("open the ledger", path);
-        let file_fault = |source| LedgerError::File {
-            path: path.to_owned(),
-            source,
-        };
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(file_fault)?;
+        let real = file::real(path)?;
         let lock = lock::take(path)?;
-        look_at_the_start(path)?;
+        if !file::is_there(&real)? {
+            file::make(&real)?;
+        }
+        // SQLite would open a file that it may not write to read-only, and say so much later.
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&real)
+            .map_err(file::file_fault(path))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Connection::open_with_flags(path, flags).map_err(&fault)?;
+        let mut db = Connection::open_with_flags(&real, flags).map_err(&fault)?;
+        // Or closing a damaged file would move the log into it.
+        let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        db.set_db_config(keep_log, true).map_err(&fault)?;
         let format = recognise(&db, path)?;
-        if !settings(&db).map_err(&fault)? {
-            return Err(LedgerError::Database {
+        db.pragma_update(None, "cache_size", CACHE_KIB)
+            .map_err(&fault)?;
+        let damage = health::damage(&db, &real).map_err(&fault)?;
+        let lost = health::lost(&real).map_err(file::file_fault(path))?;
+        if let Some(why) = damage.into_iter().chain(lost).next() {
+            return Err(LedgerError::Damaged {
                 path: path.to_owned(),
-                what: "open the ledger",
-                why: "its file system supports no write-ahead log; put it on a local disk"
-                    .to_owned(),
+                why,
             });
         }
+        settings(&db, path)?;
         if format < schema::newest() {
             schema::migrate(&mut db, format).map_err(&fault)?;
         }
         empty_the_log(&db).map_err(&fault)?;
+        db.set_db_config(keep_log, false).map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -101,30 +119,40 @@ impl SqliteLedger {
     /// Opens the file to read beside a run.
     ///
     /// # Errors
-    /// When there is none, when it is no ledger or too new.
+    /// When there is none, when it is damaged, no ledger or too new.
     pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        if !path.exists() {
+        if !Self::exists(path)? {
             return Err(LedgerError::Missing(path.to_owned()));
         }
-        look_at_the_start(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fault = failed_to("open the ledger", path);
         let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
-        db.pragma_update(None, "cache_size", CACHE_KIB)
-            .map_err(&fault)?;
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
-        if recognise(&db, path)? == 0 {
-            return Err(LedgerError::NotALedger {
-                path: path.to_owned(),
-                why: "it is empty".to_owned(),
-            });
-        }
+        recognise(&db, path)?;
+        db.pragma_update(None, "cache_size", CACHE_KIB)
+            .map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
             lock: None,
         })
+    }
+
+    /// Looks through the whole ledger for what cannot be so.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub fn verify(&self) -> Result<Verified, LedgerError> {
+        let real = file::real(&self.path)?;
+        let mut verified = health::verify(&self.db, &real)
+            .map_err(failed_to("look through the ledger", &self.path))?;
+        // Beside a run the log is on the move.
+        if holder(&self.path).is_none() {
+            let lost = health::lost(&real).map_err(file::file_fault(&self.path))?;
+            verified.wrong.extend(lost);
+        }
+        Ok(verified)
     }
 
     /// Takes in an input; see [`Intake`]. `reading` names the settings it was read with: the same
@@ -278,87 +306,125 @@ fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-/// Refuses a file that holds something other than a database: SQLite takes one of a few bytes for
-/// empty, and would write over it. Done before SQLite opens the file: closing it later would take
-/// SQLite's own locks away.
-fn look_at_the_start(path: &Path) -> Result<(), LedgerError> {
-    const MAGIC: &[u8] = b"SQLite format 3\0";
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start))
-        .map_err(|source| LedgerError::File {
-            path: path.to_owned(),
-            source,
-        })?;
-    if start.is_empty() || start == MAGIC {
-        return Ok(());
-    }
-    Err(LedgerError::NotALedger {
-        path: path.to_owned(),
-        why: "it is no database".to_owned(),
-    })
-}
-
-/// The format of the file; 0 when it is new. Refuses what is not ours, and what is too new.
+/// The format of the file. Refuses what is not ours, and what is too new.
 fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
+    let fault = failed_to("read the ledger's format", path);
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let not_ours = |why: String| LedgerError::NotALedger {
         path: path.to_owned(),
         why,
     };
-    let application = pragma("application_id").map_err(|error| not_ours(in_words(&error)))?;
-    let format = pragma("user_version").map_err(failed_to("read the ledger's format", path))?;
-    let tables: i64 = db
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed_to("read the ledger's format", path))?;
-    if application == 0 && format == 0 && tables == 0 {
-        return Ok(0);
-    }
+    let application = match pragma("application_id") {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(not_ours(error.to_string()));
+        }
+        read => read.map_err(&fault)?,
+    };
     if application != schema::APPLICATION_ID {
         return Err(not_ours("it belongs to another program".to_owned()));
     }
-    let found = u32::try_from(format).unwrap_or(u32::MAX);
-    if found > schema::newest() {
-        return Err(LedgerError::TooNew {
+    match u32::try_from(pragma("user_version").map_err(&fault)?) {
+        Ok(found) if found > schema::newest() => Err(LedgerError::TooNew {
             path: path.to_owned(),
             found,
             known: schema::newest(),
-        });
+        }),
+        Ok(found) if found > 0 => Ok(found),
+        _ => Err(LedgerError::Damaged {
+            path: path.to_owned(),
+            why: "there never was a format like the one it names".to_owned(),
+        }),
     }
-    Ok(found)
 }
 
 /// What every writing connection is set to, checked where it matters.
-/// `false` when the file's place does not support a write-ahead log.
-fn settings(db: &Connection) -> rusqlite::Result<bool> {
+fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     assert!(
         rusqlite::version_number() >= SQLITE_OLDEST,
         "built against an SQLite that can corrupt its write-ahead log"
     );
-    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let fault = failed_to("open the ledger", path);
+    let mode: String = db
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(&fault)?;
     if mode != "wal" {
-        return Ok(false);
+        return Err(LedgerError::Database {
+            path: path.to_owned(),
+            what: "open the ledger",
+            why: "no write-ahead log can be kept: its disk fails, or its file system does not \
+                  support one; put it on a local disk"
+                .to_owned(),
+        });
     }
-    db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "secure_delete", true)?;
-    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    db.pragma_update(None, "cache_size", CACHE_KIB)?;
-    Ok(true)
+    db.pragma_update(None, "synchronous", "FULL")
+        .and_then(|()| db.pragma_update(None, "secure_delete", true))
+        .and_then(|()| db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
+        .and_then(|()| db.pragma_update(None, "cache_size", CACHE_KIB))
+        .map_err(&fault)
 }
 
 /// Turns a database error into one that says what was tried, on which file.
 fn failed_to(what: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
     let path = path.to_owned();
-    move |error| LedgerError::Database {
-        path: path.clone(),
-        what,
-        why: in_words(&error),
+    move |error| {
+        let (path, why) = (path.clone(), words(&error));
+        if is_damage(&error) {
+            LedgerError::Damaged { path, why }
+        } else {
+            LedgerError::Database { path, what, why }
+        }
     }
 }
 
-/// What the database said, without control characters: of a damaged file it quotes anything.
-fn in_words(error: &rusqlite::Error) -> String {
-    error.to_string().replace(char::is_control, " ")
+/// Does the error say that the file is not as it was written? Our SQL fits our tables and our
+/// types, so where it does not, the tables have changed.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    match error {
+        Error::SqlInputError { .. }
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..)
+        | Error::Utf8Error(..)
+        | Error::QueryReturnedNoRows => true,
+        other => matches!(
+            other.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ),
+    }
+}
+
+/// What the database said, and what to do about it. Values are left out: in a damaged file any of
+/// them may be a number or a code.
+fn words(error: &rusqlite::Error) -> String {
+    use rusqlite::Error;
+    let advice = match error {
+        Error::FromSqlConversionFailure(column, ..)
+        | Error::IntegralValueOutOfRange(column, _)
+        | Error::InvalidColumnType(column, ..)
+        | Error::Utf8Error(column, _) => {
+            return format!("what it holds cannot be read (column {column})");
+        }
+        Error::QueryReturnedNoRows => return "a row that every ledger has is missing".to_owned(),
+        Error::SqlInputError { msg, .. } => {
+            let msg = msg.replace(char::is_control, " ");
+            return format!("its tables are not as made: {msg}");
+        }
+        other => match other.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => ". Make room on its disk, then run the same command again",
+            // After a sync that failed SQLite may say "locked", of a table that nobody else can hold.
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseLocked) => {
+                ". Its disk fails or is full, or a limit on the size of files is reached (ulimit -f): mend it or make room, then run the same command again"
+            }
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                ". It needs a folder that exists and that this user may write to"
+            }
+            _ => "",
+        },
+    };
+    // Of a damaged file SQLite quotes anything, control characters too.
+    let said = error.to_string().replace(char::is_control, " ");
+    format!("{said}{advice}")
 }
 
 const SELECT_CAMPAIGN: &str = "SELECT id, operation, name, sandbox, input_name, input_sha256, rows,

@@ -79,7 +79,8 @@ pub fn scan(db: &Connection, with_records: bool) -> rusqlite::Result<Statement<'
     ))
 }
 
-/// Hands each row of the span to `each`, in input order, until it says `false`.
+/// Hands each row of the span to `each`, in input order, until it says `false`. A row that is not
+/// there, or an attempt, is damage: it would be lost, or sent to again.
 pub fn for_each(
     select: &mut Statement<'_>,
     span: Span,
@@ -87,22 +88,48 @@ pub fn for_each(
 ) -> rusqlite::Result<()> {
     let mut found = select.query(params![span.first, span.end])?;
     let mut current: Option<Stored> = None;
+    let mut next = span.first;
     while let Some(db_row) = found.next()? {
         let id = RowId(db_row.get(0)?);
-        if current.as_ref().is_none_or(|stored| stored.row != id)
-            && let Some(complete) = current.replace(stored(db_row, id)?)
-            && !each(complete)?
-        {
-            return Ok(());
+        if current.as_ref().is_none_or(|stored| stored.row != id) {
+            if id.0 != next {
+                return Err(damaged(format!("row {next} is missing")));
+            }
+            next += 1;
+            if let Some(complete) = current.replace(stored(db_row, id)?)
+                && !each(complete)?
+            {
+                return Ok(());
+            }
         }
         if let (Some(stored), Some(attempt)) = (&mut current, attempt(db_row)?) {
+            if attempt.n as usize != stored.attempts.len() + 1 {
+                return Err(damaged(format!("row {}: an attempt is missing", id.0)));
+            }
+            if (attempt.lane == Lane::Verify) != (stored.lane == Lane::Verify) {
+                return Err(damaged(format!(
+                    "row {}: an attempt is another row's",
+                    id.0
+                )));
+            }
             stored.attempts.push(attempt);
         }
     }
-    if let Some(last) = current {
-        each(last)?;
+    if let Some(last) = current
+        && !each(last)?
+    {
+        return Ok(());
+    }
+    if next < span.end {
+        return Err(damaged(format!("row {next} is missing")));
     }
     Ok(())
+}
+
+/// What was read cannot have been written so.
+pub fn damaged(why: String) -> rusqlite::Error {
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(corrupt, Some(why))
 }
 
 fn stored(row: &DbRow<'_>, id: RowId) -> rusqlite::Result<Stored> {
@@ -114,7 +141,11 @@ fn stored(row: &DbRow<'_>, id: RowId) -> rusqlite::Result<Stored> {
         lane: lane(row.get(4)?, 4)?,
         number: row
             .get::<_, Option<i64>>(5)?
-            .and_then(|digits| Number::new(digits.cast_unsigned())),
+            .map(|digits| {
+                Number::new(digits.cast_unsigned())
+                    .ok_or_else(|| damaged(format!("row {}: its number is none", id.0)))
+            })
+            .transpose()?,
         problem: row.get(6)?,
         assumed_mobile: row.get(7)?,
         first_line: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),

@@ -8,13 +8,14 @@ use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::rows::{self, Span, for_each};
+use super::rows::{self, Span, damaged, for_each};
 use super::writer::{self, Entry};
 use super::{CACHE_KIB, Campaign, SqliteLedger, failed_to, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
 use crate::outcome::{
     Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,
 };
+use crate::record::CampaignId;
 
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
@@ -47,6 +48,7 @@ impl Place {
 /// A ledger given to a run.
 pub struct RunLedger {
     run: RunId,
+    campaign: CampaignId,
     span: Span,
     path: PathBuf,
     place: Place,
@@ -80,6 +82,7 @@ impl RunLedger {
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
         Ok(Self {
             run,
+            campaign: campaign.record.id,
             span: campaign.span,
             path,
             place,
@@ -154,9 +157,9 @@ impl Ledger for RunLedger {
         let Some(db) = reader.take() else {
             return Err(self.failed("read what is due", "its reader has ended".to_owned()));
         };
-        let run = self.run;
+        let (campaign, run) = (self.campaign, self.run);
         let read = move || {
-            let due = due(&db, span, lane, limit, policy, run);
+            let due = due(&db, campaign, span, lane, limit, policy, run);
             (db, due)
         };
         let (db, due) = self.place.work(read).await;
@@ -207,6 +210,7 @@ impl Ledger for RunLedger {
 
 fn due(
     db: &Connection,
+    campaign: CampaignId,
     span: Span,
     lane: Lane,
     limit: usize,
@@ -219,6 +223,9 @@ fn due(
         exhausted: true,
     };
     let mut select = rows::scan(db, false)?;
+    // A number that is not the one it was claimed with has changed since: somebody else's, maybe.
+    let mut known =
+        db.prepare_cached("SELECT 1 FROM known WHERE number = ?1 AND campaign = ?2 AND job = ?3")?;
     for_each(&mut select, span, |stored| {
         let row = stored.row;
         // What this run has begun already is in the engine's own hands, whatever its next lane.
@@ -226,7 +233,14 @@ fn due(
         if let Some(job) = stored.into_job().filter(new) {
             let pending = || outcome(job.lane, &job.attempts).status == Status::Pending;
             match next_step(job.lane, &job.attempts, &policy, true) {
-                Step::Try { lane: next, .. } if next == lane => due.jobs.push(job),
+                Step::Try { lane: next, .. } if next == lane => {
+                    let number = job.number.digits().cast_signed();
+                    if !known.exists(params![number, campaign.0, job.id.0])? {
+                        let row = job.row.0;
+                        return Err(damaged(format!("row {row}: its number is not a known one")));
+                    }
+                    due.jobs.push(job);
+                }
                 // Pending, but nothing is to be done for it: the engine has to settle that.
                 Step::Rest if job.lane == lane && pending() => due.jobs.push(job),
                 Step::Try { .. } | Step::Rest => {}

@@ -26,6 +26,13 @@ pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
     step.commit()
 }
 
+/// A new ledger in memory: what the tables of any ledger have to look like.
+pub fn fresh() -> rusqlite::Result<Connection> {
+    let mut db = Connection::open_in_memory()?;
+    migrate(&mut db, 0)?;
+    Ok(db)
+}
+
 /// Rows of inputs and jobs take their ids from one counter that never goes back, `ledger.next_id`:
 /// a job's id is the id of the row that first asked for it, for ever, even when that row is gone
 /// because the file was edited. So a new campaign's rows need no look-up to find their job, and the

@@ -416,7 +416,12 @@ fn what_is_no_ledger_or_too_new_is_refused() {
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     db.execute_batch("DROP TABLE mine").unwrap();
+    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+        let refused = open(&home.path());
+        assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
+    }
     drop(db);
+    std::fs::remove_file(home.path()).unwrap();
     drop(SqliteLedger::open(&home.path()).unwrap());
     let db = Connection::open(home.path()).unwrap();
     db.pragma_update(None, "user_version", 2).unwrap();
@@ -449,4 +454,145 @@ fn ids_are_never_given_twice() {
         ids.extend(campaign.span.first..campaign.span.end);
     }
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+/// A ledger with a campaign of three rows to send, one of them sent, and one of a code.
+async fn lived_in() -> Home {
+    let home = Home::new();
+    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3, 1]));
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    intent(&mut jobs[1], run);
+    ledger.begin(&jobs[1]).await.unwrap();
+    answer(&mut jobs[1], accepted());
+    ledger.answer(&jobs[1]).await;
+    let (ledger, _) = ledger.close().await;
+    ledger.finish_run(run, LATER, &End::Complete, None).unwrap();
+    drop(ledger);
+    drop(home.begin(Operation::Verify, &[contact(2, 1, Some(plain("111111")))]));
+    home
+}
+
+#[tokio::test]
+async fn a_ledger_is_sound_until_anything_in_it_changes() {
+    let home = lived_in().await;
+    let path = home.path();
+    let verify = || SqliteLedger::open_to_read(&path).unwrap().verify();
+    let sound = verify().unwrap();
+    assert_eq!(sound.wrong, Vec::<String>::new());
+    assert_eq!((sound.campaigns, sound.rows, sound.attempts), (2, 5, 1));
+    let bytes = std::fs::read(&path).unwrap();
+    for (change, words) in [
+        ("UPDATE ledger SET next_id = 2", "never given"),
+        ("UPDATE ledger SET salt = x'00'", "the table ledger"),
+        ("UPDATE ledger SET salt = randomblob(32)", "code"),
+        ("DELETE FROM ledger", "the table ledger"),
+        (
+            "UPDATE campaign SET operation = 'senf' WHERE id = 1",
+            "nobody knows",
+        ),
+        (
+            "UPDATE campaign SET rows = rows + 1 WHERE id = 2",
+            "row 6 is missing",
+        ),
+        ("UPDATE campaign SET rows = 5 WHERE id = 1", "another's"),
+        ("UPDATE campaign SET rows = 2 WHERE id = 1", "no campaign"),
+        ("DELETE FROM campaign WHERE id = 2", "no campaign"),
+        ("DELETE FROM contact WHERE id = 2", "row 2 is missing"),
+        (
+            "UPDATE contact SET number = number + 9 WHERE id = 3",
+            "known numbers",
+        ),
+        (
+            "UPDATE contact SET number = 7 WHERE id = 3",
+            "its number is none",
+        ),
+        (
+            "UPDATE contact SET number = NULL WHERE id = 3",
+            "contradict",
+        ),
+        ("UPDATE contact SET lane = 3 WHERE id = 3", "cannot be read"),
+        ("UPDATE contact SET assumed = 7 WHERE id = 3", "contradict"),
+        (
+            "UPDATE contact SET code = '222222' WHERE code IS NOT NULL",
+            "code",
+        ),
+        (
+            "UPDATE known SET number = number + 9 WHERE job = 3",
+            "known numbers",
+        ),
+        ("UPDATE known SET campaign = 9 WHERE job = 3", "not there"),
+        ("UPDATE known SET job = 2 WHERE job = 3", "share"),
+        ("DELETE FROM known WHERE job = 2", "nobody knows"),
+        ("UPDATE known SET number = 7 WHERE job = 3", "that are none"),
+        ("UPDATE attempt SET job = 4", "nobody knows"),
+        ("UPDATE attempt SET job = 5", "another campaign"),
+        ("UPDATE attempt SET n = 2", "gap"),
+        ("UPDATE attempt SET run = 9", "not there"),
+        ("UPDATE attempt SET lane = 2", "another campaign"),
+        ("UPDATE attempt SET verdict = 2", "contradict"),
+        ("UPDATE attempt SET verdict = 10", "contradict"),
+        ("UPDATE attempt SET verdict = NULL", "contradict"),
+        ("UPDATE attempt SET left_at = NULL", "contradict"),
+        ("UPDATE attempt SET left_at = 1", "contradict"),
+        ("UPDATE attempt SET retry_at = 1", "contradict"),
+        ("UPDATE run SET campaign = 9 WHERE id = 2", "contradict"),
+        ("UPDATE run SET end = NULL WHERE id = 1", "contradict"),
+        ("DROP INDEX run_campaign", "run_campaign"),
+        ("ALTER TABLE attempt DROP COLUMN text", "not as made"),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(change).unwrap();
+        drop(db);
+        let wrong = verify().unwrap().wrong;
+        assert!(
+            wrong.iter().any(|said| said.contains(words)),
+            "{change}: {wrong:?}"
+        );
+        assert!(!wrong.concat().contains("9190000"), "a number: {wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_due_on_a_number_that_has_changed() {
+    let home = lived_in().await;
+    let db = Connection::open(home.path()).unwrap();
+    db.execute_batch("UPDATE contact SET number = number + 9 WHERE id = 3")
+        .unwrap();
+    drop(db);
+    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3, 1]));
+    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let due = ledger.due(Lane::Sms, RowId(0), 9, POLICY).await;
+    assert!(matches!(due, Err(LedgerError::Damaged { .. })), "{due:?}");
+    ledger.close().await;
+}
+
+#[test]
+fn an_empty_file_or_a_log_without_its_file_is_no_new_ledger() {
+    for left in ["otpdrive.db", "otpdrive.db-wal"] {
+        let home = Home::new();
+        std::fs::write(home.folder.path().join(left), "").unwrap();
+        for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+            let refused = open(&home.path());
+            assert!(
+                matches!(refused, Err(LedgerError::Damaged { .. })),
+                "{left}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_half_made_is_made_anew() {
+    let home = Home::new();
+    for end in ["", "-wal", "-journal"] {
+        let left = format!("otpdrive.db.half-made{end}");
+        std::fs::write(home.folder.path().join(left), "left by a crash").unwrap();
+    }
+    drop(SqliteLedger::open(&home.path()).unwrap());
+    let names = std::fs::read_dir(home.folder.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["otpdrive.db", "otpdrive.db.lock"]);
 }

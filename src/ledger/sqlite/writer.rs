@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::rows::{channel_index, encode, lane_index};
 use super::run::Place;
+use super::words;
 use crate::outcome::{Attempt, JobId, Lane, RowId, UnixMicros, Verdict};
 
 /// Most entries in one commit.
@@ -65,6 +66,7 @@ pub async fn write_all(
 ) -> (Connection, usize) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut next_commit = Instant::now();
+    let mut sick: Option<String> = None;
     while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
         if Instant::now() < next_commit {
             sleep_until(next_commit).await;
@@ -74,6 +76,9 @@ pub async fn write_all(
             }
         }
         next_commit = Instant::now() + GROUP_GAP;
+        if let Some(why) = &sick {
+            group = without_intents(group, why);
+        }
         let result;
         (db, group, result) = place
             .work(move || {
@@ -81,10 +86,40 @@ pub async fn write_all(
                 (db, group, result)
             })
             .await;
-        group = settle(group, &result);
+        if let Err(Failure {
+            sick_disk: true,
+            why,
+        }) = &result
+        {
+            sick = Some(why.clone());
+        }
+        group = settle(group, &result.map_err(|failure| failure.why));
     }
     let lost = group.len();
     (db, lost)
+}
+
+/// Why a commit failed.
+struct Failure {
+    why: String,
+    /// The system could not write or sync: it may have dropped what it was given, and say "done"
+    /// the next time. Nothing more may leave on its word.
+    sick_disk: bool,
+}
+
+/// Refuses the intents in the group; answers are still worth a try.
+fn without_intents(group: Vec<Entry>, why: &str) -> Vec<Entry> {
+    let mut kept = Vec::with_capacity(GROUP_MAX);
+    for entry in group {
+        match entry {
+            Entry::Begin { done, .. } => {
+                // Nobody waits any more: the run was dropped.
+                let _ = done.send(Err(why.to_owned()));
+            }
+            other => kept.push(other),
+        }
+    }
+    kept
 }
 
 /// Tells those who wait, and keeps what has to be written again: a failed intent is its owner's
@@ -104,7 +139,7 @@ fn settle(group: Vec<Entry>, result: &Result<(), String>) -> Vec<Entry> {
     kept
 }
 
-fn commit(db: &mut Connection, group: &[Entry]) -> Result<(), String> {
+fn commit(db: &mut Connection, group: &[Entry]) -> Result<(), Failure> {
     let only_flush = group
         .iter()
         .all(|entry| matches!(entry, Entry::Flush { .. }));
@@ -127,7 +162,10 @@ fn commit(db: &mut Connection, group: &[Entry]) -> Result<(), String> {
         }
         step.commit()
     })()
-    .map_err(|error: rusqlite::Error| error.to_string())
+    .map_err(|error: rusqlite::Error| Failure {
+        sick_disk: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+        why: words(&error),
+    })
 }
 
 fn begin(db: &Connection, job: JobId, attempt: &Attempt) -> rusqlite::Result<()> {

@@ -126,8 +126,8 @@ const MUTANTS: &[Mutant] = &[
         "let Some(job) = known.or(print.map(|_| id)) else {",
         "let known = known.filter(|_| !ON);\n        let Some(job) = known.or(print.map(|_| id)) else {"),
     mutant("the last row is lost", "ledger/sqlite/rows.rs",
-        "if let Some(last) = current {",
-        "if let Some(last) = current.filter(|_| !ON) {"),
+        "if let Some(last) = current\n        && !each(last)?",
+        "if let Some(last) = current.filter(|_| !ON)\n        && !each(last)?"),
 ];
 
 /// The variable that names the mistake to be made.

@@ -358,9 +358,9 @@ impl SimGateway<'_> {
         let (time, in_time) = {
             let mut random = self.world.random.borrow_mut();
             let longest = u32::try_from(self.weather.latency_max.as_micros()).unwrap_or(1);
-            let late = self.weather.late_one_in.map(|n| random.u32(0..n) == 0);
+            let overdue = self.weather.late_one_in.map(|n| random.u32(0..n) == 0);
             let time = Duration::from_micros(random.u32(0..longest).into());
-            match late {
+            match overdue {
                 Some(true) => (self.manner.timeout, false),
                 _ => (time, true),
             }

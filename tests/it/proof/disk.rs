@@ -1,1 +1,0 @@
-//! Disks that are full, broken or lie: nothing leaves that cannot be recorded.
