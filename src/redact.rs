@@ -38,7 +38,11 @@ impl Redactor {
         if key.len() < KEY_LENGTH_MIN {
             return Self::default();
         }
-        let mut needles = vec![SecretString::from(key.to_ascii_lowercase()), hex(key)];
+        let mut needles = vec![folded(key), hex(key)];
+        if !key.is_ascii() {
+            // Texts are decoded one byte to a character.
+            needles.push(folded(&percent_encoded(key)));
+        }
         needles.extend((0..3).flat_map(|before| base64(key, before)));
         Self { needles }
     }
@@ -58,7 +62,7 @@ impl Redactor {
 /// The text without this code.
 #[must_use]
 pub fn without_code<'t>(text: &'t str, code: &SecretString) -> Cow<'t, str> {
-    let code = SecretString::from(code.expose_secret().to_ascii_lowercase());
+    let code = folded(code.expose_secret());
     without(text, CODE_GONE, |seen| begins_with(seen, &code))
 }
 
@@ -88,7 +92,11 @@ fn without<'t>(
         .collect();
     let mut spans: Vec<Range<usize>> = Vec::new();
     for _ in 0..LAYERS {
-        let seen: Vec<Seen> = layer.iter().copied().filter(Seen::counts).collect();
+        let seen: Vec<Seen> = layer
+            .iter()
+            .copied()
+            .filter(|seen| counts(seen.c))
+            .collect();
         let mut at = 0;
         while at < seen.len() {
             let length = found(&seen[at..]).unwrap_or(0);
@@ -120,11 +128,15 @@ fn without<'t>(
     Cow::Owned(out)
 }
 
-impl Seen {
-    /// Is it more than what may stand between the pieces of a key?
-    fn counts(&self) -> bool {
-        !(self.c.is_whitespace() || is_hidden(self.c) || matches!(self.c, '\u{200c}' | '\u{200d}'))
-    }
+/// Is it more than what may stand between the pieces of a key?
+fn counts(c: char) -> bool {
+    !(c.is_whitespace() || is_hidden(c) || matches!(c, '\u{200c}' | '\u{200d}'))
+}
+
+/// A secret as texts are compared with it.
+fn folded(secret: &str) -> SecretString {
+    let counting = secret.chars().filter(|c| counts(*c));
+    SecretString::from(counting.map(|c| c.to_ascii_lowercase()).collect::<String>())
 }
 
 /// Does this begin with the needle, which is in lower case? Then its length.

@@ -40,6 +40,11 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
     let said = check.query_map([], |row| row.get::<_, String>(0))?;
     let mut wrong: Vec<String> = said.collect::<Result<_, _>>()?;
     wrong.retain(|said| said != "ok");
+    for said in &mut wrong {
+        // SQLite heads some findings with a line of their own.
+        let found = said.trim_start_matches("*** in database main ***");
+        *said = found.trim().replace(char::is_control, " ");
+    }
     let page: u64 = db.query_row("PRAGMA page_size", [], |row| {
         row.get::<_, u32>(0).map(u64::from)
     })?;

@@ -11,7 +11,8 @@ use crate::support::workdir::Workdir;
 fn of_two_started_in_the_same_instant_one_works_and_nobody_is_asked_twice() {
     const TIMES: usize = 100;
     const ROWS: usize = 4;
-    let gate = Gate::start(&["--latency", "5ms"]);
+    // Longer than a run waits for the lock.
+    let gate = Gate::start(&["--latency", "60ms"]);
     let (mut refused, mut later) = (0, 0);
     for nth in 0..TIMES {
         let numbers = nth * ROWS..(nth + 1) * ROWS;

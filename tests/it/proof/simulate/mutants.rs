@@ -172,6 +172,18 @@ fn source(file: &str) -> PathBuf {
 }
 
 fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for stale in fs::read_dir(to).unwrap() {
+        let stale = stale.unwrap();
+        if !from.join(stale.file_name()).exists() {
+            let stale = stale.path();
+            if stale.is_dir() {
+                fs::remove_dir_all(stale).unwrap();
+            } else {
+                fs::remove_file(stale).unwrap();
+            }
+        }
+    }
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let (from, to) = (entry.path(), to.join(entry.file_name()));

@@ -27,6 +27,11 @@ pub const TWICE: &[(&str, usize, &str)] = &[
     ),
     ("logos-codegen", 2, "of logos"),
     ("logos-derive", 2, "of logos"),
+    (
+        "synstructure",
+        2,
+        "one is in the lock only: x509-parser, which rcgen (a test's) could be told to use",
+    ),
     ("syn", 2, "macros are half-way from 2 to 3"),
     ("thiserror", 2, "rlibphonenumber is at 1"),
     ("thiserror-impl", 2, "of thiserror"),
@@ -79,6 +84,11 @@ pub const AT_BUILD_TIME: &[&str] = &[
     "zerofrom-derive",
     "zerovec-derive",
     "zmij",
+    // Of x509-parser, in the lock only (see `synstructure`).
+    "asn1-rs-derive",
+    "asn1-rs-impl",
+    "oid-registry",
+    "time-macros",
 ];
 
 /// Crates that only the fuzzers need.
