@@ -39,10 +39,9 @@ impl Redactor {
             return Self::default();
         }
         let mut needles = vec![folded(key), hex(key)];
-        if !key.is_ascii() {
-            // Texts are decoded one byte to a character.
-            needles.push(folded(&percent_encoded(key)));
-        }
+        // As it stands in the address: where that begins in the middle of another escape, or the
+        // key is not in ASCII, decoding would miss it.
+        needles.push(folded(&percent_encoded(key)));
         needles.extend((0..3).flat_map(|before| base64(key, before)));
         Self { needles }
     }

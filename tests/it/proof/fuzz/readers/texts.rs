@@ -32,7 +32,7 @@ pub fn check(bytes: &[u8]) {
     let masked = mask_numbers(&text);
     assert!(longest_number(&masked) < 7, "{masked:?}, of {text:?}");
     assert_eq!(mask_numbers(&masked), masked, "of {text:?}");
-    if longest_number(&text) < 7 {
+    if text.chars().filter(|c| c.is_numeric()).count() < 7 {
         assert_eq!(masked, text);
     }
 
