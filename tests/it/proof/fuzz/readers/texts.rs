@@ -30,7 +30,11 @@ pub fn check(bytes: &[u8]) {
     );
 
     let masked = mask_numbers(&text);
-    assert!(longest_number(&masked) < 7, "{masked:?}, of {text:?}");
+    // The digits of an encoded separator are none of the number's.
+    let separated = ["%20", "%2D", "%2d"]
+        .iter()
+        .fold(masked.clone(), |text, code| text.replace(code, " "));
+    assert!(longest_number(&separated) < 7, "{masked:?}, of {text:?}");
     assert_eq!(mask_numbers(&masked), masked, "of {text:?}");
     if text.chars().filter(|c| c.is_numeric()).count() < 7 {
         assert_eq!(masked, text);
