@@ -143,8 +143,7 @@ impl Gateway for KooKoo {
                 };
                 words::verdict(lane, &reply, self.clock.now())
             }
-            Err(error) if surely_not_sent(&error) => Verdict::Unreachable(describe(error)),
-            Err(error) => Verdict::Ambiguous(describe(error)),
+            Err(error) => words::no_answer(surely_not_sent(&error), describe(error)),
         };
         self.cleaned(verdict, job)
     }

@@ -103,6 +103,16 @@ fn said(body: &[u8]) -> Option<Said> {
     said?.ok()
 }
 
+/// What it means that no answer came: whatever may have left may have been delivered.
+#[must_use]
+pub fn no_answer(surely_not_sent: bool, why: String) -> Verdict {
+    if surely_not_sent {
+        Verdict::Unreachable(why)
+    } else {
+        Verdict::Ambiguous(why)
+    }
+}
+
 /// A 2xx answer that is JSON of the known shape.
 fn in_words(lane: Lane, said: &Said) -> Verdict {
     if said.is_success(lane) {

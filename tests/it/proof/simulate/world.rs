@@ -368,7 +368,7 @@ impl SimGateway<'_> {
         let Some((status, wait, body)) = fate.answer.filter(|_| in_time) else {
             self.world.log.borrow_mut()[index].doubtful = true;
             sleep(time).await;
-            return Verdict::Ambiguous("no answer in time".to_owned());
+            return words::no_answer(false, "no answer in time".to_owned());
         };
         sleep(time).await;
         let (header, not_before) = match wait {
@@ -405,7 +405,7 @@ impl Gateway for SimGateway<'_> {
             self.world.unreached.borrow_mut().push(self.run);
             self.world.heard.borrow_mut().remove(&job.number);
             sleep(MS).await;
-            return Verdict::Unreachable("connection refused".to_owned());
+            return words::no_answer(true, "connection refused".to_owned());
         }
         let code = job
             .code
