@@ -66,7 +66,8 @@ fn key(choices: &mut Choices<'_>) -> String {
     match choices.below(4) {
         0 => format!("KK{}", "0123456789abcdefABCDEF9876543210"),
         1 => (0..6 + choices.below(20))
-            .map(|_| choices.of(&['a', 'F', '0', '+', '/', '%', ' ', 'K', 'é']))
+            .map(|_| // Others are refused as keys.
+            choices.of(&['a', 'F', '0', '+', '/', '%', '~', 'K', '&']))
             .collect(),
         2 => "a+b/cd".to_owned(),
         _ => "secret-key".to_owned(),
