@@ -14,8 +14,7 @@ fn killed_again_and_again_it_requests_nobody_twice_and_forgets_nobody() {
         let goal = stub.count() + random.usize(1..50);
         let run = dir.send(&stub).args(&["--rate", "500/s"]).start();
         stub.wait_for(goal);
-        run.signal("KILL");
-        run.end();
+        run.kill();
     }
     let ran = dir.send(&stub).run();
     assert!(ran.code == 0 || ran.code == 1, "{}", ran.stderr);
@@ -40,8 +39,7 @@ fn the_report_of_a_killed_run_tells_what_is_known() {
     let dir = Workdir::with(contacts(0..10));
     let run = dir.send(&stub).args(&["--concurrency", "4"]).start();
     stub.wait_for(4);
-    run.signal("KILL");
-    run.end();
+    run.kill();
     stub.release();
     dir.otpdrive(&["report"]).ends(0);
     let report = dir.report();

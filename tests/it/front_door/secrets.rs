@@ -1,34 +1,8 @@
 //! The key appears nowhere; codes and whole numbers in no log.
 
-use std::fs;
-
 use crate::support::stub::{self, Reply, Stub};
-use crate::support::workdir::{Ran, Workdir};
+use crate::support::workdir::Workdir;
 use crate::support::{contacts, e164, phone};
-
-/// Every file below the folder.
-fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push((path.display().to_string(), fs::read(&path).unwrap()));
-        }
-    }
-    found
-}
-
-#[track_caller]
-fn nowhere(dir: &Workdir, ran: &Ran, needle: &str) {
-    assert!(!ran.stdout.contains(needle), "{}", ran.stdout);
-    assert!(!ran.stderr.contains(needle), "{}", ran.stderr);
-    for (name, bytes) in files(&dir.path(".")) {
-        let holds = bytes.windows(needle.len()).any(|w| w == needle.as_bytes());
-        assert!(!holds, "in {name}");
-    }
-}
 
 const ODD_KEY: &str = "KK+odd/key=1";
 const ODD_KEY_ENCODED: &str = "KK%2Bodd%2Fkey%3D1";
@@ -43,9 +17,9 @@ fn the_key_appears_nowhere_when_nothing_works() {
             .env("KOOKOO_API_KEY", ODD_KEY)
             .args(&["-vvv", "--log-format", format, "--max-outage", "700ms"])
             .ends(3);
-        nowhere(&dir, &ran, ODD_KEY);
-        nowhere(&dir, &ran, ODD_KEY_ENCODED);
-        nowhere(&dir, &ran, "odd");
+        dir.has_nowhere(ODD_KEY, &ran);
+        dir.has_nowhere(ODD_KEY_ENCODED, &ran);
+        dir.has_nowhere("odd", &ran);
     }
 }
 
@@ -66,8 +40,8 @@ fn the_key_appears_nowhere_when_the_gateway_repeats_it() {
         .env("KOOKOO_API_KEY", ODD_KEY)
         .args(&["-vvv"])
         .ends(1);
-    nowhere(&dir, &ran, ODD_KEY);
-    nowhere(&dir, &ran, ODD_KEY_ENCODED);
+    dir.has_nowhere(ODD_KEY, &ran);
+    dir.has_nowhere(ODD_KEY_ENCODED, &ran);
 }
 
 #[test]

@@ -55,8 +55,7 @@ fn codes_are_gone_from_the_ledger_after_a_killed_run_too() {
     let dir = Workdir::with("phone,otp\n".to_owned() + &lines.collect::<String>());
     let run = dir.verify(&stub).args(&["--rate", "200/s"]).start();
     stub.wait_for(40);
-    run.signal("KILL");
-    run.end();
+    run.kill();
     dir.verify(&stub).ends(0);
     assert!(!(0..100).any(|n| dir.ledger_holds(&code(n))));
 }

@@ -23,6 +23,11 @@ pub fn e164(n: usize) -> String {
     format!("+91{}", phone(n))
 }
 
+/// The code that the sandbox takes from the n-th number.
+pub fn code(n: usize) -> String {
+    phone(n).chars().rev().take(6).collect()
+}
+
 /// A file of these numbers.
 pub fn contacts(numbers: impl IntoIterator<Item = usize>) -> String {
     let lines = numbers.into_iter().map(|n| phone(n) + "\n");

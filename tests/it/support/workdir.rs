@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,42 @@ impl Workdir {
 
     /// The names of the files and folders in it.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.dir.path()).unwrap();
+        self.names_in(".")
+    }
+
+    /// The names of the files and folders in this folder of it.
+    pub fn names_in(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
         let mut names: Vec<_> = entries
             .map(|entry| name(entry).to_string_lossy().into_owned())
             .collect();
         names.sort();
         names
+    }
+
+    /// Every file below it, by its path in it.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        files_below(self.dir.path())
+    }
+
+    /// Takes the ledger away, with all that stands beside it.
+    pub fn remove_ledger(&self) {
+        for name in self.names() {
+            if name.starts_with("otpdrive.db") {
+                fs::remove_file(self.path(&name)).unwrap();
+            }
+        }
+    }
+
+    /// Fails when this stands in what was said, or in any file.
+    #[track_caller]
+    pub fn has_nowhere(&self, needle: &str, ran: &Ran) {
+        assert!(!ran.stdout.contains(needle), "{}", ran.stdout);
+        assert!(!ran.stderr.contains(needle), "{}", ran.stderr);
+        for (name, bytes) in self.files() {
+            assert!(!holds(&bytes, needle), "in {name}");
+        }
     }
 
     /// The program with these arguments, nothing added.
@@ -122,11 +151,28 @@ impl Workdir {
         self.names()
             .iter()
             .filter(|name| name.starts_with("otpdrive.db"))
-            .any(|name| {
-                let bytes = fs::read(self.path(name)).unwrap();
-                bytes.windows(needle.len()).any(|w| w == needle.as_bytes())
-            })
+            .any(|name| holds(&fs::read(self.path(name)).unwrap(), needle))
     }
+}
+
+fn holds(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|w| w == needle.as_bytes())
+}
+
+/// Every file below a folder, by its path in it.
+fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let inner = files_below(&path).into_iter();
+            found.extend(inner.map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else {
+            found.push((name, fs::read(&path).unwrap()));
+        }
+    }
+    found
 }
 
 /// CSV with a header as maps.
@@ -153,10 +199,20 @@ pub struct Otpdrive {
 }
 
 impl Otpdrive {
-    /// Runs it as the last argument of another command: `strace`, `faketime`.
+    /// Runs it as the last argument of another command; the one named first is outermost.
     pub fn under(mut self, command: &[&str]) -> Self {
-        self.under = command.iter().map(ToString::to_string).collect();
+        self.under.extend(command.iter().map(ToString::to_string));
         self
+    }
+
+    /// Runs it under a line of shell, in which `"$@"` is the program with its arguments.
+    pub fn in_shell(self, line: &str) -> Self {
+        self.under(&["bash", "-c", line, "bash"])
+    }
+
+    /// Runs it, all its threads, under strace, which writes to this file and does this besides.
+    pub fn strace(self, log: &str, args: &[&str]) -> Self {
+        self.under(&["strace", "-f", "-qq", "-o", log]).under(args)
     }
 
     /// A flag that applies unless it is given.
@@ -242,29 +298,45 @@ impl Otpdrive {
         if let (Some(text), Some(mut stdin)) = (self.stdin, child.stdin.take()) {
             stdin.write_all(text.as_bytes()).unwrap();
         }
-        Running { child }
+        Running { child: Some(child) }
     }
 }
 
-/// The program while it runs.
+/// The program while it runs; a test that fails leaves none running.
 pub struct Running {
-    child: Child,
+    /// There until [`Running::end`].
+    child: Option<Child>,
 }
 
 impl Running {
+    fn child(&self) -> &Child {
+        self.child.as_ref().unwrap()
+    }
+
     /// Sends it a signal: `INT`, `TERM`, `KILL`.
     pub fn signal(&self, name: &str) {
-        super::signal(&self.child, name);
+        super::signal(self.child(), name);
     }
 
     /// Its process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child().id()
+    }
+
+    /// Kills it; was it still running?
+    pub fn kill(mut self) -> bool {
+        let running = !self.has_ended();
+        if running {
+            self.signal("KILL");
+        }
+        self.end();
+        running
     }
 
     /// Waits for its end.
-    pub fn end(self) -> Ran {
-        let output = self.child.wait_with_output().unwrap();
+    pub fn end(mut self) -> Ran {
+        let child = self.child.take().unwrap();
+        let output = child.wait_with_output().unwrap();
         Ran {
             // A process ended by a signal has no code.
             code: output.status.code().unwrap_or(-1),
@@ -276,9 +348,9 @@ impl Running {
     /// Waits for its end, which has to come soon.
     pub fn end_soon(mut self) -> Ran {
         let end = Instant::now() + SOON;
-        while self.child.try_wait().unwrap().is_none() {
+        while !self.has_ended() {
             if Instant::now() > end {
-                self.child.kill().unwrap();
+                self.signal("KILL");
                 panic!("it did not end: {}", self.end().stderr);
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -287,7 +359,18 @@ impl Running {
     }
 
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        let child = self.child.as_mut().unwrap();
+        child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -104,15 +104,9 @@ fn killed_while_the_clock_jumps_between_runs_nobody_is_asked_twice() {
     let mut campaign = Campaign::new(Kind::Fallback, 0..kills * 25);
     for _ in 0..kills {
         set(&campaign.dir, &format!("{:+}h", random.i32(-30..30)));
-        let run = under_a_wrong_clock(
-            &campaign.dir,
-            campaign.command(&gate).args(&["--rate", "500/s"]),
-        );
-        let mut run = run.start();
-        std::thread::sleep(Duration::from_millis(random.u64(20..130)));
-        campaign.kills += usize::from(!run.has_ended());
-        run.signal("KILL");
-        run.end();
+        let command = campaign.command(&gate).args(&["--rate", "500/s"]);
+        let command = under_a_wrong_clock(&campaign.dir, command);
+        campaign.kill_after(Duration::from_millis(random.u64(20..130)), command);
     }
     let unknown = campaign.judge(&gate);
     println!("{kills} kills, each run with another clock: nobody asked twice, {unknown} unknown");

@@ -10,10 +10,11 @@ mod twice;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::support::gate::{Gate, Logged, by_number};
 use crate::support::workdir::{Otpdrive, Ran, Workdir};
-use crate::support::{e164, phone};
+use crate::support::{code, e164, phone};
 
 /// Faults of every kind that does not end a run: refused, failed, throttled, and doubtful ones.
 const FAULTS: &str = "500=5%,rejected=4%,throttle=5%,408=2%,drop=2%,reset=1%,504=2%,html=1%";
@@ -62,10 +63,7 @@ impl Campaign {
             Kind::Sms | Kind::Call | Kind::Fallback => phone(n),
             Kind::Column => format!("{},{}", phone(n), ["sms", "call", ""][n % 3]),
             Kind::Verify | Kind::VerifyHold if n % 7 == 3 => format!("{},0000", phone(n)),
-            Kind::Verify | Kind::VerifyHold => {
-                let code: String = phone(n).chars().rev().take(6).collect();
-                format!("{},{code}", phone(n))
-            }
+            Kind::Verify | Kind::VerifyHold => format!("{},{}", phone(n), code(n)),
         };
         let header = match kind {
             Kind::Sms | Kind::Call | Kind::Fallback => "phone",
@@ -99,15 +97,11 @@ impl Campaign {
         })
     }
 
-    /// What is in the folder of results.
-    fn result_files(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dir.path("list-results")).unwrap();
-        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<_> = entries
-            .map(|entry| name(entry).to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
+    /// Runs this command of it, and kills it after this time.
+    fn kill_after(&mut self, time: Duration, command: Otpdrive) {
+        let run = command.start();
+        std::thread::sleep(time);
+        self.kills += usize::from(run.kill());
     }
 
     /// Runs it to its end, and holds the end against all that the gateway saw. Gives the number of

@@ -1,8 +1,8 @@
 //! Killed at named points: strace kills the program at the entry of its n-th system call of a kind,
 //! so what that call would have done is not done, and what the call before it did is.
 //!
-//! strace counts for each thread by itself (and injects no signal with `--seccomp-bpf`). The main thread plans, sends, and writes results; one
-//! other writes to the ledger.
+//! strace counts for each thread by itself (and injects no signal with `--seccomp-bpf`). The main
+//! thread plans, sends, and writes results; one other writes to the ledger.
 
 use super::{Campaign, FAULTS, Kind};
 use crate::proof::{long, quick_or_long};
@@ -31,18 +31,8 @@ fn kill_at(campaign: &mut Campaign, gate: &Gate, calls: &str, nth: usize) -> boo
         format!("trace={calls}"),
         format!("inject={calls}:signal=SIGKILL:when={nth}"),
     );
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-    ];
-    let ran = campaign.command(gate).under(&strace).run();
+    let args = ["-e", &trace, "-e", &inject];
+    let ran = campaign.command(gate).strace("/dev/null", &args).run();
     let killed = ran.code == -1;
     assert!(killed || ran.code == 1, "{}", ran.stderr);
     campaign.kills += usize::from(killed);
@@ -115,6 +105,9 @@ fn killed_at_every_named_point_of_a_run_with_nothing_to_send_all_stays_as_it_was
     let kills = campaign.kills;
     campaign.kills = 0;
     assert_eq!(campaign.judge(&gate), 0);
-    assert_eq!(campaign.result_files(), ["report.json", "results.csv"]);
+    assert_eq!(
+        campaign.dir.names_in("list-results"),
+        ["report.json", "results.csv"]
+    );
     println!("{kills} kills at named points of a run with nothing to send: nothing changed");
 }

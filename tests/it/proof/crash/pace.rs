@@ -39,8 +39,7 @@ fn killed_right_after_each_request_the_next_run_keeps_its_distance() {
     for nth in 1..=kills {
         let run = dir.send(&stub).args(&["--rate", &rate]).start();
         stub.wait_for(nth);
-        run.signal("KILL");
-        run.end();
+        run.kill();
     }
     let log = stub.log();
     let pairs = log.windows(2);
@@ -75,8 +74,7 @@ fn killed_at_random_moments_no_second_sees_more_than_the_rate() {
             // Some never come to send: a run keeps its distance from what may have left last.
             let time = random.u64(20..100 + 4 * interval);
             std::thread::sleep(Duration::from_millis(time));
-            run.signal("KILL");
-            run.end();
+            run.kill();
         }
         let log = gate.settled_log();
         let peak = peak(log.iter().map(|request| request.t).collect());

@@ -6,7 +6,7 @@ use super::{Campaign, FAULTS, Kind};
 use crate::proof::quick_or_long;
 use crate::support::gate::Gate;
 
-/// Lets a run live for up to this long, then kills it. Was it still alive?
+/// Lets a run live for up to `most` milliseconds, then kills it.
 fn kill_soon(
     campaign: &mut Campaign,
     gate: &Gate,
@@ -14,13 +14,8 @@ fn kill_soon(
     most: u64,
     random: &mut fastrand::Rng,
 ) {
-    let mut run = campaign.command(gate).args(&["--rate", rate]).start();
-    std::thread::sleep(Duration::from_micros(random.u64(0..most * 1_000)));
-    if !run.has_ended() {
-        run.signal("KILL");
-        campaign.kills += 1;
-    }
-    run.end();
+    let command = campaign.command(gate).args(&["--rate", rate]);
+    campaign.kill_after(Duration::from_micros(random.u64(0..most * 1_000)), command);
 }
 
 #[test]
@@ -95,6 +90,9 @@ fn killed_while_results_are_written_the_old_files_or_the_new_ones_are_there() {
     let killed = campaign.kills;
     assert!(killed > kills / 5, "{killed} runs were killed");
     campaign.judge(&gate);
-    assert_eq!(campaign.result_files(), ["report.json", "results.csv"]);
+    assert_eq!(
+        campaign.dir.names_in("list-results"),
+        ["report.json", "results.csv"]
+    );
     println!("{killed} runs killed that only write results: the files were whole each time");
 }

@@ -1,7 +1,7 @@
 //! System calls that fail: the N-th one, for every N there is, by strace.
 
-use super::super::quick_or_long;
 use super::{Tally, gist, judge};
+use crate::proof::quick_or_long;
 use crate::support::contacts;
 use crate::support::stub::Stub;
 use crate::support::workdir::Workdir;
@@ -25,9 +25,7 @@ fn walk(call: &str, error: &str, onward: &str, file: &str, step: usize) -> Tally
         let dir = Workdir::with(contacts(0..ROWS));
         let inject = format!("inject={call}:error={error}:when={n}{onward}");
         let trace = format!("trace={call}");
-        let log = dir.path("strace");
-        let strace = ["strace", "-f", "-qq", "-o", log.to_str().unwrap()];
-        let mut strace = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+        let mut strace = vec!["-e", &trace, "-e", &inject];
         let file_path = dir.path(file);
         if file != ALL {
             strace.extend(["-P", file_path.to_str().unwrap()]);
@@ -36,7 +34,8 @@ fn walk(call: &str, error: &str, onward: &str, file: &str, step: usize) -> Tally
             let few = IN_FLIGHT.to_string();
             dir.send(&stub).args(&["-q", "--concurrency", &few])
         };
-        let ran = judge(&dir, &stub, ROWS, IN_FLIGHT, send().under(&strace), send);
+        let faulty = send().strace("strace", &strace);
+        let ran = judge(&dir, &stub, ROWS, IN_FLIGHT, faulty, send);
         let log = dir.read("strace");
         if !log.contains("(INJECTED)") {
             assert_eq!(ran.code, 0, "no fault, no error: {ran:?}");

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::super::quick_or_long;
 use super::{Tally, requests};
+use crate::proof::quick_or_long;
 use crate::support::stub::Stub;
 use crate::support::workdir::{Ran, Workdir};
 use crate::support::{contacts, e164};
@@ -42,11 +42,7 @@ impl Sound {
 
     /// Puts these bytes in the ledger's place, and nothing beside them.
     fn put(&self, bytes: &[u8]) {
-        for name in self.dir.names() {
-            if name.starts_with("otpdrive.db") {
-                fs::remove_file(self.dir.path(&name)).unwrap();
-            }
-        }
+        self.dir.remove_ledger();
         fs::write(self.dir.path("otpdrive.db"), bytes).unwrap();
         self.stub.forget();
     }
@@ -230,18 +226,13 @@ fn a_torn_end_of_the_log_is_recovered_and_a_cut_one_never_crashes() {
     let dir = Workdir::with(contacts(0..ROWS));
     let run = dir.send(&stub).args(&["-q", "--rate", "400/s"]).start();
     stub.wait_for(SENT);
-    run.signal("KILL");
-    run.end();
+    run.kill();
     let begun: HashSet<_> = requests(&stub).into_keys().collect();
     let db = fs::read(dir.path("otpdrive.db")).unwrap();
     let log = fs::read(dir.path("otpdrive.db-wal")).unwrap();
     assert!(log.len() > 8 * 1024, "{} bytes of log", log.len());
     let go_on = |log: &[u8]| -> (Ran, usize) {
-        for name in dir.names() {
-            if name.starts_with("otpdrive.db") {
-                fs::remove_file(dir.path(&name)).unwrap();
-            }
-        }
+        dir.remove_ledger();
         fs::write(dir.path("otpdrive.db"), &db).unwrap();
         fs::write(dir.path("otpdrive.db-wal"), log).unwrap();
         stub.forget();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::quick_or_long;
 use super::{Tally, gist, judge};
+use crate::proof::quick_or_long;
 use crate::support::contacts;
 use crate::support::stub::Stub;
 use crate::support::workdir::{Otpdrive, Workdir};
@@ -110,7 +110,7 @@ fn a_limit_on_file_sizes_is_told_and_costs_nobody_a_second_message() {
         let dir = Workdir::with(contacts(0..ROWS));
         let limit = format!("ulimit -f {kib}; exec \"$@\"");
         let faulty = dir.send(&stub).args(&["-q"]);
-        let faulty = faulty.under(&["bash", "-c", &limit, "bash"]);
+        let faulty = faulty.in_shell(&limit);
         let healthy = || dir.send(&stub).args(&["-q"]);
         let ran = judge(&dir, &stub, ROWS, 32, faulty, healthy);
         *tally.entry(gist(&ran)).or_default() += 1;
@@ -168,13 +168,13 @@ fn rows_and_lists_that_do_not_fit_where_they_are_printed_are_told() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..400));
     dir.send(&stub).args(&["-q"]).ends(0);
-    let to_full = ["sh", "-c", "exec \"$@\" > /dev/full", "sh"];
+    let to_full = "exec \"$@\" > /dev/full";
     for args in [
         &["report", "--only", "sent"][..],
         &["status"],
         &["status", "--verify"],
     ] {
-        let ran = dir.otpdrive(args).under(&to_full).ends(2);
+        let ran = dir.otpdrive(args).in_shell(to_full).ends(2);
         assert!(ran.stderr.contains("No space left"), "{args:?}: {ran:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use super::super::quick_or_long;
+use crate::proof::quick_or_long;
 use crate::support::stub::Stub;
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, e164};
@@ -28,10 +28,9 @@ fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
             let dir = Workdir::with(contacts(0..ROWS));
             stub.forget();
             // Only what touches the ledger being made.
-            let mut strace = vec!["strace", "-f", "-qq", "-o", "/dev/null"];
             let inject = format!("inject={call}:signal=KILL:when={n}");
             let trace = format!("trace={call}");
-            strace.extend(["-e", &trace, "-e", &inject]);
+            let mut strace = vec!["-e", &trace, "-e", &inject];
             let paths = [
                 "",
                 ".half-made",
@@ -49,12 +48,8 @@ fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
             for path in &paths {
                 strace.extend(["-P", path]);
             }
-            let ran = dir
-                .send(&stub)
-                .args(&["-q"])
-                .under(&strace)
-                .start()
-                .end_soon();
+            let killed = dir.send(&stub).args(&["-q"]).strace("/dev/null", &strace);
+            let ran = killed.start().end_soon();
             if ran.code == 0 {
                 break;
             }
@@ -141,8 +136,7 @@ fn a_ledger_that_was_deleted_or_emptied_with_its_log_left_is_not_begun_afresh() 
         stub.hold();
         let run = dir.send(&stub).start();
         stub.wait_for(ROWS);
-        run.signal("KILL");
-        run.end();
+        run.kill();
         stub.release();
         let kept = fs::read(dir.path("otpdrive.db")).unwrap();
         let log = fs::read(dir.path("otpdrive.db-wal")).unwrap();
@@ -188,10 +182,7 @@ fn two_names_of_a_ledger_that_is_not_there_yet_are_one_ledger() {
     assert_eq!(run.end_soon().code, 0);
     by("one.db").ends(0);
     assert_eq!(stub.count(), ROWS);
-    let names: Vec<_> = fs::read_dir(dir.path("away"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names = dir.names_in("away");
     assert_eq!(names.len(), 3, "the ledger, its lock, the link: {names:?}");
     symlink("loop.db", dir.path("loop.db")).unwrap();
     let ran = by("loop.db").ends(2);

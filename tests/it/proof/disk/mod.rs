@@ -1,8 +1,6 @@
 //! Disks that are full, broken or lie: nothing leaves that cannot be recorded, and a damaged ledger
 //! is told from a new one.
 
-#![allow(clippy::print_stdout, reason = "a proof prints its figures")]
-
 mod broken;
 mod damage;
 mod full;

@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::quick_or_long;
+use crate::proof::quick_or_long;
 
 /// No input may take longer, whatever it is.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Checks the inputs that were kept and then as many new ones, of up to `bytes` bytes.
-#[expect(clippy::print_stdout, reason = "the figures")]
 fn check(reader: &str, cases: u32, bytes: usize, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")

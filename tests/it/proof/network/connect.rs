@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::super::quick_or_long;
 use super::wire::{Wire, accepted, answer, last, serve};
 use super::{answers_are_everybodys_own, the_key_is_nowhere};
+use crate::proof::quick_or_long;
 use crate::support::stub::{self, Stub};
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, phone};

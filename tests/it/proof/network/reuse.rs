@@ -1,9 +1,9 @@
 //! Whose answer is it? On a connection that is kept alive an answer is told from another only by its
 //! place, so one too many must never be taken for the next number's.
 
-use super::super::quick_or_long;
 use super::wire::{Line, Wire, accepted, answer};
 use super::{answers_are_everybodys_own, the_key_is_nowhere};
+use crate::proof::quick_or_long;
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, phone};
 

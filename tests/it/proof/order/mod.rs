@@ -4,10 +4,10 @@
 mod disk;
 mod trace;
 
-use super::quick_or_long;
+use crate::proof::quick_or_long;
 use crate::support::gate::{Gate, by_number};
 use crate::support::workdir::{Otpdrive, Ran, Workdir};
-use crate::support::{contacts, phone};
+use crate::support::{code, contacts, phone};
 use disk::{Cut, Files, Finding, cuts, judge, ledger_files};
 use trace::hex;
 
@@ -26,19 +26,10 @@ impl Watched {
 
 /// Runs it under strace; `more` are further arguments for it.
 fn watch(dir: &Workdir, command: Otpdrive, more: &[&str]) -> Watched {
-    let fixed = [
-        "strace",
-        "-f",
-        "-qq",
-        "-y",
-        "-xx",
-        "-s",
-        "1000000",
-        "--seccomp-bpf",
-    ];
-    let last = ["-e", trace::CALLS, "-o", "trace.txt"];
+    let whole = ["-y", "-xx", "-s", "1000000", "--seccomp-bpf"];
+    let args = [&whole[..], more, &["-e", trace::CALLS]].concat();
     let before = ledger_files(&dir.path("."));
-    let ran = command.under(&[&fixed[..], more, &last].concat()).run();
+    let ran = command.strace("trace.txt", &args).run();
     let trace = dir.read("trace.txt");
     Watched { ran, trace, before }
 }
@@ -114,12 +105,8 @@ fn with_many_at_once_retries_and_fallback_each_intent_is_durable_before_its_requ
 fn checking_codes_each_intent_is_durable_before_its_request_leaves() {
     let gate = Gate::start(&["--faults", "500=10%,drop=10%,504=10%,429=2%"]);
     let rows = quick_or_long(60, 2_000);
-    let line = |n| {
-        let number = phone(n);
-        let code: String = number.chars().rev().take(6).collect();
-        format!("{number},{code}\n")
-    };
-    let list: String = (0..rows).map(line).collect();
+    let line = |n| format!("{},{}\n", phone(n), code(n));
+    let list = (0..rows).map(line).collect::<Vec<_>>().concat();
     let dir = Workdir::with(format!("phone,otp\n{list}"));
     let finding = holds(&dir, dir.verify_at(gate.url()), &gate, "verify");
     assert!(

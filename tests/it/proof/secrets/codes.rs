@@ -82,7 +82,7 @@ fn run(dir: &Workdir, stub: &Stub) -> Otpdrive {
 fn codes_in(dir: &Workdir) -> HashSet<String> {
     let known: HashSet<Vec<u8>> = (0..10_000).map(|n| code(n).into_bytes()).collect();
     let mut found = HashSet::new();
-    for (name, bytes) in super::files(&dir.path(".")) {
+    for (name, bytes) in dir.files() {
         if name == "list.csv" {
             continue;
         }
@@ -171,8 +171,7 @@ fn after_a_kill_the_next_run_leaves_no_settled_code() {
         let dir = Workdir::with(file(0..600));
         let running = run(&dir, &stub).start();
         stub.wait_for(50 + round * 511 / rounds);
-        running.signal("KILL");
-        running.end();
+        running.kill();
         // It is the next run of any campaign that cleans up, not only of this one.
         dir.write("list.csv", file([7_000]));
         stub.hold();

@@ -7,26 +7,9 @@ mod process;
 mod screen;
 
 use std::fs;
-use std::path::Path;
 
 use crate::support::workdir::{Otpdrive, Ran, Workdir};
 use needles::{KEY, Needles};
-
-/// Every file below a folder, by its path in it.
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
-            let inner = files(&path).into_iter();
-            found.extend(inner.map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
-        } else {
-            found.push((name, fs::read(&path).unwrap()));
-        }
-    }
-    found
-}
 
 /// As loud as it can be, with the key in the environment and temporary files in the folder.
 fn loud(command: Otpdrive, dir: &Workdir) -> Otpdrive {
@@ -49,7 +32,7 @@ fn hunt(what: &str, dir: &Workdir, ran: Option<&Ran>, needles: &Needles) -> usiz
         needles.are_not_in(&format!("{what}: {name}"), text.as_bytes(), true);
         looked_at += text.len();
     }
-    for (name, bytes) in files(&dir.path(".")) {
+    for (name, bytes) in dir.files() {
         if name.starts_with("list") && !name.contains('/') {
             continue;
         }

@@ -48,17 +48,17 @@ fn the_running_program_shows_no_key_in_its_arguments_and_environment() {
 #[ignore = "tests/prove secrets"]
 fn the_program_starts_no_other() {
     let stub = Stub::start();
-    let calls = "trace=execve,execveat,fork,vfork,clone,clone3";
-    let strace = ["strace", "-f", "-qq", "-o", "trace", "-e", calls];
+    let calls = ["-e", "trace=execve,execveat,fork,vfork,clone,clone3"];
+    let traced = |command: Otpdrive| command.strace("trace", &calls).ends(0);
     let dir = Workdir::with(contacts(0..8));
-    with_key_file(&dir, &stub).under(&strace).ends(0);
+    traced(with_key_file(&dir, &stub));
     let mut trace = dir.read("trace");
     for args in [&["report"][..], &["status"], &["check", "list.csv"]] {
-        dir.otpdrive(args).under(&strace).ends(0);
+        traced(dir.otpdrive(args));
         trace += &dir.read("trace");
     }
     let rehearsal = dir.otpdrive(&["send", "list.csv", "--sandbox", "--rate", "unlimited"]);
-    rehearsal.under(&strace).ends(0);
+    traced(rehearsal);
     trace += &dir.read("trace");
     let calls: Vec<&str> = trace.lines().filter(|line| line.contains('(')).collect();
     let of = |name: &str| calls.iter().filter(|call| call.contains(name)).count();
@@ -85,22 +85,8 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
     let stub = Stub::start();
     stub.hold();
     let dir = Workdir::with(contacts(0..8));
-    // Its own part of the tree, for the test's own files have other modes.
-    let umask = ["sh", "-c", "umask 000; exec \"$@\"", "sh"];
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "trace",
-        "-e",
-        "trace=open,openat,creat,mkdir,mkdirat,chmod,fchmod,fchmodat",
-    ];
-    let under = [&umask[..], &strace].concat();
-    let run = with_key_file(&dir, &stub)
-        .under(&under)
-        .args(&["--out", "a/b"]);
-    let running = run.start();
+    let run = with_key_file(&dir, &stub).args(&["--out", "a/b"]);
+    let running = making_files(run).start();
     stub.wait_for(2);
     let ledger = [
         "otpdrive.db",
@@ -126,40 +112,42 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
     }
     // Nothing was wider for a moment either: drafts, temporary files.
     let trace = dir.read("trace");
-    let creating = trace.lines().filter(|line| {
-        line.contains("O_CREAT") || line.contains("O_TMPFILE") || line.contains("mkdir")
-    });
-    let made: BTreeSet<&str> = creating.filter(|line| !line.contains("= -1")).collect();
-    assert!(made.len() >= 7, "{trace}");
-    let total = made.len();
-    for line in &made {
-        let rights = if line.contains("mkdir") {
-            ", 0700)"
-        } else {
-            ", 0600)"
-        };
-        assert!(line.contains(rights), "{line}");
-    }
+    let made = made_for_one_user(&trace);
+    assert!(made >= 7, "{trace}");
     assert!(
         !trace.contains("chmod(") || !trace.contains("066"),
         "{trace}"
     );
 
-    // Standard input is kept in a temporary file; the sandbox has a log.
-    let run = dir.otpdrive(&["check"]).stdin(contacts(0..3)).under(&under);
-    run.ends(0);
-    let trace = dir.read("trace");
-    let made = trace.lines().filter(|line| {
-        (line.contains("O_CREAT") || line.contains("O_TMPFILE") || line.contains("mkdir"))
-            && !line.contains("= -1")
-    });
-    for line in made {
-        assert!(
-            line.contains(", 0600)") || line.contains("mkdir") && line.contains(", 0700)"),
-            "{line}"
-        );
+    // Standard input is kept in a temporary file.
+    let check = dir.otpdrive(&["check"]).stdin(contacts(0..3));
+    making_files(check).ends(0);
+    assert!(made_for_one_user(&dir.read("trace")) > 0);
+    println!("{made} files and folders made under umask 000: 0600 and 0700");
+}
+
+/// Under a umask that forbids nothing; whatever makes a file or changes its mode is in `trace`.
+fn making_files(command: Otpdrive) -> Otpdrive {
+    let calls = "trace=open,openat,creat,mkdir,mkdirat,chmod,fchmod,fchmodat";
+    command
+        .in_shell("umask 000; exec \"$@\"")
+        .strace("trace", &["-e", calls])
+}
+
+/// How many files and folders were made, each with the rights that it has to have.
+#[track_caller]
+fn made_for_one_user(trace: &str) -> usize {
+    let making = ["O_CREAT", "O_TMPFILE", "mkdir"];
+    let made: BTreeSet<&str> = trace
+        .lines()
+        .filter(|line| making.iter().any(|word| line.contains(word)) && !line.contains("= -1"))
+        .collect();
+    for line in &made {
+        let folder = line.contains("mkdir");
+        let rights = if folder { ", 0700)" } else { ", 0600)" };
+        assert!(line.contains(rights), "{line}");
     }
-    println!("{total} files and folders made under umask 000: 0600 and 0700");
+    made.len()
 }
 
 #[test]
@@ -190,22 +178,14 @@ fn files_in_a_folder_that_is_open_to_all_are_still_for_their_user_alone() {
 #[ignore = "tests/prove secrets"]
 fn a_panic_says_one_line_without_secrets_and_exits_with_70() {
     // No thread can be made: the standard library panics then.
-    let no_threads = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=clone,clone3:error=EAGAIN",
-    ];
+    let no_threads = ["-e", "inject=clone,clone3:error=EAGAIN"];
     for (backtrace, lines) in [("0", 1), ("full", 2)] {
         let stub = Stub::start();
         let dir = Workdir::with(contacts(0..3));
         let run = with_key_file(&dir, &stub).args(&["--progress", "always"]);
         let ran = run
             .env("RUST_BACKTRACE", backtrace)
-            .under(&no_threads)
+            .strace("/dev/null", &no_threads)
             .run();
         assert_eq!(ran.code, 70, "{}", ran.stderr);
         let about: Vec<&str> = ran
