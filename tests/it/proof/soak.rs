@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::quick_or_long;
-use crate::support::gate::{Gate, by_number};
+use crate::proof::quick_or_long;
+use crate::support::gate::{Gate, Logged, by_number};
 use crate::support::workdir::Workdir;
 
 const RATE: usize = 500;
+const CONCURRENCY: usize = 128;
 
 /// Enough numbers for hours.
 fn phone(n: usize) -> String {
@@ -64,7 +65,6 @@ fn mb(bytes: u64) -> f64 {
 #[test]
 #[ignore = "tests/prove soak"]
 fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
-    const CONCURRENCY: usize = 128;
     let time = Duration::from_secs(quick_or_long(15, 3_600));
     let rows = RATE * usize::try_from(time.as_secs()).unwrap();
     let gate = Gate::start(&["--latency", "20ms..80ms", "--faults", FAULTS]);
@@ -112,31 +112,10 @@ fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
     }
     println!("{}", ran.stderr.lines().rev().take(2).last().unwrap_or(""));
 
-    let (early, late) = samples.split_at(samples.len() / 3);
-    let most = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).max().unwrap();
-    let grown = |of: fn(&Sample) -> u64, room: u64| {
-        let (before, after) = (most(early, of), most(late, of));
-        assert!(
-            after <= before + room,
-            "{before} in the first third, {after} later"
-        );
-    };
-    grown(|sample| sample.memory_kib, 8 * 1_024);
-    grown(|sample| sample.handles as u64, CONCURRENCY as u64);
-    assert!(most(&samples, |sample| sample.handles as u64) <= 2 * CONCURRENCY as u64 + 40);
-    assert!(most(&samples, |sample| sample.log_bytes) <= 64_000_000);
+    grew_in_nothing_else(&samples);
 
-    // The gateway's log is the judge here too.
     let log = gate.stop();
-    let perhaps = ["504", "drop", "reset", "half", "garbage", "huge", "stall"];
-    for (number, requests) in by_number(&log) {
-        let once = |logged: &&_| {
-            let logged: &crate::support::gate::Logged = logged;
-            logged.accepted || perhaps.contains(&logged.action.as_str())
-        };
-        let times = requests.iter().filter(once).count();
-        assert!(times <= 1, "{number}: {requests:?}");
-    }
+    nobody_twice(&log);
     let report = dir.report();
     assert_eq!(report["rows"], rows);
     let peak = report["rate"]["peak_1s"].as_u64().unwrap();
@@ -150,4 +129,31 @@ fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
         dir.read("list-results/results.csv")
             .contains(&phone(rows - 1))
     );
+}
+
+/// In memory, handles and log a run is later what it was in its first third.
+fn grew_in_nothing_else(samples: &[Sample]) {
+    let (early, late) = samples.split_at(samples.len() / 3);
+    let most = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).max().unwrap();
+    let grown = |of: fn(&Sample) -> u64, room: u64| {
+        let (before, after) = (most(early, of), most(late, of));
+        assert!(
+            after <= before + room,
+            "{before} in the first third, {after} later"
+        );
+    };
+    grown(|sample| sample.memory_kib, 8 * 1_024);
+    grown(|sample| sample.handles as u64, CONCURRENCY as u64);
+    assert!(most(samples, |sample| sample.handles as u64) <= 2 * CONCURRENCY as u64 + 40);
+    assert!(most(samples, |sample| sample.log_bytes) <= 64_000_000);
+}
+
+/// The gateway's log is the judge here too.
+fn nobody_twice(log: &[Logged]) {
+    let perhaps = ["504", "drop", "reset", "half", "garbage", "huge", "stall"];
+    for (number, requests) in by_number(log) {
+        let once = |logged: &&Logged| logged.accepted || perhaps.contains(&logged.action.as_str());
+        let times = requests.iter().filter(once).count();
+        assert!(times <= 1, "{number}: {requests:?}");
+    }
 }

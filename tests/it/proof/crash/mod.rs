@@ -97,11 +97,13 @@ impl Campaign {
         })
     }
 
-    /// Runs this command of it, and kills it after this time.
-    fn kill_after(&mut self, time: Duration, command: Otpdrive) {
+    /// Runs this command of it, and kills it after this time. Gives the id that the process had.
+    fn kill_after(&mut self, time: Duration, command: Otpdrive) -> u32 {
         let run = command.start();
+        let process = run.id();
         std::thread::sleep(time);
         self.kills += usize::from(run.kill());
+        process
     }
 
     /// Runs it to its end, and holds the end against all that the gateway saw. Gives the number of

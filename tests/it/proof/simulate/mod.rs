@@ -11,6 +11,7 @@ mod killer;
 mod mutants;
 mod process;
 mod story;
+mod weather;
 mod world;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use otpdrive::outcome::Number;
 
-use super::quick_or_long;
+use crate::proof::quick_or_long;
 use process::Ended;
 use story::Story;
 use world::World;

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Live, Means, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::contacts::{self, ReadOptions};
-use otpdrive::ledger::sqlite::{CampaignKey, Place, SqliteLedger};
+use otpdrive::ledger::sqlite::{Campaign, CampaignKey, Place, SqliteLedger};
 use otpdrive::outcome::{Attempt, Channel, Lane, Operation, Status, Step, UnixMicros, next_step};
 use otpdrive::record::{End, InputRecord, Row, RowState, Signal};
 use otpdrive::report::{Facts, Pace, write_all};
@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use super::disk::Disk;
 use super::killer::{Killer, LEDGER};
-use super::world::{Manner, Weather, World};
+use super::weather::Weather;
+use super::world::{Manner, World};
 
 /// What one process is started with, and what happens to it.
 pub struct Orders {
@@ -188,17 +189,36 @@ impl Process<'_> {
         let noted = ledger.finish_run(run, now, &finished.end, finished.last_left_at);
         noted.unwrap();
         self.killer.point("the end is noted").await;
+        let (results, attempts) = self.results(&ledger, &campaign, &live);
+        Ended::Finished {
+            end: finished.end,
+            results,
+            attempts,
+        }
+    }
+
+    /// Writes the result files; gives the lines of `results.csv`, and the attempts of each number.
+    fn results(
+        &self,
+        ledger: &SqliteLedger,
+        campaign: &Campaign,
+        live: &Live,
+    ) -> (Vec<BTreeMap<String, String>>, Vec<Vec<Attempt>>) {
         let run = ledger.latest_run(campaign.record.id).unwrap().unwrap();
         let facts = Facts {
             campaign: &campaign.record,
             run: &run,
-            limit_per_s: settings.rate.map(otpdrive::pace::Rate::per_second),
+            limit_per_s: self
+                .orders
+                .settings
+                .rate
+                .map(otpdrive::pace::Rate::per_second),
             pace: &Pace::default(),
         };
         let mut attempts = Vec::new();
         let out = self.folder.join("results");
         let summary = write_all(&out, &facts, |each| {
-            ledger.for_each_row(&campaign, true, &mut |row| {
+            ledger.for_each_row(campaign, true, &mut |row| {
                 if let RowState::Job(of_row) = &row.state {
                     attempts.push(of_row.clone());
                 }
@@ -212,11 +232,8 @@ impl Process<'_> {
         }
         let csv = std::fs::read(out.join("results.csv")).unwrap();
         let mut reader = csv::Reader::from_reader(&csv[..]);
-        Ended::Finished {
-            end: finished.end,
-            results: reader.deserialize().map(Result::unwrap).collect(),
-            attempts,
-        }
+        let results = reader.deserialize().map(Result::unwrap).collect();
+        (results, attempts)
     }
 
     fn disk(&self, ledger: otpdrive::ledger::sqlite::RunLedger) -> Disk<'_> {

@@ -12,7 +12,8 @@ use otpdrive::pace::Rate;
 use otpdrive::retry::Backoff;
 
 use super::process::Orders;
-use super::world::{Weather, right_code};
+use super::weather::Weather;
+use super::world::right_code;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -14,8 +14,7 @@ use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
 use super::killer::Killer;
-
-const MS: Duration = Duration::from_millis(1);
+use super::weather::{MS, Weather};
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
@@ -42,103 +41,6 @@ pub struct Request {
     pub refused: bool,
     /// What its answer said: nothing on this lane before.
     pub not_before: Option<Instant>,
-}
-
-/// How the gateway is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    /// Some requests go wrong, by the weights.
-    Fair,
-    /// Nobody listens.
-    Down,
-    /// Every request is answered with this HTTP status.
-    Sick(u16),
-    /// Nothing comes back.
-    Mute,
-    /// The key is refused.
-    Closed,
-}
-
-/// What a request meets, the weights' places in [`Weather::weights`].
-const FATES: [&str; 16] = [
-    "accepted",
-    "rejected",
-    "missing",
-    "429",
-    "429 seconds",
-    "429 date",
-    "503",
-    "408",
-    "in progress",
-    "500",
-    "502",
-    "504",
-    "garbage",
-    "lost",
-    "404",
-    "unreachable",
-];
-
-/// How a process finds the gateway.
-#[derive(Clone, Debug)]
-pub struct Weather {
-    pub weights: [u32; FATES.len()],
-    /// The moods, one after the other, for so long each; the last one stays.
-    pub moods: Vec<(Duration, Mood)>,
-    /// The longest that an answer takes.
-    pub latency_max: Duration,
-    /// One in so many answers comes after the client has given up.
-    pub late_one_in: Option<u32>,
-}
-
-impl Weather {
-    /// Nothing goes wrong.
-    pub fn fair() -> Self {
-        let mut weights = [0; FATES.len()];
-        weights[0] = 1;
-        Self {
-            weights,
-            moods: Vec::new(),
-            latency_max: 300 * MS,
-            late_one_in: None,
-        }
-    }
-
-    pub fn by_chance(random: &mut Rng) -> Self {
-        let mut weather = Self::fair();
-        if random.u32(0..5) > 0 {
-            weather.weights[0] = random.u32(1..60);
-            for weight in &mut weather.weights[1..] {
-                *weight = if random.bool() { 0 } else { random.u32(0..6) };
-            }
-        }
-        for _ in 0..random.u32(0..4) {
-            let mood = match random.u32(0..12) {
-                0..2 => Mood::Down,
-                2..4 => Mood::Sick(random.choice([429, 500, 502, 503, 504]).unwrap_or(503)),
-                4 => Mood::Mute,
-                5 if random.bool() => Mood::Closed,
-                _ => Mood::Fair,
-            };
-            let most = if random.bool() { 3_000 } else { 90_000 };
-            let time = random.u32(1..most);
-            weather.moods.push((time * MS, mood));
-        }
-        weather.moods.push((MS, Mood::Fair));
-        weather.latency_max = random.u32(1..3_000) * MS;
-        weather.late_one_in = random.bool().then(|| random.u32(20..200));
-        weather
-    }
-
-    fn mood(&self, mut age: Duration) -> Mood {
-        for (time, mood) in &self.moods {
-            if age < *time {
-                return *mood;
-            }
-            age -= *time;
-        }
-        self.moods.last().map_or(Mood::Fair, |(_, mood)| *mood)
-    }
 }
 
 /// Everything outside, over all processes of a campaign.
@@ -243,31 +145,6 @@ pub struct SimGateway<'w> {
 }
 
 impl SimGateway<'_> {
-    fn pick(&self) -> &'static str {
-        match self.weather.mood(self.since.elapsed()) {
-            Mood::Fair => {
-                let mut random = self.world.random.borrow_mut();
-                let mut at = random.u32(0..self.weather.weights.iter().sum());
-                let weights = self.weather.weights.iter().zip(FATES);
-                for (weight, fate) in weights {
-                    if at < *weight {
-                        return fate;
-                    }
-                    at -= weight;
-                }
-                FATES[0]
-            }
-            Mood::Down => "unreachable",
-            Mood::Mute => "lost",
-            Mood::Closed => "closed",
-            Mood::Sick(429) => "429",
-            Mood::Sick(500) => "500",
-            Mood::Sick(502) => "502",
-            Mood::Sick(504) => "504",
-            Mood::Sick(_) => "503",
-        }
-    }
-
     /// What becomes of a request that has arrived.
     fn fate(&self, fate: &str, number: Number, lane: Lane, code: Option<&str>) -> Fate {
         let error = |message: &str| format!(r#"{{"status":"Error","message":"{message}"}}"#);
@@ -323,34 +200,29 @@ impl SimGateway<'_> {
             "504" => perhaps(Some((504, None, String::new()))),
             "garbage" => perhaps(Some((200, None, "\u{fffd}{]".to_owned()))),
             "lost" => perhaps(None),
-            _ if lane == Lane::Verify => {
-                let accepted = self.world.accepts(number, code);
-                let body = if accepted {
-                    r#"{"status":"success","message":"Your Mobile Number OTP code is verified!"}"#
-                        .to_owned()
-                } else {
-                    error("Your Mobile Number OTP code verification failed")
-                };
-                Fate {
-                    accepted,
-                    doubtful: false,
-                    answer: Some((200, None, body)),
-                }
-            }
-            _ => {
-                let word = if lane == Lane::Call {
-                    "queued"
-                } else {
-                    "Success"
-                };
-                // The same reference again and again: it identifies nothing.
-                let body = format!(r#"{{"status":"{word}","message":"SM8"}}"#);
-                Fate {
-                    accepted: true,
-                    doubtful: false,
-                    answer: Some((200, None, body)),
-                }
-            }
+            _ => self.in_good_order(number, lane, code),
+        }
+    }
+
+    /// What becomes of a request with which nothing goes wrong.
+    fn in_good_order(&self, number: Number, lane: Lane, code: Option<&str>) -> Fate {
+        let (accepted, body) = match lane {
+            // The same reference again and again: it identifies nothing.
+            Lane::Sms => (true, r#"{"status":"Success","message":"SM8"}"#),
+            Lane::Call => (true, r#"{"status":"queued","message":"SM8"}"#),
+            Lane::Verify if self.world.accepts(number, code) => (
+                true,
+                r#"{"status":"success","message":"Your Mobile Number OTP code is verified!"}"#,
+            ),
+            Lane::Verify => (
+                false,
+                r#"{"status":"Error","message":"Your Mobile Number OTP code verification failed"}"#,
+            ),
+        };
+        Fate {
+            accepted,
+            doubtful: false,
+            answer: Some((200, None, body.to_owned())),
         }
     }
 
@@ -400,7 +272,10 @@ impl Gateway for SimGateway<'_> {
     async fn request(&self, job: &Job, lane: Lane) -> Verdict {
         let killer = self.manner.killer;
         killer.point("before it leaves").await;
-        let name = self.pick();
+        let name = {
+            let mut random = self.world.random.borrow_mut();
+            self.weather.fate(self.since.elapsed(), &mut random)
+        };
         if name == "unreachable" {
             self.world.unreached.borrow_mut().push(self.run);
             self.world.heard.borrow_mut().remove(&job.number);
