@@ -68,7 +68,7 @@ impl Gate {
     pub fn settled_log(&self) -> Vec<Logged> {
         let mut log = self.log();
         loop {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(std::time::Duration::from_millis(100));
             let later = self.log();
             if later.len() == log.len() {
                 return later;

@@ -57,7 +57,7 @@ pub fn nobody_twice(log: &[Request], retry_unknown: bool) -> Verdicts {
     Ok(())
 }
 
-/// In any second at most the rate, a hundredth (or one) more.
+/// In any second at most the rate, and 0.5 % or one more.
 pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
     let Some(rate) = rate else { return Ok(()) };
     #[expect(
@@ -65,7 +65,7 @@ pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
         clippy::cast_sign_loss,
         reason = "small counts"
     )]
-    let most = (rate.per_second() + f64::max(1.0, rate.per_second() / 100.0)).floor() as usize;
+    let most = (rate.per_second() + f64::max(1.0, rate.per_second() / 200.0)).floor() as usize;
     let mut start = 0;
     for (n, request) in log.iter().enumerate() {
         while request.at - log[start].at >= SECOND {
