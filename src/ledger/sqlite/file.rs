@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{empty_the_log, failed_to, schema, settings};
+use super::error::failed_to;
+use super::{empty_the_log, schema, settings};
 use crate::ledger::LedgerError;
 
 /// What a ledger is called while it is being made.

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::error::{is_damage, words};
 use super::file::with;
 use super::log::commits_behind_a_break;
 use super::rows::{self, for_each};
-use super::{SELECT_CAMPAIGN, campaign, code_print, is_damage, salt, schema, words};
+use super::{SELECT_CAMPAIGN, campaign, code_print, salt, schema};
 use crate::outcome::Number;
 
 /// What was looked at, and what is wrong with it.

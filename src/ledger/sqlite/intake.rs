@@ -8,8 +8,9 @@
 use rusqlite::{OptionalExtension, Statement, Transaction, params};
 use secrecy::ExposeSecret;
 
+use super::error::failed_to;
 use super::rows::{self, Span, Stored, for_each};
-use super::{Campaign, code_print, failed_to};
+use super::{Campaign, code_print};
 use crate::ledger::LedgerError;
 use crate::outcome::{Contact, GivenCode, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};

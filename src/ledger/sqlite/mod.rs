@@ -4,6 +4,7 @@
 //! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
+mod error;
 mod file;
 mod health;
 mod intake;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use super::LedgerError;
 use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
+use error::failed_to;
 pub use health::Verified;
 pub use intake::{CampaignKey, Intake};
 pub use lock::holder;
@@ -361,70 +363,6 @@ fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         .and_then(|()| db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
         .and_then(|()| db.pragma_update(None, "cache_size", CACHE_KIB))
         .map_err(&fault)
-}
-
-/// Turns a database error into one that says what was tried, on which file.
-fn failed_to(what: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    move |error| {
-        let (path, why) = (path.clone(), words(&error));
-        if is_damage(&error) {
-            LedgerError::Damaged { path, why }
-        } else {
-            LedgerError::Database { path, what, why }
-        }
-    }
-}
-
-/// Does the error say that the file is not as it was written? Our SQL fits our tables and our
-/// types, so where it does not, the tables have changed.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::Error;
-    match error {
-        Error::SqlInputError { .. }
-        | Error::FromSqlConversionFailure(..)
-        | Error::IntegralValueOutOfRange(..)
-        | Error::InvalidColumnType(..)
-        | Error::Utf8Error(..)
-        | Error::QueryReturnedNoRows => true,
-        other => matches!(
-            other.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        ),
-    }
-}
-
-/// What the database said, and what to do about it. Values are left out: in a damaged file any of
-/// them may be a number or a code.
-fn words(error: &rusqlite::Error) -> String {
-    use rusqlite::Error;
-    let advice = match error {
-        Error::FromSqlConversionFailure(column, ..)
-        | Error::IntegralValueOutOfRange(column, _)
-        | Error::InvalidColumnType(column, ..)
-        | Error::Utf8Error(column, _) => {
-            return format!("what it holds cannot be read (column {column})");
-        }
-        Error::QueryReturnedNoRows => return "a row that every ledger has is missing".to_owned(),
-        Error::SqlInputError { msg, .. } => {
-            let msg = msg.replace(char::is_control, " ");
-            return format!("its tables are not as made: {msg}");
-        }
-        other => match other.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => ". Make room on its disk, then run the same command again",
-            // After a sync that failed SQLite may say "locked", of a table that nobody else can hold.
-            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseLocked) => {
-                ". Its disk fails or is full, or a limit on the size of files is reached (ulimit -f): mend it or make room, then run the same command again"
-            }
-            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                ". It needs a folder that exists and that this user may write to"
-            }
-            _ => "",
-        },
-    };
-    // Of a damaged file SQLite quotes anything, control characters too.
-    let said = error.to_string().replace(char::is_control, " ");
-    format!("{said}{advice}")
 }
 
 const SELECT_CAMPAIGN: &str = "SELECT id, operation, name, sandbox, input_name, input_sha256, rows,

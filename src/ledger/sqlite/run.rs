@@ -8,9 +8,10 @@ use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::error::failed_to;
 use super::rows::{self, Span, damaged, for_each};
 use super::writer::{self, Entry};
-use super::{CACHE_KIB, Campaign, SqliteLedger, failed_to, stored_lane};
+use super::{CACHE_KIB, Campaign, SqliteLedger, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
 use crate::outcome::{
     Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,

@@ -9,9 +9,9 @@ use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::error::words;
 use super::rows::{channel_index, encode, lane_index};
 use super::run::Place;
-use super::words;
 use crate::outcome::{Attempt, JobId, Lane, RowId, UnixMicros, Verdict};
 
 /// Most entries in one commit.

@@ -11,12 +11,7 @@ const LENGTH: usize = 6;
 
 /// Six letters and digits that stand nowhere by chance.
 fn code(n: usize) -> String {
-    format!(
-        "{}{}{:04}",
-        ["qZ", "Wk", "xJ", "Vq"][n % 4].chars().next().unwrap(),
-        "Z",
-        n
-    )
+    format!("{}Z{n:04}", ["q", "W", "x", "V"][n % 4])
 }
 
 /// What becomes of a row's code.
