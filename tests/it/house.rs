@@ -574,6 +574,19 @@ fn the_readme_has_the_magic_numbers() {
 }
 
 #[test]
+fn the_readme_has_every_proof() {
+    let script = read("tests/prove");
+    let (_, proofs) = script.split_once("\nall=(").expect("the proofs");
+    let proofs = proofs.split(')').next().unwrap_or(proofs);
+    let described = table(&readme(), "### The proofs");
+    let described: Vec<String> = described
+        .iter()
+        .map(|row| row[0].replace('`', ""))
+        .collect();
+    assert_eq!(described.join(" "), proofs);
+}
+
+#[test]
 fn the_readme_names_every_fault() {
     let readme = readme();
     let (_, rest) = readme.split_once("\nFaults besides").expect("the faults");
