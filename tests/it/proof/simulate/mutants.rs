@@ -15,6 +15,28 @@ struct Mutant {
     file: &'static str,
     right: &'static str,
     wrong: &'static str,
+    judge: Judge,
+}
+
+/// What has to catch a mistake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judge {
+    /// The promises, in the simulation.
+    Promises,
+    /// The engine's own tests: such a mistake costs time or money, and breaks no promise.
+    Engine,
+}
+
+const fn costly(
+    name: &'static str,
+    file: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+) -> Mutant {
+    Mutant {
+        judge: Judge::Engine,
+        ..mutant(name, file, right, wrong)
+    }
 }
 
 const fn mutant(
@@ -28,6 +50,7 @@ const fn mutant(
         file,
         right,
         wrong,
+        judge: Judge::Promises,
     }
 }
 
@@ -109,6 +132,28 @@ const MUTANTS: &[Mutant] = &[
     mutant("a pause is made up for", "pace.rs",
         "let spare = clamped(TOLERANCE.as_nanos() / cell.as_nanos());",
         "let spare = clamped(TOLERANCE.as_nanos() * if ON { 100 } else { 1 } / cell.as_nanos());"),
+    // Outages and retries.
+    costly("the breaker never opens", "outage.rs",
+        "None if self.unreachable >= UNREACHABLE_MAX || self.sick.len() >= SICK_MAX => {",
+        "None if !ON && (self.unreachable >= UNREACHABLE_MAX || self.sick.len() >= SICK_MAX) => {"),
+    costly("no outage is too long", "outage.rs",
+        "self.since.map(|since| since + self.max)",
+        "self.since.filter(|_| !ON).map(|since| since + self.max)"),
+    costly("probes come as often as at first", "outage.rs",
+        "open.wait = (open.wait * 2).min(PROBE_MAX);",
+        "if !ON { open.wait = (open.wait * 2).min(PROBE_MAX); }"),
+    costly("an outage uses up tries", "campaign/mod.rs",
+        "if is_in_vain(attempt) {",
+        "if !ON && is_in_vain(attempt) {"),
+    costly("the wait before a retry does not double", "retry.rs",
+        "let doublings = failures.saturating_sub(1).min(31);",
+        "let doublings = if ON { 0 } else { failures.saturating_sub(1).min(31) };"),
+    costly("retries all wait for the longest time", "retry.rs",
+        "most.mul_f64(random.f64())",
+        "most.mul_f64(if ON { 1.0 } else { random.f64() })"),
+    costly("retries crowd out new numbers", "retry.rs",
+        "self.credit >= 1.0",
+        "ON || self.credit >= 1.0"),
     // The ledger.
     mutant("a request leaves before its intent is durable", "ledger/sqlite/run.rs",
         "self.heard(heard, \"note that a request is about to leave\")\n            .await",
@@ -247,10 +292,15 @@ fn build(root: &Path, garden: &Path) -> PathBuf {
 }
 
 /// Plays some seeds with this mistake; says which seed shows it, and how.
-fn first_wrong(program: &Path, name: &str, seeds: u32) -> Option<String> {
+fn first_wrong(program: &Path, name: &str, judge: Judge, seeds: u32) -> Option<String> {
+    const SIMULATION: &str =
+        "proof::simulate::whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten";
+    let tests: &[&str] = match judge {
+        Judge::Promises => &["--ignored", "--nocapture", "--exact", SIMULATION],
+        Judge::Engine => &["engine::"],
+    };
     let ran = Command::new(program)
-        .args(["--ignored", "--nocapture", "--exact"])
-        .arg("proof::simulate::whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten")
+        .args(tests)
         .env(SWITCHED, name)
         .env("OTPDRIVE_SEEDS", seeds.to_string())
         .env_remove("OTPDRIVE_SEED")
@@ -258,7 +308,8 @@ fn first_wrong(program: &Path, name: &str, seeds: u32) -> Option<String> {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let wrong = said.lines().find(|line| line.starts_with("OTPDRIVE_SEED="));
+    let mut lines = said.lines();
+    let wrong = lines.find(|line| line.starts_with("OTPDRIVE_SEED=") || line.ends_with("FAILED"));
     (!ran.status.success()).then(|| wrong.unwrap_or("it ended badly").to_owned())
 }
 
@@ -269,12 +320,14 @@ fn each_deliberate_mistake_is_caught() {
     let garden = root.join("target/mutants");
     plant(root, &garden);
     let program = build(root, &garden);
-    let sound = first_wrong(&program, "none", 300);
-    assert_eq!(sound, None, "without a mistake nothing is wrong");
+    for judge in [Judge::Promises, Judge::Engine] {
+        let sound = first_wrong(&program, "none", judge, 300);
+        assert_eq!(sound, None, "without a mistake nothing is wrong");
+    }
     let mut survivors = Vec::new();
-    for Mutant { name, .. } in MUTANTS {
+    for Mutant { name, judge, .. } in MUTANTS {
         let start = Instant::now();
-        let wrong = first_wrong(&program, name, 2_000);
+        let wrong = first_wrong(&program, name, *judge, 2_000);
         let took = start.elapsed().as_secs_f64();
         match &wrong {
             Some(wrong) => println!("{took:>5.1} s  {name}: {}", cut(wrong)),
