@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::file::with;
-use super::log::commits_behind_a_break;
+use super::log::has_lost_commits;
 use super::rows::{self, for_each};
 use super::{SELECT_CAMPAIGN, campaign, code_print, is_damage, salt, schema, words};
 use crate::outcome::Number;
@@ -64,9 +64,8 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
 
 /// What the log has lost, if anything; only while nobody writes to it.
 pub fn lost(file: &Path) -> io::Result<Option<String>> {
-    let commits = commits_behind_a_break(&with(file, "-wal"))?;
-    let says = || format!("its log is broken in the middle, and {commits} commits behind are lost");
-    Ok((commits > 1).then(says))
+    let says = || "its log is broken in the middle, and what was written behind is lost".to_owned();
+    Ok(has_lost_commits(&with(file, "-wal"))?.then(says))
 }
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
