@@ -433,6 +433,18 @@ fn what_is_no_ledger_or_too_new_is_refused() {
 }
 
 #[test]
+fn a_ledger_that_a_viewer_took_the_log_from_opens() {
+    let home = Home::new();
+    drop(home.begin(Operation::Send, &sends(&[1])));
+    let db = Connection::open(home.path()).unwrap();
+    db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+        .unwrap();
+    drop(db);
+    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    assert_eq!(ledger.campaigns().unwrap().len(), 1);
+}
+
+#[test]
 fn a_count_that_cannot_be_is_an_error() {
     for damage in ["rows = -1", "first_row = -9", "rows = 9223372036854775807"] {
         let home = Home::new();
