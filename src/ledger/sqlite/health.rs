@@ -54,7 +54,9 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
         wrong.push("the file ends in the middle of a page".to_owned());
     }
     let ours = tables(db)?;
-    for expected in tables(&schema::fresh()?)? {
+    // Of its own format: it is brought to the newest one only when it is sound.
+    let format = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for expected in tables(&schema::made(format)?)? {
         if !ours.contains(&expected) {
             wrong.push(format!("the table or index {} is not as made", expected.0));
         }
