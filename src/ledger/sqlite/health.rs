@@ -157,7 +157,7 @@ const ACCOUNTS: &[Account] = &[
     },
     Account {
         sql: "SELECT count(*), min(id) FROM contact WHERE (number IS NULL AND problem IS NULL)
-                  OR assumed NOT IN (0, 1) OR line < 1 OR first_line >= line",
+                  OR assumed NOT IN (0, 1) OR line < 1 OR first_line < 1 OR first_line = line",
         says: "rows that contradict themselves",
     },
     Account {
