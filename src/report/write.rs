@@ -1,7 +1,7 @@
 //! The one place that writes result files: beside the old file, whole and durable, then in its
 //! place. A reader sees the old file or the new one, never a part; nobody else may read it.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -69,9 +69,11 @@ fn remove_dead_drafts(folder: &Path, prefix: &str) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let path = entry.path();
+        // Its lock is kept until it is gone: a writer that comes for it then knows.
         if name.starts_with(prefix)
             && name.ends_with(SUFFIX)
-            && File::open(&path).is_ok_and(|draft| draft.try_lock().is_ok())
+            && let Ok(draft) = File::open(&path)
+            && draft.try_lock().is_ok()
         {
             // The next one tries again.
             let _ = fs::remove_file(path);
@@ -95,13 +97,19 @@ impl Draft {
         let path = folder.join(name);
         let prefix = format!(".{name}.");
         remove_dead_drafts(folder, &prefix);
-        let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(SUFFIX)
-            .tempfile_in(folder)
-            .map_err(WriteError::at("write", &path))?;
-        // Says that its writer lives. Where the file system has no locks, no draft is removed.
-        let _ = file.as_file().try_lock();
+        let file = loop {
+            let file = tempfile::Builder::new()
+                .prefix(&prefix)
+                .suffix(SUFFIX)
+                .tempfile_in(folder)
+                .map_err(WriteError::at("write", &path))?;
+            // Says that its writer lives. Where the file system has no locks, no draft is removed.
+            let locked = file.as_file().try_lock();
+            // Before that, somebody else may have taken it for dead.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) && file.path().exists() {
+                break file;
+            }
+        };
         Ok(Self {
             out: BufWriter::new(file),
             path,
@@ -215,6 +223,23 @@ mod tests {
         publish(folder.path(), [living]).unwrap();
         assert_eq!(names(folder.path()), [".a.other", ".b.x1y2z3.tmp", "a"]);
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
+    }
+
+    #[test]
+    fn writers_that_begin_at_once_leave_each_others_drafts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let draft = Draft::new(folder.path(), "a").unwrap();
+                        std::thread::yield_now();
+                        assert!(draft.out.get_ref().path().exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[test]

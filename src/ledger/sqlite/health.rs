@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::error::{is_damage, words};
 use super::file::with;
-use super::log::commits_behind_a_break;
+use super::log::has_lost_commits;
 use super::rows::{self, for_each};
 use super::{SELECT_CAMPAIGN, campaign, code_print, salt, schema};
 use crate::outcome::Number;
@@ -55,7 +55,9 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
         wrong.push("the file ends in the middle of a page".to_owned());
     }
     let ours = tables(db)?;
-    for expected in tables(&schema::fresh()?)? {
+    // Of its own format: it is brought to the newest one only when it is sound.
+    let format = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for expected in tables(&schema::made(format)?)? {
         if !ours.contains(&expected) {
             wrong.push(format!("the table or index {} is not as made", expected.0));
         }
@@ -65,9 +67,8 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
 
 /// What the log has lost, if anything; only while nobody writes to it.
 pub fn lost(file: &Path) -> io::Result<Option<String>> {
-    let commits = commits_behind_a_break(&with(file, "-wal"))?;
-    let says = || format!("its log is broken in the middle, and {commits} commits behind are lost");
-    Ok((commits > 1).then(says))
+    let says = || "its log is broken in the middle, and what was written behind is lost".to_owned();
+    Ok(has_lost_commits(&with(file, "-wal"))?.then(says))
 }
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
@@ -157,7 +158,7 @@ const ACCOUNTS: &[Account] = &[
     },
     Account {
         sql: "SELECT count(*), min(id) FROM contact WHERE (number IS NULL AND problem IS NULL)
-                  OR assumed NOT IN (0, 1) OR line < 1 OR first_line >= line",
+                  OR assumed NOT IN (0, 1) OR line < 1 OR first_line < 1 OR first_line = line",
         says: "rows that contradict themselves",
     },
     Account {

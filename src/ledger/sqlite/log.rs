@@ -3,8 +3,9 @@
 //! `SQLite` reads the log up to the first frame that does not add up, and takes the rest for the
 //! torn end of a transaction that was under way in a crash. A byte that was damaged in the middle
 //! looks the same to it, and everything behind would be forgotten: intents, above all. But every
-//! commit is synced before the next one begins, so at most one can be torn. Where two commits stand
-//! behind the break, it is damage.
+//! commit is synced before anything is written behind it. So where the log went on behind a commit,
+//! with sums that follow from it, that commit was durable: when it stands behind the break, it is
+//! lost. Other commits there are what never came to be: torn in a crash, or not synced.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -15,44 +16,56 @@ const HEADER: usize = 32;
 const FRAME: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 
-/// Commits behind the first frame of the log that does not add up.
+/// Was anything durable behind the first frame of the log that does not add up?
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn commits_behind_a_break(log: &Path) -> io::Result<u64> {
+pub fn has_lost_commits(log: &Path) -> io::Result<bool> {
     let mut log = match File::open(log) {
         Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
     let mut header = [0; HEADER];
     if !fill(&mut log, &mut header)? {
-        return Ok(0);
+        return Ok(false);
     }
     let (magic, page) = (word(&header, 0), word(&header, 8));
-    let mut sum = Sum {
-        big_endian: magic & 1 == 1,
-        state: (0, 0),
-    };
-    sum.add(&header[..24]);
-    let mut adds_up = magic & !1 == MAGIC && sum.is_at(&header, 24);
+    let of_header = Sum::default().and(&header[..24], magic & 1 == 1);
+    let mut before = [of_header, Sum::stored(&header, 24)];
+    let mut adds_up = magic & !1 == MAGIC && before[0] == before[1];
     // With a damaged header, the frames say themselves what belongs together.
     let mut salts = adds_up.then(|| header[16..24].to_vec());
-    let page = if adds_up { page } else { 4096 };
+    let (page, big_endian) = if adds_up {
+        (page, magic & 1 == 1)
+    } else {
+        (4096, cfg!(target_endian = "big"))
+    };
     let mut frame = vec![0; FRAME + page as usize];
-    let mut commits = 0;
+    let mut behind_commit = false;
     while fill(&mut log, &mut frame)? {
         let salts = salts.get_or_insert_with(|| frame[8..16].to_vec());
-        let of_this_log = frame[8..16] == salts[..];
-        if adds_up {
-            sum.add(&frame[..8]);
-            sum.add(&frame[FRAME..]);
-            adds_up = of_this_log && sum.is_at(&frame, 16);
+        let stored = Sum::stored(&frame, 16);
+        let sum_from = |sum: Sum| {
+            sum.and(&frame[..8], big_endian)
+                .and(&frame[FRAME..], big_endian)
+        };
+        let mut sum = stored;
+        let mut follows = frame[8..16] == salts[..];
+        if follows {
+            sum = sum_from(before[0]);
+            // In the frame before, what was summed up may be damaged, or the sum.
+            follows = sum == stored || (before[0] != before[1] && sum_from(before[1]) == stored);
+        }
+        adds_up &= follows;
+        if follows && behind_commit {
+            return Ok(true);
         }
         let is_commit = word(&frame, 0) != 0 && word(&frame, 4) != 0;
-        commits += u64::from(!adds_up && of_this_log && is_commit);
+        behind_commit = !adds_up && is_commit;
+        before = [sum, stored];
     }
-    Ok(commits)
+    Ok(false)
 }
 
 /// Reads the buffer full; `false` when there is less.
@@ -68,30 +81,121 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// The log's running checksum.
-struct Sum {
-    big_endian: bool,
-    state: (u32, u32),
-}
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum(u32, u32);
 
 impl Sum {
-    fn add(&mut self, bytes: &[u8]) {
+    fn stored(bytes: &[u8], at: usize) -> Self {
+        Self(word(bytes, at), word(bytes, at + 4))
+    }
+
+    fn and(self, bytes: &[u8], big_endian: bool) -> Self {
+        let Self(mut a, mut b) = self;
         for pair in bytes.chunks_exact(8) {
             let word = |at| {
                 let word = word(pair, at);
-                if self.big_endian {
-                    word
-                } else {
-                    word.swap_bytes()
-                }
+                if big_endian { word } else { word.swap_bytes() }
             };
-            let (one, two) = (word(0), word(4));
-            let (a, b) = &mut self.state;
-            *a = a.wrapping_add(one).wrapping_add(*b);
-            *b = b.wrapping_add(two).wrapping_add(*a);
+            a = a.wrapping_add(word(0)).wrapping_add(b);
+            b = b.wrapping_add(word(4)).wrapping_add(a);
         }
+        Self(a, b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// A log that goes on behind `log` with commits of so many pages each.
+    fn go_on(db: &[u8], log: &[u8], commits: &[usize]) -> Vec<u8> {
+        let (folder, path) = put(db, log);
+        let file = Connection::open(folder.path().join("db")).unwrap();
+        for pages in commits {
+            let change = format!("UPDATE page SET text = randomblob(9) WHERE id <= {pages}");
+            file.execute_batch(&change).unwrap();
+        }
+        fs::read(path).unwrap()
     }
 
-    fn is_at(&self, bytes: &[u8], at: usize) -> bool {
-        self.state == (word(bytes, at), word(bytes, at + 4))
+    fn put(db: &[u8], log: &[u8]) -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("db"), db).unwrap();
+        let path = folder.path().join("db-wal");
+        fs::write(&path, log).unwrap();
+        (folder, path)
+    }
+
+    /// A database and its log, which holds a commit.
+    fn begun() -> (Vec<u8>, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Connection::open(folder.path().join("db")).unwrap();
+        file.execute_batch(&format!(
+            "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL;
+             CREATE TABLE page (id INTEGER PRIMARY KEY, text BLOB, filler BLOB);
+             WITH RECURSIVE n (id) AS (VALUES (1) UNION ALL SELECT id + 1 FROM n WHERE id < 20)
+             INSERT INTO page SELECT id, '', zeroblob({PAGE} - 99) FROM n;
+             PRAGMA wal_checkpoint(TRUNCATE);
+             UPDATE page SET text = 1 WHERE id = 1"
+        ))
+        .unwrap();
+        let read = |name| fs::read(folder.path().join(name)).unwrap();
+        (read("db"), read("db-wal"))
+    }
+
+    fn lost(log: &[u8]) -> bool {
+        let (_folder, path) = put(&[], log);
+        has_lost_commits(&path).unwrap()
+    }
+
+    #[test]
+    fn commits_that_never_came_to_be_are_not_lost() {
+        let (db, log) = begun();
+        // Three that failed or were torn, each written over the one before, and a part of a fourth.
+        let mut layers = [2, 5, 9, 14]
+            .map(|pages| go_on(&db, &log, &[pages]))
+            .into_iter();
+        let short = layers.next().unwrap();
+        let mut left = short.clone();
+        for failed in layers {
+            left.extend_from_slice(&failed[left.len()..]);
+        }
+        assert!(!lost(&left));
+        left[log.len() + 100] ^= 1;
+        assert!(!lost(&left), "the last commit is torn, too");
+        for end in (0..left.len()).step_by(777) {
+            assert!(!lost(&left[..end]), "cut at {end}");
+        }
+        // And an older log behind this one.
+        let (_, older) = begun();
+        let older = go_on(&db, &older, &[2, 2, 2, 2]);
+        left.truncate(short.len());
+        left.extend_from_slice(&older[short.len()..]);
+        assert!(!lost(&left));
+        left[log.len() + 100] ^= 1;
+        assert!(!lost(&left));
+    }
+
+    #[test]
+    fn damage_in_front_of_the_last_commit_is_seen() {
+        let (db, log) = begun();
+        let durable = go_on(&db, &log, &[3, 1, 2]);
+        // Of what was under way in a crash, a part is there.
+        let mut whole = go_on(&db, &durable, &[2]);
+        whole.truncate(durable.len() + FRAME + PAGE);
+        assert!(!lost(&whole));
+        for at in (0..durable.len()).filter(|at| at % 501 == 0 || at % (FRAME + PAGE) < 60) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x80;
+            assert!(lost(&damaged), "byte {at}");
+        }
     }
 }

@@ -358,7 +358,9 @@ fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
                 .to_owned(),
         });
     }
-    db.pragma_update(None, "synchronous", "FULL")
+    // Where the mode has just changed, the log can be emptied only when something was read.
+    db.pragma_query_value(None, "schema_version", |_| Ok(()))
+        .and_then(|()| db.pragma_update(None, "synchronous", "FULL"))
         .and_then(|()| db.pragma_update(None, "secure_delete", true))
         .and_then(|()| db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
         .and_then(|()| db.pragma_update(None, "cache_size", CACHE_KIB))

@@ -26,10 +26,12 @@ pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
     step.commit()
 }
 
-/// A new ledger in memory: what the tables of any ledger have to look like.
-pub fn fresh() -> rusqlite::Result<Connection> {
-    let mut db = Connection::open_in_memory()?;
-    migrate(&mut db, 0)?;
+/// What the tables of a ledger of this format have to look like, in memory.
+pub fn made(format: u32) -> rusqlite::Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    for sql in STEPS.iter().take(format as usize) {
+        db.execute_batch(sql)?;
+    }
     Ok(db)
 }
 

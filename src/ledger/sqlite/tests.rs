@@ -304,6 +304,20 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
     assert!(matches!(home.states()[0], RowState::Invalid(_)));
 }
 
+#[test]
+fn a_code_may_be_a_duplicate_of_a_masked_one_behind_it() {
+    let home = Home::new();
+    let given = contact(2, 1, Some(plain("111111")));
+    drop(home.begin(Operation::Verify, std::slice::from_ref(&given)));
+    drop(home.begin(
+        Operation::Verify,
+        &[given, contact(3, 1, Some(GivenCode::Masked))],
+    ));
+    assert_eq!(home.states()[0], RowState::Duplicate { first_line: 3 });
+    let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+    assert_eq!(ledger.verify().unwrap().wrong, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();
@@ -430,6 +444,18 @@ fn what_is_no_ledger_or_too_new_is_refused() {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::TooNew { found: 2, .. })));
     }
+}
+
+#[test]
+fn a_ledger_that_a_viewer_took_the_log_from_opens() {
+    let home = Home::new();
+    drop(home.begin(Operation::Send, &sends(&[1])));
+    let db = Connection::open(home.path()).unwrap();
+    db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+        .unwrap();
+    drop(db);
+    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    assert_eq!(ledger.campaigns().unwrap().len(), 1);
 }
 
 #[test]
