@@ -89,7 +89,8 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// Does a line, cut at the delimiters and nothing else, have this number where the header has the
-/// phone column? Where the header cannot be cut so, that is taken to be so.
+/// phone column? Where the header cannot be cut so, that is taken to be so. A line of one cell is
+/// no row of a wider file, but as likely a line of somebody's address.
 fn stands_in_the_phone_column(text: &[u8], survey: &Survey, national: &str) -> bool {
     let text = String::from_utf8_lossy(text);
     let cut = |line: &str| -> Vec<String> {
@@ -97,13 +98,14 @@ fn stands_in_the_phone_column(text: &[u8], survey: &Survey, national: &str) -> b
         cells.map(bare).collect()
     };
     let lines: Vec<Vec<String>> = text.split(['\r', '\n']).map(cut).collect();
-    let phone = lines.iter().find_map(|cells| {
-        let mut cells = cells.iter();
-        cells.position(|cell| *cell == bare(&survey.phone_column))
+    let header = lines.iter().find_map(|cells| {
+        let mut names = cells.iter();
+        let phone = names.position(|cell| *cell == bare(&survey.phone_column));
+        phone.map(|phone| (phone, cells.len()))
     });
-    phone.is_none_or(|phone| {
-        let mut cells = lines.iter().filter_map(|cells| cells.get(phone));
-        cells.any(|cell| cell.contains(national))
+    header.is_none_or(|(phone, width)| {
+        let mut rows = lines.iter().filter(|row| row.len() > 1 || width == 1);
+        rows.any(|row| row.get(phone).is_some_and(|cell| cell.contains(national)))
     })
 }
 
