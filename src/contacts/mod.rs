@@ -156,9 +156,7 @@ impl Input {
         let (delimiter, line) = (table.delimiter, table.header_line);
         let header = table.header.clone();
         let columns = Columns::find(&header, line, delimiter, &self.options)?;
-        if table.header_spans_lines
-            && self.swallows_a_row(&header, &columns, header.len(), delimiter)
-        {
+        if table.header_spans_lines && self.header_holds_a_number(&header, delimiter) {
             return Err(Fault::SwallowedRow { line });
         }
         let (mut rows, mut width) = (0, header.len());
@@ -187,6 +185,15 @@ impl Input {
             columns,
             width,
         })
+    }
+
+    /// Does a name that goes over several lines hold a number? No name does: a stray quote has made
+    /// one of the header and rows.
+    fn header_holds_a_number(&self, header: &StringRecord, delimiter: u8) -> bool {
+        let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
+        let lines = header.iter().flat_map(|name| name.split(['\r', '\n']));
+        let mut cells = lines.flat_map(|line| line.split(char::from(delimiter)));
+        cells.any(is_number)
     }
 
     /// Does a cell hold a line that is a row, with a number where the phone column would be?
@@ -533,8 +540,14 @@ mod tests {
     #[test]
     fn a_quote_in_the_header_cannot_swallow_rows() {
         let fault_of = |text: &str| fault(text.as_bytes());
-        let fault = fault_of("\"name\nA,9876543210\n\",phone\nB,9876543211\n");
-        assert!(matches!(fault, Fault::SwallowedRow { line: 1 }), "{fault}");
+        for text in [
+            "\"name\nA,9876543210\n\",phone\nB,9876543211\n",
+            "phone,\"\n9876543210\n9876543211\n\"\n",
+            "phone,\"note\n9876543210\"\n9876543211,x\n",
+        ] {
+            let fault = fault_of(text);
+            assert!(matches!(fault, Fault::SwallowedRow { line: 1 }), "{fault}");
+        }
         // Between semicolons the header would end on the second line.
         let fault = fault_of("phone,a,b,;\"x\n,\",y\n9876543210\n9876543211\n");
         assert!(matches!(fault, Fault::UnclosedQuote { line: 2 }), "{fault}");
