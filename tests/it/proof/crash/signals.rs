@@ -23,7 +23,12 @@ fn a_signal_at_any_moment_leaves_nothing_unknown() {
             ("INT", 130)
         };
         let before = gate.settled_log().len();
-        let mut run = dir.send_to(gate.url()).args(&["--rate", "300/s"]).start();
+        let mut run = dir
+            .send_to(gate.url())
+            .args(&["--rate", "300/s"])
+            // A shell in the background has its jobs ignore SIGINT until they listen to it.
+            .under(&["env", "--default-signal=INT"])
+            .start();
         std::thread::sleep(Duration::from_micros(random.u64(0..160_000)));
         if run.has_ended() {
             assert_eq!(run.end().code, 0);
