@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::outcome::UnixMicros;
+use crate::job::UnixMicros;
 
 /// Tells the time of a run.
 #[derive(Clone, Copy, Debug)]

@@ -60,18 +60,23 @@
 //!
 //! `tests/it/house.rs` keeps this page, the import directions and the README true.
 
-pub mod campaign;
-pub mod cli;
+// Rooms join as they are rebuilt.
+// pub mod campaign;
+// pub mod cli;
 pub mod clock;
-pub mod contacts;
+// pub mod contacts;
 pub mod gateway;
+pub mod job;
 pub mod ledger;
-pub mod outage;
-pub mod outcome;
+pub mod next;
+pub mod number;
+// pub mod outage;
 pub mod pace;
 pub mod record;
 pub mod redact;
-pub mod report;
+// pub mod report;
 pub mod retry;
-pub mod sandbox;
-pub mod summary;
+pub mod run;
+// pub mod sandbox;
+pub mod status;
+// pub mod summary;

@@ -1,13 +1,14 @@
 //! What a ledger knows, as the report reads it: campaigns, their runs, their rows.
 //!
 //! These are facts in the shape in which they are handed from the ledger to the renderings; what
-//! they mean is said by [`crate::outcome`].
+//! they mean is said by [`crate::status`].
 
 use std::borrow::Cow;
 
-use crate::outcome::{
-    Attempt, Lane, Number, Operation, Outcome, RunId, Status, UnixMicros, outcome,
-};
+use crate::job::{Attempt, Lane, Operation, UnixMicros};
+use crate::number::Number;
+use crate::run::{End, RunId, Runs};
+use crate::status::{Outcome, Status, outcome};
 
 /// Names a campaign in a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,55 +60,6 @@ pub struct RunRecord {
     pub version: String,
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// Nothing was left to do.
-    Complete,
-    /// It stopped with rows left over.
-    Stopped(Stop),
-    /// A signal ended it.
-    Interrupted(Signal),
-}
-
-/// Why a run stopped early.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Stop {
-    /// For machines.
-    pub kind: StopKind,
-    /// For people: what happened and what to do.
-    pub message: String,
-}
-
-/// The kinds of early stops, as in `stop_reason.kind` of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopKind {
-    /// The gateway refused the key.
-    KeyRefused,
-    /// Nothing but redirects and 4xx came back from the start.
-    WrongEndpoint,
-    /// The gateway was down for longer than `--max-outage`.
-    Outage,
-    /// `--limit` was reached.
-    Limit,
-    /// `--max-duration` was reached.
-    MaxDuration,
-    /// The ledger could not be written.
-    Ledger,
-}
-
-/// The signals that end a run gracefully.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Signal {
-    /// Ctrl-C.
-    Sigint,
-    /// What `kill`, cron and systemd send.
-    Sigterm,
-}
-
 /// One row of the input and all that is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -117,7 +69,7 @@ pub struct Row {
     pub record: String,
     /// Its number, when it could be read.
     pub number: Option<Number>,
-    /// The request that is due first for it.
+    /// The lane that is due first for it.
     pub lane: Lane,
     /// What is known of it.
     pub state: RowState,
@@ -140,11 +92,11 @@ pub enum RowState {
 impl Row {
     /// What became of the row, and what to say about it.
     #[must_use]
-    pub fn outcome(&self) -> Outcome<'_> {
+    pub fn outcome(&self, runs: &Runs) -> Outcome<'_> {
         let not_worked_on = |status, detail| Outcome {
             status,
             detail,
-            ..outcome(self.lane, &[])
+            ..outcome(self.lane, &[], runs)
         };
         match &self.state {
             RowState::Invalid(problem) => {
@@ -154,7 +106,7 @@ impl Row {
                 Status::Duplicate,
                 Cow::Owned(format!("same as line {first_line}")),
             ),
-            RowState::Job(attempts) => outcome(self.lane, attempts),
+            RowState::Job(attempts) => outcome(self.lane, attempts, runs),
         }
     }
 }

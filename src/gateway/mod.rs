@@ -1,16 +1,43 @@
 //! The provider: one request, one verdict. The provider's words and HTTP stop here.
 //!
-//! [`words`] says what an answer means, [`http`] makes the requests. Nothing here retries, waits
-//! or remembers.
+//! `words` says what an answer means, `http` makes the requests, `connection` holds a new
+//! connection until its request may leave. Nothing here retries, waits out anything or remembers.
 
-pub mod http;
-pub mod words;
+// pub mod http;
+// pub mod words;
 
-use crate::outcome::{Job, Lane, Verdict};
+use std::time::Duration;
+
+use crate::job::{Job, Lane, Verdict};
 
 /// Something that OTPs can be sent through.
+///
+/// A request is made in two steps, so that its turn is taken where its bytes leave and not where it
+/// is asked for: first a connection is there, then the request goes.
 pub trait Gateway {
-    /// Makes one request for the job on this lane, and says what its answer means. Never fails:
-    /// that nothing came back is a verdict too.
-    fn request(&self, job: &Job, lane: Lane) -> impl Future<Output = Verdict>;
+    /// A request that has its connection.
+    type Ready<'g>: Ready
+    where
+        Self: 'g;
+
+    /// Gets a connection, warm or new, for one request for the job on this lane.
+    ///
+    /// # Errors
+    /// Why there is none, as a verdict of the kind `Unreachable`: surely not sent.
+    fn connect(
+        &self,
+        job: &Job,
+        lane: Lane,
+    ) -> impl Future<Output = Result<Self::Ready<'_>, Verdict>>;
+
+    /// How long before its turn a request should ask for its connection, going by the latest ones.
+    fn lead(&self) -> Duration;
+}
+
+/// A request that has its connection, and waits for its turn. Dropped, it surely has not left.
+pub trait Ready {
+    /// Lets it go: the next thing to happen is its first byte. Never fails: that nothing came back
+    /// is a verdict too, and so is that it did not leave after all (`Unreachable` where the gateway
+    /// is to blame, `Withdrawn` where a warm connection was gone).
+    fn go(self) -> impl Future<Output = Verdict>;
 }

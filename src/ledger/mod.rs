@@ -1,49 +1,61 @@
-//! The durable memory: what was read, what was begun, what was answered.
+//! The durable memory: what was read, what was begun, what was answered, what turned up in a run.
 //!
-//! It stores facts and derives nothing; it knows no HTTP and no CSV. The engine sees it through the
-//! one trait here, [`Ledger`]; [`sqlite`] is the room behind it. A second room that several
-//! machines share fits behind the same trait: `due` then leases rows to this machine, `begin` fails
-//! for a lease that was lost, `reserve` takes permits from the common rate.
+//! It stores facts and derives nothing; it knows no HTTP and no CSV. The engine sees it through
+//! [`Ledger`], everybody else through [`Store`]; [`sqlite`] is the room behind both. [`rules`] are
+//! written once, over plain values, for any room. A second room that several machines share fits
+//! behind the same traits: `due` then hands out slices and can say "later", `begin` can say that a
+//! number is in other hands, `reserve` takes slots of the common rate, and what others ran into
+//! comes back with the replies.
 
-pub mod sqlite;
+// pub mod rules;
+// pub mod sqlite;
 
 use std::path::PathBuf;
 
-use crate::outcome::{Job, JobId, Lane, Policy, RowId, UnixMicros};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::run::RunFact;
 
 /// What the engine asks of the durable memory during a run.
 ///
 /// Everything is durable in the order in which it was asked for: when an intent is durable, so is
-/// every answer handed over before it. This is why a crash never leaves more requests without an
-/// answer than were in flight at once.
+/// every answer and every fact handed over before it. This is why a crash never leaves more requests
+/// without an answer than were in flight at once.
 pub trait Ledger {
-    /// The next jobs on `lane`, in input order, for which `policy` finds something to do: at most
-    /// `limit`, behind row `after`.
-    fn due(
+    /// The time of this ledger.
+    fn clock(&self) -> Clock;
+
+    /// The next jobs on `lane`, in input order, for which the run's policy finds something to do: at
+    /// most `limit`. The ledger remembers how far it was read.
+    fn due(&self, lane: Lane, limit: usize) -> impl Future<Output = Result<Due, LedgerError>>;
+
+    /// Writes down that a job's next attempt, not yet in `job.attempts`, is about to leave. Durable
+    /// when it returns; an error means that the request must not leave.
+    fn begin(
         &self,
-        lane: Lane,
-        after: RowId,
-        limit: usize,
-        policy: Policy,
-    ) -> impl Future<Output = Result<Due, LedgerError>>;
+        job: &Job,
+        attempt: &Attempt,
+    ) -> impl Future<Output = Result<Begun, LedgerError>>;
 
-    /// Writes down that the job's last attempt is about to leave. Durable when it returns; an
-    /// error means that the request must not leave.
-    fn begin(&self, job: &Job) -> impl Future<Output = Result<(), LedgerError>>;
-
-    /// Takes back an intent whose request never left.
-    fn withdraw(&self, job: JobId, n: u32) -> impl Future<Output = ()>;
-
-    /// Hands over the answer to the job's last attempt. It is durable later, before any later
+    /// Hands over what came of an attempt: once per attempt. It is durable later, before any later
     /// intent; whether that worked is told by the next [`begin`](Ledger::begin) or by
     /// [`flush`](Ledger::flush).
-    fn answer(&self, job: &Job) -> impl Future<Output = ()>;
+    fn answer(&self, job: JobId, n: u32, answer: &Answer) -> impl Future<Output = ()>;
+
+    /// Hands over something that turned up in this run, as [`answer`](Ledger::answer) does.
+    fn note(&self, fact: &RunFact) -> impl Future<Output = ()>;
+
+    /// The engine has nothing more to do for this job in this run. A code that is settled is
+    /// forgotten now.
+    fn rest(&self, job: &Job, settled: Settled) -> impl Future<Output = ()>;
 
     /// Returns when everything handed over is durable, or cannot be made so.
     fn flush(&self) -> impl Future<Output = Result<(), LedgerError>>;
 
-    /// Asks for permits of the account's common rate before requests leave.
-    fn reserve(&self, permits: u32) -> impl Future<Output = Result<Reserved, LedgerError>>;
+    /// Asks for slots of the account's common rate before requests leave.
+    fn reserve(&self, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
 }
 
 /// An answer to [`Ledger::due`].
@@ -51,20 +63,49 @@ pub trait Ledger {
 pub struct Due {
     /// The jobs, in input order.
     pub jobs: Vec<Job>,
-    /// All rows up to here were looked at.
-    pub seen: RowId,
-    /// There are no more rows behind `seen`.
-    pub exhausted: bool,
+    /// What is behind them.
+    pub then: Then,
+}
+
+/// What comes behind the jobs that were handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// There are more rows to look at.
+    More,
+    /// None now; others hold the rest, so ask again then.
+    Later(Instant),
+    /// None.
+    Done,
+}
+
+/// An answer to [`Ledger::begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The intent is durable: the request may leave.
+    Go,
+    /// Somebody else has begun this attempt: the job is not ours any more.
+    Taken,
+}
+
+/// Has a job that comes to rest an answer that is final?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It has.
+    Yes,
+    /// A later run may go on with it.
+    No,
 }
 
 /// An answer to [`Ledger::reserve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reserved {
+pub struct Grant {
     /// How many requests may leave, at least 1.
-    pub permits: u32,
+    pub slots: u32,
     /// When the latest request before these left, as far as is known: the first of these has to
     /// keep its distance from it.
     pub after: Option<UnixMicros>,
+    /// What holds each lane back, from others or from before: a `Retry-After`.
+    pub holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
 
 /// Why a ledger could not be used. The texts fit behind "failed to …" and say what to do.

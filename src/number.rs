@@ -1,0 +1,152 @@
+//! Telephone numbers, and how they are masked in texts.
+
+use std::fmt;
+
+/// A telephone number in E.164 form: country code and national number, 7 to 15 digits, no `+`.
+///
+/// It has no `Display`, and its `Debug` is masked: a whole number is printed only where somebody
+/// wrote [`Number::e164`] on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number(u64);
+
+impl Number {
+    /// The number with these E.164 digits, when there are 7 to 15 of them.
+    #[must_use]
+    pub fn new(digits: u64) -> Option<Self> {
+        (1_000_000..=999_999_999_999_999)
+            .contains(&digits)
+            .then_some(Self(digits))
+    }
+
+    /// The E.164 digits as an integer: `919876543210`.
+    #[must_use]
+    pub fn digits(self) -> u64 {
+        self.0
+    }
+
+    /// `+919876543210`
+    #[must_use]
+    pub fn e164(self) -> String {
+        format!("+{}", self.0)
+    }
+
+    /// The ten national digits of an Indian number, `9876543210`; `None` for other countries.
+    #[must_use]
+    pub fn indian_national(self) -> Option<u64> {
+        (910_000_000_000..=919_999_999_999)
+            .contains(&self.0)
+            .then(|| self.0 - 910_000_000_000)
+    }
+
+    /// The form for logs: `+9198******10`.
+    #[must_use]
+    pub fn masked(self) -> String {
+        mask(&self.0.to_string())
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// Keeps the first four and the last two of a run of digits, `+9198******10`; fewer of the first
+/// when less than six would be hidden.
+fn mask(digits: &str) -> String {
+    const LAST: usize = 2;
+    const HIDDEN_MIN: usize = 6;
+    let count = digits.chars().count();
+    let first = count.saturating_sub(LAST + HIDDEN_MIN).min(4);
+    let hidden = count.saturating_sub(first + LAST);
+    let shown = |from: usize, n| digits.chars().skip(from).take(n).collect::<String>();
+    format!(
+        "+{}{}{}",
+        shown(0, first),
+        "*".repeat(hidden),
+        shown(first + hidden, LAST)
+    )
+}
+
+/// Masks every number of seven or more digits, in one piece or in groups, in a text that came from
+/// elsewhere (the gateway's messages may repeat the number), so that it may be logged or counted in
+/// a report.
+#[must_use]
+pub fn mask_numbers(text: &str) -> String {
+    const SHORTEST_NUMBER: usize = 7;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(char::is_numeric) {
+        let (before, from) = rest.split_at(start);
+        let (digits, end) = number_at_start(from);
+        if digits.chars().count() >= SHORTEST_NUMBER {
+            out.push_str(before.strip_suffix('+').unwrap_or(before));
+            out.push_str(&mask(&digits));
+        } else {
+            out.push_str(before);
+            out.push_str(&from[..end]);
+        }
+        rest = &from[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The groups of digits that a text begins with, and where they end: between them may stand a few
+/// separators, also percent-encoded.
+fn number_at_start(text: &str) -> (String, usize) {
+    const SEPARATORS_MAX: usize = 3;
+    let (mut digits, mut end) = (String::new(), 0);
+    loop {
+        let mut rest = &text[end..];
+        for _ in 0..SEPARATORS_MAX {
+            rest = after_separator(rest).unwrap_or(rest);
+        }
+        let Some(digit) = rest.chars().next().filter(|c| c.is_numeric()) else {
+            return (digits, end);
+        };
+        digits.push(digit);
+        end = text.len() - rest.len() + digit.len_utf8();
+    }
+}
+
+fn after_separator(text: &str) -> Option<&str> {
+    let dash = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let plain = |c: char| c.is_whitespace() || "-.()/".contains(c) || dash(c);
+    ["%20", "%2D", "%2d", "&nbsp;"]
+        .into_iter()
+        .find_map(|encoded| text.strip_prefix(encoded))
+        .or_else(|| text.strip_prefix(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_masked_wherever_they_stand() {
+        let number = Number::new(919_876_543_210).unwrap();
+        assert_eq!(format!("{number:?}"), "+9198******10");
+        assert_eq!(mask_numbers("to +919876543210!"), "to +9198******10!");
+        assert_eq!(mask_numbers("9876543210"), "+98******10");
+        assert_eq!(mask_numbers("1234567 12345678"), "+1234*********78");
+        assert_eq!(mask_numbers("a 1234567, b"), "a +*****67, b");
+        for form in [
+            "(+91) (98765) 43210",
+            "+91 98765/43210",
+            "91\u{a0}98765\u{2013}43210",
+            "91%2098765%2043210",
+            "९१९८७६५४३२१०",
+            "９１98765４３210",
+        ] {
+            let masked = mask_numbers(form);
+            let digits = masked.chars().filter(|c| c.is_numeric()).count();
+            assert_eq!(digits, 6, "{masked}");
+        }
+        assert_eq!(mask_numbers("HTTP 503: 127.0.0.1"), "HTTP 503: 127.0.0.1");
+        assert_eq!(mask_numbers("code 004512"), "code 004512");
+        assert_eq!(mask_numbers(""), "");
+        assert_eq!(Number::new(999_999), None);
+        assert_eq!(Number::new(1_000_000_000_000_000), None);
+    }
+}
