@@ -22,6 +22,7 @@ pub enum Step {
 /// | refused | the other channel, if one is to follow |
 /// | surely not sent, tries left in this run | the same lane again |
 /// | surely not sent, none left | the other channel, if one is to follow |
+/// | says nothing about the number | the same lane again |
 /// | may have been delivered | nothing, unless the policy risks one more OTP |
 ///
 /// Tries are counted per run: the next run gives fresh ones.
@@ -44,12 +45,15 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], runs: &Runs) -> Step {
         Meaning::Rejected => return fall_back,
         Meaning::Failed | Meaning::Held | Meaning::Nothing | Meaning::Ambiguous => {}
     }
-    let falling_back = policy.fallback.map(Lane::from) == Some(last.lane);
+    // Where the first lane was never tried, the last one is no fallback.
+    let falling_back = policy.fallback.map(Lane::from) == Some(last.lane)
+        && attempts.iter().any(|attempt| attempt.lane == lane);
     if last.run != run && last.lane != lane && !falling_back && !uncertain {
         // Nothing was sent, and the user has chosen another channel since.
         return Step::Try(lane);
     }
-    if runs.tries(attempts, run, last.lane) < policy.max_attempts {
+    let tries_left = runs.tries(attempts, run, last.lane) < policy.max_attempts;
+    if tries_left || meaning == Meaning::Nothing {
         Step::Try(last.lane)
     } else if matches!(meaning, Meaning::Failed | Meaning::Held) {
         fall_back
