@@ -37,8 +37,8 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], runs: &Runs) -> Step {
     if uncertain && !may_risk_again(attempts, runs, run) {
         return Step::Rest;
     }
-    let fallback = fallback_after(lane, last.lane, &policy).filter(|_| !uncertain);
-    let fall_back = fallback.map_or(Step::Rest, Step::Try);
+    let other = fallback_after(lane, last.lane, &policy).filter(|_| !uncertain);
+    let fall_back = other.map_or(Step::Rest, Step::Try);
     let meaning = runs.meaning(last);
     match meaning {
         Meaning::Accepted | Meaning::NotVerified => return Step::Rest,
@@ -324,7 +324,7 @@ mod tests {
         let rejected = attempt(RUN, Lane::Sms, 1, Rejected);
         let failed = |lane| attempt(RUN, lane, 2, Throttled);
         let next = |lane, attempts: &[Attempt]| step(lane, attempts, &runs);
-        assert_eq!(next(Lane::Sms, &[rejected.clone()]), None);
+        assert_eq!(next(Lane::Sms, std::slice::from_ref(&rejected)), None);
         assert_eq!(next(Lane::Sms, &[rejected, failed(Lane::Call)]), SMS);
         assert_eq!(next(Lane::Call, &[failed(Lane::Sms)]), CALL);
         let uncertain = [attempt(RUN, Lane::Sms, 1, None)];
