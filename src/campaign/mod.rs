@@ -307,7 +307,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// Waits until it is time to write the intent down; says whether the request may still go.
     async fn line_up(&self, lane: Lane) -> bool {
-        if !self.pace.is_unlimited() {
+        if self.pace.is_unlimited() {
+            self.intents.set(self.intents.get() + 1);
+        } else {
             let in_order = async {
                 let _first_in_line = self.line.lock().await;
                 self.reserve().await;
@@ -324,8 +326,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 () = self.ending() => return false,
                 () = in_order => {}
             }
-        } else {
-            self.intents.set(self.intents.get() + 1);
         }
         let may = self.may_leave(lane);
         if !may {

@@ -15,7 +15,7 @@ use super::progress::Why;
 use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::next::{Step, next_step};
 use crate::outage::{self, Breaker, Evidence};
-use crate::run::{Meaning, RunFact, RunId, Runs, StopKind, alike};
+use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
 
 /// This many answers that are all redirects or 4xx, and never anything else, say that the endpoint
 /// is wrong.
@@ -506,7 +506,7 @@ impl State {
         if self.lanes[lane.index()].breaker.worked() {
             self.outage_ended(run, Some(lane), at);
         }
-        let proven = self.runs.get(run).is_some_and(|run| run.endpoint_proven());
+        let proven = self.runs.get(run).is_some_and(RunFacts::endpoint_proven);
         if kind.proves_endpoint() && !proven {
             self.suspects = 0;
             // What looked like a wrong endpoint was about the numbers.
