@@ -246,8 +246,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             let lane = slot.lane;
             let hand = InHand::of(&self.in_hand[lane.index()]);
             // A connection is there, warm or new; or none, and it surely was not sent.
-            if let Some(ready) = self.connect(&job, lane).await
-                // Its departure is at most 20 ms away.
+            let ready = self.connect(&job, lane).await;
+            failures += u32::from(ready.is_none());
+            // Its departure is at most 20 ms away.
+            if let Some(ready) = ready
                 && self.line_up(lane).await
             {
                 // Durable: from here on a crash leaves `unknown`, never a second sending.
@@ -257,6 +259,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 job.attempts.push(attempt);
                 // The next thing to happen is the first byte.
                 let answer = self.go(ready, &slot).await;
+                failures += u32::from(answer.left_at.is_some());
                 self.answered(&mut job, answer).await;
             }
             drop(slot);
@@ -264,18 +267,17 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.watch.doubts_settled(&job).await;
             self.pass_on_news().await;
             self.show(&job, &mut shown);
-            let Step::Try(next) = self
-                .watch
-                .with_runs(|runs| next_step(job.lane, &job.attempts, runs))
-            else {
+            let step = |runs: &Runs| next_step(job.lane, &job.attempts, runs);
+            let Step::Try(next) = self.watch.with_runs(step) else {
                 break;
             };
-            failures = if next == lane { failures + 1 } else { 0 };
-            let wait = self.wait(&job, failures);
             drop(hand);
             let _hand = InHand::of(&self.in_hand[next.index()]);
-            // Parked: holds no place.
-            let Some(granted) = self.slots.take(&job, next, wait).await else {
+            if next != lane {
+                failures = 0;
+            }
+            // Parked: holds no slot.
+            let Some(granted) = self.slots.take(&job, next, self.wait(failures)).await else {
                 break;
             };
             slot = granted;
@@ -445,21 +447,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
-    /// How long a number waits before its next request: not at all where the one before did not
-    /// leave, or goes on another channel.
-    fn wait(&self, job: &Job, failures: u32) -> Duration {
-        let withdrawn = job.attempts.last().is_some_and(|last| {
-            last.run == self.run
-                && last
-                    .verdict()
-                    .is_some_and(|v| v.kind == VerdictKind::Withdrawn)
-        });
-        if failures == 0 || withdrawn {
-            return Duration::ZERO;
+    /// How long a number waits after so many failures in a row on a lane.
+    fn wait(&self, failures: u32) -> Duration {
+        match failures {
+            0 => Duration::ZERO,
+            _ => {
+                let random = &mut self.random.borrow_mut();
+                self.settings.backoff.delay(failures, random)
+            }
         }
-        self.settings
-            .backoff
-            .delay(failures, &mut self.random.borrow_mut())
     }
 
     /// Lets a number rest.
