@@ -449,13 +449,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// How long a number waits after so many failures in a row on a lane.
     fn wait(&self, failures: u32) -> Duration {
-        match failures {
-            0 => Duration::ZERO,
-            _ => {
-                let random = &mut self.random.borrow_mut();
-                self.settings.backoff.delay(failures, random)
-            }
-        }
+        let random = &mut self.random.borrow_mut();
+        self.settings.backoff.delay(failures, random)
     }
 
     /// Lets a number rest.
