@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod exit;
 mod plan;
+mod progress;
 mod report;
 mod run;
 mod sandbox;

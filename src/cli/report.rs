@@ -11,11 +11,12 @@ use super::exit::Exit;
 use super::screen::{Screen, Visible};
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
-use crate::outcome::Status;
-use crate::record::{End, RunRecord};
+use crate::record::RunRecord;
 use crate::redact::visible;
 use crate::report::json::schema;
-use crate::report::{Facts, Pace, ReportError, print_only, write_all};
+use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
+use crate::run::{End, Runs};
+use crate::status::Status;
 use crate::summary::{Counts, Summary};
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
@@ -42,7 +43,7 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
         } else {
             Box::new(out)
         };
-        return match print_only(out, header, &args.only, rows) {
+        return match print_only(out, header, &args.only, &ledger.runs(&campaign)?, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
@@ -78,15 +79,17 @@ pub fn write_results(
     let run = ledger
         .latest_run(campaign.record.id)?
         .context("the campaign was never run")?;
+    let runs = ledger.runs(campaign)?;
     let mut pace = Pace::default();
     ledger.for_each_departure(run.id, |at| pace.add(at))?;
-    let facts = Facts {
+    let input = ReportInput {
         campaign: &campaign.record,
         run: &run,
+        runs: &runs,
         limit_per_s: run.settings["rate_per_s"].as_f64(),
         pace: &pace,
     };
-    let summary = write_all(folder, &facts, |each| {
+    let summary = write_all(folder, &input, |each| {
         ledger.for_each_row(campaign, true, each)
     })?;
     screen.say(&format!(
@@ -161,9 +164,10 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
     for campaign in &campaigns {
+        let runs = ledger.runs(campaign)?;
         let mut counts = Counts::default();
         ledger.for_each_row(campaign, false, &mut |row| {
-            counts += row.outcome().status;
+            counts += row.outcome(&runs).status;
             std::ops::ControlFlow::Continue(())
         })?;
         let run = ledger.latest_run(campaign.record.id)?;

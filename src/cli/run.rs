@@ -14,15 +14,18 @@ use super::plan::Plan;
 use super::report::write_results;
 use super::screen::Screen;
 use super::signals;
-use crate::campaign::{self, Finished, Live, Means, Task};
+use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
 use crate::gateway::http::KooKoo;
-use crate::ledger::sqlite::{Campaign, Intake, Place, SqliteLedger};
-use crate::outcome::{Lane, RunId, Status};
-use crate::record::{End, InputRecord, Stop, StopKind};
+use crate::gateway::is_usual_sender_id;
+use crate::job::Lane;
+use crate::ledger::sqlite::{Campaign, Execution, Intake, SqliteLedger};
+use crate::record::InputRecord;
 use crate::redact::{Redactor, visible};
+use crate::run::{End, RunFacts, RunId, Stop, StopKind};
 use crate::sandbox;
+use crate::status::Status;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
 ///
@@ -69,9 +72,9 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let clock = Clock::start();
     let (campaign, run) = intake.begin_run(clock.now(), &config.settings)?;
 
-    let live = Arc::new(Live::new(plan.counts));
-    let following = screen.follow(Arc::clone(&live), plan.rows, config.engine.rate);
-    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &live)?;
+    let progress = Arc::new(Progress::new(plan.counts));
+    let following = screen.follow(Arc::clone(&progress), plan.rows, config.engine.rate);
+    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &progress)?;
     drop(following);
 
     match &end {
@@ -127,8 +130,9 @@ fn take_in<'l>(
     let contacts = file.contacts(&survey)?;
     let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
     let mut plan = Plan::default();
-    let policy = config.engine.policy;
-    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, policy))?;
+    let mut runs = intake.runs()?;
+    runs.insert(RunId::NEXT, RunFacts::new(config.engine.policy));
+    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     let text = plan.describe(
         &config.campaign.name,
         config.engine.rate,
@@ -179,8 +183,7 @@ fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
 fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
     let id = &config.gateway.sender_id;
-    let usual = (3..=11).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric());
-    if plan.lanes().contains(&Lane::Sms) && !usual {
+    if plan.lanes().contains(&Lane::Sms) && !is_usual_sender_id(id) {
         screen.say(&format!(
             "warning: the sender id {id:?} is not 3 to 11 letters and digits, as registered ones are"
         ));
@@ -195,7 +198,7 @@ fn work(
     run: RunId,
     clock: Clock,
     plan: &Plan,
-    live: &Live,
+    progress: &Progress,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -217,15 +220,14 @@ fn work(
         let task = Task {
             run,
             lanes: plan.lanes(),
-            holds: ledger.holds(),
+            runs: ledger.runs().clone(),
         };
-        let means = Means {
+        let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,
-            clock,
-            live,
+            progress,
         };
-        let finished = campaign::run(&means, &config.engine, task, stop).await;
+        let finished = campaign::run(&context, &config.engine, task, stop).await;
         let (ledger, lost) = ledger.close().await;
         anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
     })?;
