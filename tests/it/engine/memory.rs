@@ -199,7 +199,11 @@ impl Ledger for Memory {
     async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
         sleep(self.commit).await;
         self.intents.set(self.intents.get() + 1);
-        if self.full_after.get().is_some_and(|n| self.intents.get() > n) {
+        if self
+            .full_after
+            .get()
+            .is_some_and(|n| self.intents.get() > n)
+        {
             return Err(LedgerError::Database {
                 path: PathBuf::from("memory"),
                 what: "write",
@@ -251,7 +255,10 @@ impl Ledger for Memory {
                 "settled, but {status:?}"
             ),
             Settled::No => assert!(
-                !matches!(status, Status::Sent | Status::Verified | Status::NotVerified),
+                !matches!(
+                    status,
+                    Status::Sent | Status::Verified | Status::NotVerified
+                ),
                 "not settled, but {status:?}"
             ),
         }

@@ -23,7 +23,6 @@ use otpdrive::run::{End, Policy, Signal, StopKind, WhenUncertain};
 use otpdrive::status::Status;
 use tokio::time::Instant;
 
-use memory::Memory;
 use rule::{Rule, Sent};
 
 const MS: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use otpdrive::campaign::EarlierHolds;
-use otpdrive::job::{JobId, Lane, Verdict, VerdictKind};
+use otpdrive::job::{Channel, JobId, Lane, Verdict, VerdictKind};
 use otpdrive::run::{End, Signal, StopKind};
 use otpdrive::status::Status;
 use tokio::time::Instant;
@@ -64,9 +64,15 @@ async fn connections_that_stall_and_are_then_all_there_at_once_make_no_burst() {
         keeps_the_rate(&times, rate);
         let took = (times[jobs - 1] - start).as_secs_f64();
         assert!(took <= 24.5, "{took:.1} s for 20 and a stall of 4");
-        let after: Vec<_> = times.into_iter().filter(|at| *at - start > 7 * SECOND).collect();
+        let after: Vec<_> = times
+            .into_iter()
+            .filter(|at| *at - start > 7 * SECOND)
+            .collect();
         let mean = mean(&after);
-        assert!(mean >= 0.98 * f64::from(rate), "{mean:.2} of {rate}/s after the stall");
+        assert!(
+            mean >= 0.98 * f64::from(rate),
+            "{mean:.2} of {rate}/s after the stall"
+        );
     }
 }
 
@@ -396,7 +402,10 @@ async fn the_time_to_start_numbers_ends_though_a_lane_is_held_for_a_day() {
         Signal::Sigterm
     };
     let finished = drive(&gateway, &settings, stop).await;
-    assert!(gateway.log.borrow().len() <= 10, "nothing is started after it");
+    assert!(
+        gateway.log.borrow().len() <= 10,
+        "nothing is started after it"
+    );
     let took = start.elapsed();
     assert!(took <= 11 * SECOND, "{took:?}");
     assert_eq!(memory.count(Status::Pending), 15, "{finished:?}");

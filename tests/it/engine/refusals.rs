@@ -102,7 +102,11 @@ async fn one_number_refused_again_and_again_is_no_wave() {
     let finished = run(&gateway, &with_fallback(Some(50))).await;
     assert_eq!(finished.end, End::Complete);
     assert_eq!(memory.count(Status::Rejected), 19);
-    assert_eq!(gateway.times_on(Lane::Call).len(), 19, "then calls are made");
+    assert_eq!(
+        gateway.times_on(Lane::Call).len(),
+        19,
+        "then calls are made"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +124,11 @@ async fn a_wave_of_calls_is_one_although_text_messages_are_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn when_a_run_is_interrupted_refusals_that_may_have_begun_a_wave_stay_pending() {
-    for (refused, kept) in [(1, Status::Rejected), (2, Status::Pending), (9, Status::Pending)] {
+    for (refused, kept) in [
+        (1, Status::Rejected),
+        (2, Status::Pending),
+        (9, Status::Pending),
+    ] {
         let memory = Memory::sms(100);
         let first = 31;
         let gateway = Rule::new(&memory, |asked| match asked.job.0 {
@@ -219,7 +227,11 @@ async fn an_endpoint_from_which_nothing_else_has_ever_come_is_wrong() {
         let mut settings = with_fallback(Some(20));
         settings.concurrency = NonZeroUsize::MIN;
         let finished = run(&gateway, &settings).await;
-        assert_eq!(stop_kind(&finished), Some(StopKind::WrongEndpoint), "{rows}");
+        assert_eq!(
+            stop_kind(&finished),
+            Some(StopKind::WrongEndpoint),
+            "{rows}"
+        );
         assert_eq!(memory.count(Status::Pending), rows);
         assert_eq!(gateway.log.borrow().len(), asked);
     }

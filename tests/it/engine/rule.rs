@@ -85,15 +85,14 @@ impl<'m> Rule<'m> {
         let is_down = move |asked: Asked| {
             lanes.contains(&asked.lane) && seconds.contains(&start.elapsed().as_secs())
         };
-        let (down, reason) = (is_down.clone(), verdict.clone());
+        let (down, why) = (is_down.clone(), verdict.clone());
+        let no_connection = |verdict: &Verdict| verdict.kind == VerdictKind::Unreachable;
         Self::new(memory, move |asked| {
-            (10 * MS, if is_down(asked) { verdict() } else { accepted() })
+            let down = is_down(asked).then(&verdict);
+            let verdict = down.filter(|verdict| !no_connection(verdict));
+            (10 * MS, verdict.unwrap_or_else(accepted))
         })
-        .connecting(move |asked| {
-            let why = down(asked).then(&reason);
-            let none = why.filter(|why| why.kind == VerdictKind::Unreachable);
-            (MS, none)
-        })
+        .connecting(move |asked| (MS, down(asked).then(&why).filter(no_connection)))
     }
 
     pub fn times(&self) -> Vec<Instant> {

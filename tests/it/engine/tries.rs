@@ -14,13 +14,15 @@ use super::*;
 async fn tries_on_one_channel_are_as_many_as_allowed_and_never_more_without_an_outage() {
     for seed in 0..50 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let memory = Memory::sms(60);
+        // Calls, too, are made for others, and they work.
+        let lanes = [Lane::Sms, Lane::Call].into_iter().cycle().take(60);
+        let memory = Memory::new(lanes);
         let mut settings = settings(None);
         settings.policy.max_attempts = random.u32(1..5);
         settings.policy.fallback = Some(Channel::Call);
         settings.concurrency = NonZeroUsize::MIN;
-        // Only one number in thirty fails, on both channels: it fails alone.
-        let failing = |job: JobId| job.0 % 30 == 15;
+        // Only one number fails, on both channels: it fails alone.
+        let failing = |job: JobId| job.0 == 15;
         let gateway = Rule::new(&memory, |asked| match failing(asked.job) {
             true => (MS, throttled()),
             false => (MS, accepted()),
@@ -34,14 +36,15 @@ async fn tries_on_one_channel_are_as_many_as_allowed_and_never_more_without_an_o
                 assert_eq!(tries, settings.policy.max_attempts as usize, "{job:?}");
             }
         }
-        assert_eq!(memory.count(Status::Failed), 2);
+        assert_eq!(memory.count(Status::Failed), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_risks_one_more_otp_for_a_number_and_no_more() {
     let memory = Memory::sms(60);
-    let is_lost = |job: JobId| job.0 % 2 == 0;
+    // So few that it does not look like an outage.
+    let is_lost = |job: JobId| job.0 % 6 == 0;
     let mut settings = settings(Some(50));
     settings.policy.on_unknown = WhenUncertain::Retry;
     for (runs, most) in [(1, 2), (2, 3), (3, 4)] {
@@ -56,7 +59,7 @@ async fn a_run_risks_one_more_otp_for_a_number_and_no_more() {
             assert_eq!(job.attempts.len(), expected, "in run {runs}: {job:?}");
         }
     }
-    assert_eq!(memory.count(Status::Unknown), 30);
+    assert_eq!(memory.count(Status::Unknown), 10);
 }
 
 #[tokio::test(start_paused = true)]
