@@ -526,7 +526,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let only_doubts =
             |lane: Lane| self.in_hand[lane.index()].get() == self.watch.doubting(lane);
         let fallback = self.settings.policy.fallback.map(Lane::from);
-        for lane in Lane::ALL {
+        for lane in Lane::ALL.into_iter().filter(|_| !self.has_ended()) {
             let others = Lane::ALL.into_iter().filter(|other| *other != lane);
             let fed = fallback == Some(lane)
                 && others.into_iter().any(|other| {
@@ -540,6 +540,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             {
                 self.stop(kind, &message);
             }
+        }
+        // At the end, what is still in flight may show what it was.
+        if self.has_ended() && Lane::ALL.into_iter().all(only_doubts) {
+            self.watch.ended();
         }
     }
 
@@ -631,7 +635,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     /// Nothing leaves any more. The first reason counts.
     fn finish(&self, end: End) {
         self.end.borrow_mut().get_or_insert(end);
-        self.watch.ended();
         self.slots.end();
         self.ended.send_replace(true);
     }

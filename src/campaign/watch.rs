@@ -357,29 +357,30 @@ impl<'a> Watch<'a> {
     fn is_in_doubt(&self, job: &Job) -> bool {
         let state = self.state.borrow();
         let last = job.attempts.iter().rfind(|last| !last.never_left());
-        let last = last.filter(|_| !state.ended);
+        let last = last.filter(|last| last.run == self.run && !state.ended);
         let Some((last, answer)) = last.and_then(|last| Some((last, last.answer.as_ref()?))) else {
             return false;
         };
         let lane = &state.lanes[last.lane.index()];
+        let suspected = lane.breaker.suspected_from();
+        let suspected = suspected.is_some_and(|from| answer.answered_at >= from);
+        let kind = answer.verdict.kind;
         match state.runs.meaning(last) {
             // An OTP may have gone out: nothing that turns up later changes that.
             Meaning::Ambiguous if last.lane != Lane::Verify => false,
             Meaning::Failed | Meaning::Held | Meaning::Ambiguous => {
                 // With tries left it is asked again in any case.
                 let again = Step::Try(last.lane);
-                let suspected = lane.breaker.suspected_from();
-                suspected.is_some_and(|from| answer.answered_at >= from)
-                    && next_step(job.lane, &job.attempts, &state.runs) != again
+                suspected && next_step(job.lane, &job.attempts, &state.runs) != again
             }
+            Meaning::Rejected if kind == VerdictKind::Misdirected && suspected => true,
             Meaning::Rejected if self.settings.refused_alike.is_none() => false,
             Meaning::Rejected => {
                 lane.refused.jobs.contains(&job.id) || lane.bare.jobs.contains(&job.id)
             }
             Meaning::Nothing => {
                 let run = state.runs.get(self.run);
-                answer.verdict.kind == VerdictKind::Misdirected
-                    && run.is_some_and(|run| !run.endpoint_proven())
+                kind == VerdictKind::Misdirected && run.is_some_and(|run| !run.endpoint_proven())
             }
             Meaning::Accepted | Meaning::NotVerified => false,
         }

@@ -140,7 +140,7 @@ async fn whatever_happens_nobody_is_sent_to_twice_unknowingly_and_nobody_is_forg
                 let none = (slow.u32(0..40) < weights[4]).then(unreachable);
                 (slow.u32(0..400) * MS, none)
             });
-            println!("seed {seed}, run {run:?}");
+            println!("seed {seed}, {run:?}");
             let finished = drive(&gateway, &settings, stop).await;
             assert!(!last || finished.end == End::Complete, "seed {seed}");
             if let Some(rate) = settings.rate {

@@ -37,6 +37,8 @@ pub struct Memory {
     run: Cell<RunId>,
     read_to: Cell<[usize; Lane::ALL.len()]>,
     in_hand: RefCell<HashSet<JobId>>,
+    /// What was to be said of jobs when they came to rest.
+    said: RefCell<Vec<(JobId, Status)>>,
     /// The most jobs that were handed out and had not come to rest.
     pub in_hand_max: Cell<usize>,
     granted: Cell<usize>,
@@ -63,6 +65,7 @@ impl Memory {
             run: Cell::new(RunId(0)),
             read_to: Cell::default(),
             in_hand: RefCell::default(),
+            said: RefCell::default(),
             in_hand_max: Cell::new(0),
             granted: Cell::new(0),
             intents: Cell::new(0),
@@ -107,6 +110,7 @@ impl Memory {
         runs.insert(self.run.get(), facts);
         self.read_to.set([0; Lane::ALL.len()]);
         self.in_hand.borrow_mut().clear();
+        self.said.borrow_mut().clear();
         self.granted.set(0);
         self.run.get()
     }
@@ -153,6 +157,19 @@ impl Memory {
         assert!(!with_rate || departed <= self.granted.get(), "not granted");
         let of_run = |a: &&Attempt| a.run == self.run.get() && !a.never_left();
         assert_eq!(self.attempts().iter().filter(of_run).count(), departed);
+    }
+
+    /// What turns up later changes nothing for those who have come to rest.
+    pub fn what_was_said_holds(&self) {
+        for (job, said) in self.said.borrow().iter() {
+            let now = self.with_job(*job, |job| job.clone());
+            assert_eq!(
+                self.status(&now),
+                *said,
+                "{now:?} {:?}",
+                self.facts.borrow()
+            );
+        }
     }
 
     /// Nothing is left in hand: what was handed out has come to rest.
@@ -249,6 +266,7 @@ impl Ledger for Memory {
         let was_in_hand = self.in_hand.borrow_mut().remove(&job.id);
         assert!(was_in_hand, "at rest twice: {job:?}");
         let status = self.status(&known);
+        self.said.borrow_mut().push((job.id, status));
         match settled {
             Settled::Yes => assert!(
                 !matches!(status, Status::Pending | Status::Failed | Status::Unknown),

@@ -76,6 +76,7 @@ async fn drive(
         runs: ledger.runs.borrow().clone(),
     };
     let finished = campaign::run(&context, settings, task, stop).await;
+    ledger.what_was_said_holds();
     for status in Status::ALL {
         let (shown, count) = (progress.counts()[status.index()], ledger.count(status));
         assert_eq!(shown, count as u64, "{status:?} on the screen");

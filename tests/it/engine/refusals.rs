@@ -161,6 +161,16 @@ async fn no_call_is_made_for_refusals_that_may_have_begun_a_wave_when_a_signal_c
     assert_eq!(memory.count(Status::Pending), 100);
 }
 
+#[tokio::test(start_paused = true)]
+async fn answers_that_come_after_a_signal_may_show_a_wave_too() {
+    let memory = Memory::sms(100);
+    let gateway = Rule::new(&memory, |asked| (500 * MS, no_credit(asked)));
+    let stop = signal_after(400 * MS);
+    drive(&gateway, &with_fallback(Some(20)), stop).await;
+    assert!(gateway.log.borrow().len() > 2);
+    assert_eq!(memory.count(Status::Pending), 100);
+}
+
 /// More may be in doubt than may be parked: then it has to be decided.
 #[tokio::test(start_paused = true)]
 async fn doubts_are_bounded_like_all_that_is_parked() {
