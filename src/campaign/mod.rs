@@ -57,6 +57,9 @@ pub struct Settings {
     pub policy: Policy,
     /// Is an answered 500 or 502 not believed, but taken as "may have been sent"?
     pub hold_server_errors: bool,
+    /// This many different numbers in a row refused in the same words say that it is the account or
+    /// the service, not the numbers; `None`: never.
+    pub refused_alike: Option<NonZeroUsize>,
     /// Requests in flight at once.
     pub concurrency: NonZeroUsize,
     /// Requests in a period of time; `None`: unlimited.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::config::Config;
+use super::config::{Config, EarlierRetryAfter};
 use super::exit::Exit;
 use super::plan::Plan;
 use super::report::write_results;
@@ -197,10 +197,7 @@ fn work(
     plan: &Plan,
     live: &Live,
 ) -> anyhow::Result<(SqliteLedger, End)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime cannot be set up")?;
+    let runtime = super::runtime()?;
     let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
     let stop = signals::listen()?;
     let (ledger, finished) = runtime.block_on(async {
@@ -217,7 +214,10 @@ fn work(
         let task = Task {
             run,
             lanes: plan.lanes(),
-            holds: ledger.holds(),
+            holds: match config.earlier_retry_after {
+                EarlierRetryAfter::Kept => ledger.holds(),
+                EarlierRetryAfter::Ignored => [None; Lane::ALL.len()],
+            },
         };
         let means = Means {
             ledger: &ledger,
@@ -270,10 +270,9 @@ impl Rehearsal {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let Ok(runtime) = runtime else { return };
+            let Ok(runtime) = super::runtime() else {
+                return;
+            };
             runtime.block_on(async {
                 match sandbox::Sandbox::bind(sandbox::Options::default()).await {
                     Ok(sandbox) => {

@@ -1,29 +1,130 @@
-//! What stands behind a flag: durations, rates, shares. Each parser says what it would have liked.
+//! The values of the settings: where they come from, and how their text is read. Each parser says
+//! what it would have liked.
 
-use std::num::NonZeroU32;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outcome::Operation;
+use anyhow::{Context as _, bail};
+use clap::ArgMatches;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
+use serde_json::{Map, Value as Json};
+
+use super::settings::{RUN, SEND, VERIFY};
+use crate::outcome::Status;
 use crate::pace::Rate;
 use crate::retry::Backoff;
 
-/// A rate, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit(pub Option<Rate>);
+/// What a command was told, as text.
+pub struct Values(pub ArgMatches);
 
-/// Base and cap of a backoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackoffRange(pub Backoff);
+impl Values {
+    /// The flag, else the environment variable, else the default: clap knows all three. A file of
+    /// settings would be asked here where `value_source` is neither of the first two.
+    ///
+    /// A switch that is on is `true`, a count a number; a list has commas.
+    fn text(&self, name: &str) -> Option<OsString> {
+        let texts = self.0.try_get_raw(name).ok()??;
+        Some(texts.collect::<Vec<_>>().join(OsStr::new(",")))
+    }
 
-/// A share of a hundred.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Percent(pub f64);
+    /// A value that is needed.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read: says what is wanted.
+    pub fn required<T, E: Display>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> anyhow::Result<T> {
+        self.optional(name, read)?
+            .with_context(|| format!("--{name} is needed"))
+    }
 
-/// The least and the most an answer takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency(pub Duration, pub Duration);
+    /// A value, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read: says what is wanted.
+    pub fn optional<T, E: Display>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> anyhow::Result<Option<T>> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        // Not repeated: it may be a key, given by mistake.
+        match text.to_str().map(read) {
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(wanted)) => bail!("--{name}: {wanted}"),
+            None => bail!("--{name}: wanted UTF-8"),
+        }
+    }
 
-/// The longest time that a flag takes.
+    /// A file or a folder.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// Is this switched on?
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| text == "true")
+    }
+
+    /// One of two, by a switch.
+    pub fn choose<T>(&self, switch: &str, on: T, off: T) -> T {
+        if self.is_on(switch) { on } else { off }
+    }
+
+    /// The settings of a run as its report shows them.
+    pub fn report(&self) -> Map<String, Json> {
+        let settings = [RUN, SEND, VERIFY].into_iter().flatten();
+        let shown = settings.flat_map(|setting| {
+            let text = self.text(setting.name);
+            setting.report(text.as_deref().and_then(OsStr::to_str))
+        });
+        shown.collect()
+    }
+}
+
+/// What to do when it is not known whether a request was acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUncertain {
+    /// It may have been sent: leave it to a person.
+    Hold,
+    /// Try it again, as if it had not been sent.
+    Retry,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Whether there is a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// A bar on a terminal, else a plain line every 10 s.
+    Auto,
+    /// A bar, also when stderr is no terminal.
+    Always,
+    /// Neither bar nor lines.
+    Never,
+}
+
+/// The longest time that a setting takes.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// `500ms`, `30s`, `15m`, `1h30m`.
@@ -38,9 +139,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `10/s`, `600/m`, `500/h`, `unlimited`.
-pub fn rate(text: &str) -> Result<RateLimit, String> {
+pub fn rate(text: &str) -> Result<Option<Rate>, String> {
     if text == "unlimited" {
-        return Ok(RateLimit(None));
+        return Ok(None);
     }
     let wanted = || "wanted N/s, N/m, N/h or unlimited, such as 10/s".to_owned();
     let (requests, per) = text.split_once('/').ok_or_else(wanted)?;
@@ -55,11 +156,11 @@ pub fn rate(text: &str) -> Result<RateLimit, String> {
     if rate.interval() < Duration::from_micros(1) {
         return Err("wanted at most 1000000/s; for no limit say unlimited".to_owned());
     }
-    Ok(RateLimit(Some(rate)))
+    Ok(Some(rate))
 }
 
 /// `500ms..30s`
-pub fn backoff(text: &str) -> Result<BackoffRange, String> {
+pub fn backoff(text: &str) -> Result<Backoff, String> {
     let (base, cap) = text
         .split_once("..")
         .ok_or("wanted BASE..CAP, such as 500ms..30s")?;
@@ -67,26 +168,26 @@ pub fn backoff(text: &str) -> Result<BackoffRange, String> {
     if base > cap {
         return Err("wanted a base that is not above the cap".to_owned());
     }
-    Ok(BackoffRange(Backoff { base, cap }))
+    Ok(Backoff { base, cap })
 }
 
 /// `50%`
-pub fn percent(text: &str) -> Result<Percent, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
     match number {
-        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Percent(percent)),
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
         _ => Err("wanted a share between 0% and 100%".to_owned()),
     }
 }
 
 /// `20ms` or `20ms..80ms`
-pub fn latency(text: &str) -> Result<Latency, String> {
+pub fn latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (duration(least)?, duration(most)?);
     if least > most {
         return Err("wanted the shorter time first".to_owned());
     }
-    Ok(Latency(least, most))
+    Ok(least..=most)
 }
 
 /// `,` `;` `|` `tab`
@@ -98,12 +199,30 @@ pub fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
-/// `send` or `verify`
-pub fn operation(text: &str) -> Result<Operation, String> {
-    [Operation::Send, Operation::Verify]
-        .into_iter()
-        .find(|operation| operation.name() == text)
-        .ok_or_else(|| "wanted send or verify".to_owned())
+/// `32`
+pub fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|why| format!("wanted a whole number: {why}"))
+}
+
+/// `20` or `off`
+pub fn number_or_off(text: &str) -> Result<Option<NonZeroUsize>, String> {
+    match text {
+        "off" => Ok(None),
+        text => number(text)
+            .map(Some)
+            .map_err(|_| "wanted a whole number from 1, or off".into()),
+    }
+}
+
+/// `failed,unknown`
+pub fn statuses(text: &str) -> Result<Vec<Status>, serde::de::value::Error> {
+    text.split(',').map(word).collect()
+}
+
+/// One of a few words, as the type has them.
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde::de::value::Error> {
+    T::deserialize(text.into_deserializer())
 }
 
 #[cfg(test)]
@@ -117,19 +236,20 @@ mod tests {
         assert!(duration("30").is_err());
         assert!(duration("-5s").is_err());
         assert!(duration("9000h").is_err());
-        assert_eq!(rate("unlimited"), Ok(RateLimit(None)));
-        let RateLimit(Some(per_minute)) = rate("600/m").unwrap() else {
-            panic!("a limit");
-        };
+        assert_eq!(rate("unlimited"), Ok(None));
+        let per_minute = rate("600/m").unwrap().expect("a limit");
         assert!((per_minute.per_second() - 10.0).abs() < 1e-9);
         for bad in ["0/s", "10", "-1/s", "10/d", "1.5/s", "2000000/s"] {
             assert!(rate(bad).is_err(), "{bad}");
         }
         assert!(backoff("30s..500ms").is_err());
-        assert_eq!(percent("50%"), Ok(Percent(50.0)));
+        assert_eq!(percent("50%"), Ok(50.0));
         assert!(percent("101%").is_err());
         assert_eq!(delimiter("tab"), Ok(b'\t'));
         assert!(delimiter("ab").is_err());
+        assert_eq!(number_or_off("off"), Ok(None));
+        assert_eq!(number_or_off("1"), Ok(Some(NonZeroUsize::MIN)));
+        assert!(number_or_off("0").is_err());
         assert!(latency("80ms..20ms").is_err());
     }
 }
