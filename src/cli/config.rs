@@ -154,7 +154,7 @@ impl Config {
             earlier_retry_after: values.choose("ignore-retry-after", Ignored, Kept),
             out: mode.out(values, &name),
             max_invalid: values.required("max-invalid", values::percent)?,
-            settings: settings(values, mode, &gateway),
+            settings: settings(values, mode, &engine, &gateway),
             campaign: CampaignKey {
                 operation,
                 name,
@@ -246,12 +246,14 @@ fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Set
 }
 
 /// The settings as the ledger and the report show them.
-fn settings(values: &Values, mode: Mode, gateway: &http::Settings) -> Json {
-    let mut shown = Json::Object(values.report());
+fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Settings) -> Json {
+    let mut shown = values.report();
     shown["endpoint"] = match mode {
         Mode::Real => json!(Redactor::new(&gateway.key).clean(gateway.endpoint.as_str())),
         Mode::Rehearsal => json!("sandbox"),
     };
+    shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());
+    shown["backoff_cap_s"] = json!(engine.backoff.cap.as_secs_f64());
     // Its default follows from another setting.
     shown["connect_timeout_s"] = json!(gateway.connect_timeout.as_secs_f64());
     shown

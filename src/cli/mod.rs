@@ -101,7 +101,7 @@ pub fn main() -> Exit {
     let values = Values(flags);
     let screen = match Screen::new(&values, cleaner.clone()) {
         Ok(screen) => screen,
-        Err(error) => return refuse(&cleaner, &format!("otpdrive: {error:#}")),
+        Err(error) => return refuse(&cleaner, &visible(&format!("otpdrive: {error:#}"))),
     };
     screen.report_panics();
     let run = || {
@@ -125,10 +125,9 @@ pub fn main() -> Exit {
 /// What clap is to know: the commands, and the settings of each.
 fn command_line() -> clap::Command {
     let commands = COMMANDS.iter().map(|command| {
-        let settings = command.settings.iter().copied().flatten();
         clap::Command::new(command.name)
             .about(command.help)
-            .args(settings.map(Setting::arg))
+            .args(command.settings.iter().copied().flatten().map(Setting::arg))
     });
     // They stand last, in every help.
     let global = |setting: &Setting| setting.arg().global(true).display_order(usize::MAX);
@@ -233,16 +232,14 @@ mod tests {
 
     #[test]
     fn the_readme_has_every_command() {
-        let rows: String = COMMANDS
-            .iter()
-            .map(|command| {
-                let settings = command.settings.iter().copied().flatten();
-                let mut inputs = settings.filter(|setting| setting.name == "input");
-                let input = inputs.next().map(|input| format!(" [{}]", input.value));
-                let (name, input) = (command.name, input.unwrap_or_default());
-                format!("| `otpdrive {name}{input}` | {} |\n", command.help)
-            })
-            .collect();
+        let row = |command: &Command| {
+            let mut settings = command.settings.iter().copied().flatten();
+            let input = settings.find(|setting| setting.name == "input");
+            let input = input.map(|input| format!(" [{}]", input.value));
+            let (name, input) = (command.name, input.unwrap_or_default());
+            format!("| `otpdrive {name}{input}` | {} |\n", command.help)
+        };
+        let rows: String = COMMANDS.iter().map(row).collect();
         let table = format!("\n| command | what it does |\n|---|---|\n{rows}\n");
         assert!(README.contains(&table), "the README needs this:\n{table}");
     }

@@ -5,7 +5,6 @@
 //! [`super::config`]. A test then shows the row that the README needs.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 use serde_json::{Value as Json, json};
@@ -49,6 +48,9 @@ macro_rules! settings {
         }),+]
     };
 }
+
+/// All tables; those of a command are named where the commands are.
+pub const ALL: [&[Setting]; 7] = [EVERY, RUN, SEND, VERIFY, REPORT, STATUS, SANDBOX];
 
 /// What every command takes.
 pub const EVERY: &[Setting] = settings! {
@@ -243,26 +245,19 @@ impl Setting {
 
     /// A setting of a run as its report shows it, with its key: the name, and the unit. What is not
     /// there is null. Free text is left out: it may name somebody or hold a secret.
-    pub fn report(&self, text: Option<&str>) -> Vec<(String, Json)> {
-        let key = self.name.replace('-', "_");
-        let seconds = |time: Option<Duration>| json!(time.map(|time| time.as_secs_f64()));
+    pub fn report(&self, text: Option<&str>) -> Option<(String, Json)> {
         // What cannot be read was refused before.
         let given = text.unwrap_or_default();
-        match self.value {
-            "N" | "N|off" => vec![(key, json!(given.parse::<u64>().ok()))],
-            "DUR" => vec![(key + "_s", seconds(duration(given).ok()))],
-            "PCT" => vec![(key + "_percent", json!(percent(given).ok()))],
-            "RATE" => {
-                let rate = rate(given).ok().flatten();
-                vec![(key + "_per_s", json!(rate.map(Rate::per_second)))]
-            }
-            "BASE..CAP" => {
-                let (base, cap) = given.split_once("..").unwrap_or_default();
-                let [base, cap] = [base, cap].map(|text| seconds(duration(text).ok()));
-                vec![(key.clone() + "_base_s", base), (key + "_cap_s", cap)]
-            }
-            word if word == "CC" || word.contains('|') => vec![(key, json!(text))],
-            _ => Vec::new(),
-        }
+        let seconds = duration(given).ok().map(|time| time.as_secs_f64());
+        let per_second = rate(given).ok().flatten().map(Rate::per_second);
+        let (unit, shown) = match self.value {
+            "N" | "N|off" => ("", json!(given.parse::<u64>().ok())),
+            "DUR" => ("_s", json!(seconds)),
+            "RATE" => ("_per_s", json!(per_second)),
+            "PCT" => ("_percent", json!(percent(given).ok())),
+            word if word == "CC" || word.contains('|') => ("", json!(text)),
+            _ => return None,
+        };
+        Some((self.name.replace('-', "_") + unit, shown))
     }
 }

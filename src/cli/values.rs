@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ArgMatches;
 use serde::Deserialize;
+use serde::de::value::Error as ValueError;
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::settings::{RUN, SEND, VERIFY};
+use super::settings::{ALL, RUN, SEND, VERIFY};
 use crate::outcome::Status;
 use crate::pace::Rate;
 use crate::retry::Backoff;
@@ -23,12 +24,17 @@ use crate::retry::Backoff;
 /// What a command was told, as text.
 pub struct Values(pub ArgMatches);
 
+/// How the text of a value is read.
+type Read<T, E> = fn(&str) -> Result<T, E>;
+
 impl Values {
-    /// The flag, else the environment variable, else the default: clap knows all three. A file of
-    /// settings would be asked here where `value_source` is neither of the first two.
+    /// The flag, else the environment variable, else the default: clap knows all three, and
+    /// `value_source` which one it was. A file of settings would be asked here in front of defaults.
     ///
     /// A switch that is on is `true`, a count a number; a list has commas.
     fn text(&self, name: &str) -> Option<OsString> {
+        let mut known = ALL.into_iter().flatten().map(|setting| setting.name);
+        debug_assert!(known.any(|known| known == name), "no setting is {name}");
         let texts = self.0.try_get_raw(name).ok()??;
         Some(texts.collect::<Vec<_>>().join(OsStr::new(",")))
     }
@@ -37,11 +43,7 @@ impl Values {
     ///
     /// # Errors
     /// When it is not there or cannot be read: says what is wanted.
-    pub fn required<T, E: Display>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> anyhow::Result<T> {
+    pub fn required<T, E: Display>(&self, name: &str, read: Read<T, E>) -> Result<T> {
         self.optional(name, read)?
             .with_context(|| format!("--{name} is needed"))
     }
@@ -50,20 +52,12 @@ impl Values {
     ///
     /// # Errors
     /// When it cannot be read: says what is wanted.
-    pub fn optional<T, E: Display>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> anyhow::Result<Option<T>> {
-        let Some(text) = self.text(name) else {
-            return Ok(None);
-        };
-        // Not repeated: it may be a key, given by mistake.
-        match text.to_str().map(read) {
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(wanted)) => bail!("--{name}: {wanted}"),
+    pub fn optional<T, E: Display>(&self, name: &str, read: Read<T, E>) -> Result<Option<T>> {
+        let read = |text: OsString| match text.to_str().map(read) {
+            Some(read) => read.map_err(|wanted| anyhow!("--{name}: {wanted}")),
             None => bail!("--{name}: wanted UTF-8"),
-        }
+        };
+        self.text(name).map(read).transpose()
     }
 
     /// A file or a folder.
@@ -82,13 +76,13 @@ impl Values {
     }
 
     /// The settings of a run as its report shows them.
-    pub fn report(&self) -> Map<String, Json> {
+    pub fn report(&self) -> Json {
         let settings = [RUN, SEND, VERIFY].into_iter().flatten();
-        let shown = settings.flat_map(|setting| {
+        let shown = settings.filter_map(|setting| {
             let text = self.text(setting.name);
             setting.report(text.as_deref().and_then(OsStr::to_str))
         });
-        shown.collect()
+        Json::Object(shown.collect())
     }
 }
 
@@ -216,13 +210,14 @@ pub fn number_or_off(text: &str) -> Result<Option<NonZeroUsize>, String> {
 }
 
 /// `failed,unknown`
-pub fn statuses(text: &str) -> Result<Vec<Status>, serde::de::value::Error> {
+pub fn statuses(text: &str) -> Result<Vec<Status>, String> {
     text.split(',').map(word).collect()
 }
 
-/// One of a few words, as the type has them.
-pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde::de::value::Error> {
-    T::deserialize(text.into_deserializer())
+/// One of a few words: the variants of the type.
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let word = T::deserialize(text.into_deserializer());
+    word.map_err(|why: ValueError| why.to_string().replace("unknown variant", "there is no"))
 }
 
 #[cfg(test)]
@@ -247,6 +242,12 @@ mod tests {
         assert!(percent("101%").is_err());
         assert_eq!(delimiter("tab"), Ok(b'\t'));
         assert!(delimiter("ab").is_err());
+        assert_eq!(
+            statuses("failed,unknown"),
+            Ok(vec![Status::Failed, Status::Unknown])
+        );
+        let error = word::<WhenUncertain>("never").unwrap_err();
+        assert_eq!(error, "there is no `never`, expected `hold` or `retry`");
         assert_eq!(number_or_off("off"), Ok(None));
         assert_eq!(number_or_off("1"), Ok(Some(NonZeroUsize::MIN)));
         assert!(number_or_off("0").is_err());
