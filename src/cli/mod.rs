@@ -51,7 +51,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "check",
-        help: "Reads, repairs and plans exactly as `send` would, and makes no request",
+        help: "Reads and plans exactly as `send` would; makes no request, writes nothing to the ledger",
         settings: &[RUN, SEND],
         run: |values, screen| run::check(&Config::new(Send, Key::NotNeeded, values)?, screen),
     },

@@ -1,5 +1,5 @@
-//! One table of settings. From a row come the flag, its help, its row in the README and, where the
-//! row says so, its key in the report.
+//! One table of settings. From a row come the flag, its help, its row in the README and, unless its
+//! value is free text, its key in the report.
 //!
 //! To add a setting, add a row here and read it by its name, with a parser of [`super::values`], in
 //! [`super::config`]. A test then shows the row that the README needs.
@@ -16,8 +16,8 @@ use crate::pace::Rate;
 pub struct Setting {
     /// The flag without its dashes; `input` has none.
     pub name: &'static str,
-    /// What stands for the value: the words that there are, or its kind, such as `DUR`. A switch has
-    /// none.
+    /// What stands for the value: the words that there are, or its kind, such as `DUR`, which decides
+    /// how the report shows it. A switch has none.
     pub value: &'static str,
     /// The value when nothing is given.
     pub default: Option<&'static str>,
