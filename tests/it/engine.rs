@@ -244,6 +244,7 @@ fn settings(rate: Option<u32>) -> Settings {
             retry_unknown: false,
         },
         hold_server_errors: false,
+        refused_alike: NonZeroUsize::new(20),
         concurrency: NonZeroUsize::new(1_000).unwrap(),
         rate: rate.map(|requests| Rate {
             requests: NonZeroU32::new(requests).unwrap(),
