@@ -186,7 +186,7 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
             on_unknown: values.required("on-unknown", values::word)?,
             on_server_error: values.required("on-server-error", values::word)?,
         },
-        refused_alike: values.required("refused-alike", values::number_or_off)?,
+        refused_alike: values.required("refused-alike", values::alike)?,
         concurrency: values.required("concurrency", values::number)?,
         rate: values.required("rate", values::rate)?,
         backoff: values.required("backoff", values::backoff)?,

@@ -189,15 +189,15 @@ pub fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
         .map_err(|why| format!("wanted a whole number: {why}"))
 }
 
+/// Numbers whose refusal may still be part of a wave wait for it to be settled: so many at most.
+const ALIKE_MAX: usize = 1_000;
+
 /// `20` or `off`
-pub fn number_or_off(text: &str) -> Result<Option<NonZeroUsize>, String> {
-    match text {
-        "off" => Ok(None),
-        text => number(text)
-            .map(Some)
-            .ok()
-            .filter(|number: &Option<NonZeroUsize>| *number <= NonZeroUsize::new(ALIKE_MAX))
-            .ok_or_else(|| format!("wanted a whole number from 1 to {ALIKE_MAX}, or off")),
+pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
+    match (text, text.parse::<NonZeroUsize>()) {
+        ("off", _) => Ok(None),
+        (_, Ok(number)) if number.get() <= ALIKE_MAX => Ok(Some(number)),
+        _ => Err(format!("wanted a whole number from 1 to {ALIKE_MAX}, or off")),
     }
 }
 
@@ -241,9 +241,9 @@ mod tests {
         );
         let error = word::<WhenUncertain>("never").unwrap_err();
         assert_eq!(error, "there is no `never`, expected `hold` or `retry`");
-        assert_eq!(number_or_off("off"), Ok(None));
-        assert_eq!(number_or_off("1"), Ok(Some(NonZeroUsize::MIN)));
-        assert!(number_or_off("0").is_err());
+        assert_eq!(alike("off"), Ok(None));
+        assert_eq!(alike("1"), Ok(Some(NonZeroUsize::MIN)));
+        assert!(alike("0").is_err() && alike("1001").is_err());
         assert!(latency("80ms..20ms").is_err());
     }
 }
