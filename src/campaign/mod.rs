@@ -151,7 +151,10 @@ pub async fn run<L: Ledger, G: Gateway>(
     loop {
         let wake = loop {
             match engine.next(Instant::now()) {
-                Next::Start(job, slot) => lives.push(engine.deliver(job, slot)),
+                Next::Start(job, slot) => {
+                    let hand = engine.hand(slot.lane);
+                    lives.push(engine.deliver(job, slot, hand));
+                }
                 Next::At(at, _) => break Some(at),
                 Next::Nothing => break watch.deadline(),
             }
@@ -163,6 +166,8 @@ pub async fn run<L: Ledger, G: Gateway>(
             reads.push(due.map(move |due| (lane, due)));
         }
         context.progress.set_queues(slots.taken(), slots.waiting());
+        let ask = slots.asks_at(Instant::now());
+        let wake = wake.into_iter().chain(ask).min();
         let wake = wake.filter(|_| !engine.has_ended());
         if lives.is_empty() && reads.is_empty() && wake.is_none() {
             break;
@@ -239,12 +244,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     /// One number's whole life in a run: from its first turn to its rest.
-    async fn deliver(&self, mut job: Job, mut slot: Slot<'_>) {
+    async fn deliver<'e>(&'e self, mut job: Job, mut slot: Slot<'_>, mut hand: InHand<'e>) {
         let mut shown = self.status(&job);
         let mut failures = 0;
         loop {
             let lane = slot.lane;
-            let hand = InHand::of(&self.in_hand[lane.index()]);
             // A connection is there, warm or new; or none, and it surely was not sent.
             let ready = self.connect(&job, lane).await;
             failures += u32::from(ready.is_none());
@@ -271,8 +275,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             let Step::Try(next) = self.watch.with_runs(step) else {
                 break;
             };
-            drop(hand);
-            let _hand = InHand::of(&self.in_hand[next.index()]);
+            hand = self.hand(next);
             if next != lane {
                 failures = 0;
             }
@@ -283,6 +286,12 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             slot = granted;
         }
         self.rest(&job).await;
+        drop(hand);
+    }
+
+    /// A number is in hand on this lane.
+    fn hand(&self, lane: Lane) -> InHand<'_> {
+        InHand::of(&self.in_hand[lane.index()])
     }
 
     /// A connection for this request, unless there is none or the run ends.

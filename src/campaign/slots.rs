@@ -173,6 +173,16 @@ impl<'a> Slots<'a> {
         })
     }
 
+    /// When to ask the ledger again, where others hold the rest.
+    pub fn asks_at(&self, now: Instant) -> Option<Instant> {
+        let queue = self.queue.borrow();
+        let laters = queue.lanes.iter().filter_map(|lane| match lane.behind {
+            Then::Later(at) if at > now => Some(at),
+            Then::Later(_) | Then::More | Then::Done => None,
+        });
+        laters.min()
+    }
+
     /// Takes in new numbers.
     pub fn add(&self, lane: Lane, due: Due) {
         let lane = &mut self.queue.borrow_mut().lanes[lane.index()];
@@ -200,10 +210,10 @@ impl<'a> Slots<'a> {
         queue.lanes.iter().any(LaneQueue::has_new)
     }
 
-    /// Can no number be started on this lane, now or later?
+    /// Can no number be started on this lane while doubts are left?
     pub fn starts_nothing(&self, lane: Lane) -> bool {
         let queue = self.queue.borrow();
-        queue.quota == Some(0) || !queue.lanes[lane.index()].has_new()
+        !queue.may_start(self.watch) || !queue.lanes[lane.index()].has_new()
     }
 
     /// How many places are taken.
@@ -312,10 +322,15 @@ impl Queue {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
 
+    /// May a new number be started, as far as the limit and the numbers that wait go?
+    fn may_start(&self, watch: &Watch<'_>) -> bool {
+        let in_doubt: usize = Lane::ALL.into_iter().map(|lane| watch.doubting(lane)).sum();
+        self.quota != Some(0) && self.waiting() + in_doubt < WAITING_MAX
+    }
+
     /// Whose turn it is. A retry goes before a new number as long as the budget allows.
     fn turn(&self, now: Instant, watch: &Watch<'_>) -> Turn {
-        let in_doubt: usize = Lane::ALL.into_iter().map(|lane| watch.doubting(lane)).sum();
-        let may_start = self.quota != Some(0) && self.waiting() + in_doubt < WAITING_MAX;
+        let may_start = self.may_start(watch);
         // The lane whose next new number stands highest up in the input, and the one whose next
         // retry has been due for longest.
         let (mut new, mut again) = (None, None);

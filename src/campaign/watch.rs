@@ -489,7 +489,10 @@ impl State {
                     .answer
                     .as_ref()
                     .is_some_and(|a| a.answered_at < streak_from)
-                && self.runs.meaning(before) == Meaning::Failed
+                && matches!(
+                    self.runs.meaning(before),
+                    Meaning::Failed | Meaning::Ambiguous
+                )
         });
         let evidence = if own_trouble {
             Evidence::None
