@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
 use crate::next::fallback_after;
 use crate::run::{Meaning, Runs};
 
 /// What became of a row: exactly one of these, always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The gateway accepted the OTP. Accepted is not delivered.

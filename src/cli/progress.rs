@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::Progress as When;
 use super::plan::in_words;
 use super::screen::Screen;
+use super::values::Progress as When;
 use crate::campaign::{Progress, Stall, Why};
 use crate::job::Lane;
 use crate::pace::Rate;

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::args::{ReportArgs, StatusArgs};
-use super::config::{Files, default_ledger};
+use super::config::Mode;
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
+use super::values::{self, Values};
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
+use crate::job::Operation;
 use crate::record::RunRecord;
 use crate::redact::visible;
 use crate::report::json::schema;
@@ -23,18 +24,15 @@ use crate::summary::{Counts, Summary};
 ///
 /// # Errors
 /// When the ledger or the campaign is not there, or something cannot be written.
-pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
+pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let out = std::io::stdout().lock();
-    if args.schema {
+    if values.is_on("schema") {
         return print(out, schema().as_bytes());
     }
-    let path = args
-        .ledger
-        .clone()
-        .unwrap_or_else(|| default_ledger(args.sandbox));
-    let ledger = SqliteLedger::open_to_read(&path)?;
-    let campaign = choose(&ledger, args)?;
-    if !args.only.is_empty() {
+    let only = values.optional("only", values::statuses)?;
+    let ledger = SqliteLedger::open_to_read(&Mode::of(values).ledger(values))?;
+    let campaign = choose(&ledger, values)?;
+    if let Some(only) = only {
         let header = &campaign.record.input.header;
         let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
         // To a file or a pipe the cells go as they are: that is a valid next input.
@@ -43,17 +41,14 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
         } else {
             Box::new(out)
         };
-        return match print_only(out, header, &args.only, &ledger.runs(&campaign)?, rows) {
+        return match print_only(out, header, &only, &ledger.runs(&campaign)?, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
             printed => Ok(printed.map(|_| Exit::Done)?),
         };
     }
-    let folder = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Files::new(&campaign.record.name, campaign.record.sandbox).out);
+    let folder = Mode::of(values).out(values, &campaign.record.name);
     write_results(&ledger, &campaign, &folder, screen)?;
     Ok(Exit::Done)
 }
@@ -115,18 +110,15 @@ fn in_words(counts: &Counts) -> String {
 }
 
 /// The campaign that is meant.
-fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> {
+fn choose(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Campaign> {
+    let name: Option<String> = values.optional("campaign", str::parse)?;
+    let operation: Option<Operation> = values.optional("operation", values::word)?;
     let all = ledger.campaigns()?;
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
-        record.sandbox == args.sandbox
-            && args
-                .campaign
-                .as_ref()
-                .is_none_or(|name| *name == record.name)
-            && args
-                .operation
-                .is_none_or(|operation| operation == record.operation)
+        record.sandbox == values.is_on("sandbox")
+            && name.as_ref().is_none_or(|name| *name == record.name)
+            && operation.is_none_or(|operation| operation == record.operation)
     };
     let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
     if let [one] = fitting[..] {
@@ -151,13 +143,10 @@ fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> 
 ///
 /// # Errors
 /// When the ledger is not there or cannot be read.
-pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let path = args
-        .ledger
-        .clone()
-        .unwrap_or_else(|| default_ledger(args.sandbox));
+pub fn status(values: &Values) -> anyhow::Result<Exit> {
+    let path = Mode::of(values).ledger(values);
     let ledger = SqliteLedger::open_to_read(&path)?;
-    if args.verify {
+    if values.is_on("verify") {
         return verify(&ledger, &path);
     }
     let running = holder(&path);

@@ -200,10 +200,7 @@ fn work(
     plan: &Plan,
     progress: &Progress,
 ) -> anyhow::Result<(SqliteLedger, End)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime cannot be set up")?;
+    let runtime = super::runtime()?;
     let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
     let stop = signals::listen()?;
     let (ledger, finished) = runtime.block_on(async {
@@ -272,10 +269,9 @@ impl Rehearsal {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let Ok(runtime) = runtime else { return };
+            let Ok(runtime) = super::runtime() else {
+                return;
+            };
             runtime.block_on(async {
                 match sandbox::Sandbox::bind(sandbox::Options::default()).await {
                     Ok(sandbox) => {

@@ -16,8 +16,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use super::args::{LogArgs, LogFormat, Progress};
 use super::config::KEY_VARIABLE;
+use super::values::{self, LogFormat, Progress, Values};
 use crate::redact::{Redactor, visible, visible_lines};
 
 /// Makes lines for people fit to be shown.
@@ -70,20 +70,24 @@ pub struct Screen {
 
 impl Screen {
     /// Sets up stderr and the log.
-    #[must_use]
-    pub fn new(args: &LogArgs, cleaner: Cleaner) -> Self {
+    ///
+    /// # Errors
+    /// When a setting of them cannot be read.
+    pub fn new(values: &Values, cleaner: Cleaner) -> anyhow::Result<Self> {
+        let format = values.required("log-format", values::word)?;
+        let verbose = values.optional("verbose", values::number::<u8>)?;
         let screen = Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             cleaner,
-            quiet: args.quiet,
-            progress: args.progress,
+            quiet: values.is_on("quiet"),
+            progress: values.required("progress", values::word)?,
         };
-        let level = match (args.quiet, args.verbose) {
-            (true, _) => LevelFilter::ERROR,
-            (false, 0) => LevelFilter::WARN,
-            (false, 1) => LevelFilter::INFO,
-            (false, 2) => LevelFilter::DEBUG,
-            (false, _) => LevelFilter::TRACE,
+        let level = match verbose.unwrap_or(0) {
+            _ if screen.quiet => LevelFilter::ERROR,
+            0 => LevelFilter::WARN,
+            1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
         };
         // Only this program's own events: libraries may log addresses, with the key in them.
         let ours = Targets::new().with_target("otpdrive", level);
@@ -91,11 +95,11 @@ impl Screen {
         let lines = fmt::layer().with_writer(screen.clone()).with_ansi(false);
         let log = tracing_subscriber::registry();
         // An error means that a subscriber is set already, as in tests.
-        let _ = match args.log_format {
+        let _ = match format {
             LogFormat::Text => log.with(lines.with_filter(ours)).try_init(),
             LogFormat::Json => log.with(lines.json().with_filter(ours)).try_init(),
         };
-        screen
+        Ok(screen)
     }
 
     /// From now on this key is taken out of everything that is printed.

@@ -43,8 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Every outside crate, and the places (beginnings of paths in `src`) that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/"]),
-    // Channels and statuses are values of flags.
-    ("clap", &["cli/", "outcome.rs"]),
+    ("clap", &["cli/"]),
     ("csv", &["contacts/"]),
     (
         "fastrand",
@@ -80,7 +79,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "serde",
-        &["gateway/words.rs", "outcome.rs", "record.rs", "report/"],
+        &[
+            "cli/values.rs",
+            "gateway/words.rs",
+            "outcome.rs",
+            "record.rs",
+            "report/",
+        ],
     ),
     (
         "serde_json",
@@ -180,19 +185,6 @@ const QUOTED: &[(&str, &str, &str)] = &[
         "a plain line every 10 s",
     ),
 ];
-
-/// The commands, and the README's headings over their flags.
-const FLAG_TABLES: &[(&str, &[&str])] = &[
-    ("send", &[EVERY, RUN, SEND]),
-    ("check", &[EVERY, RUN, SEND]),
-    ("verify", &[EVERY, RUN, "### `verify` only"]),
-    ("report", &[EVERY, "### `report`"]),
-    ("status", &[EVERY, "### `status`"]),
-    ("sandbox", &[EVERY, "### `sandbox`"]),
-];
-const EVERY: &str = "### Every command";
-const RUN: &str = "### `send`, `verify` and `check`";
-const SEND: &str = "### `send` and `check` only";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -463,73 +455,6 @@ fn otpdrive() -> Command {
     command
 }
 
-/// The flags that a command's help describes, each with its default (`–`: none).
-fn flags_of_help(command: &str) -> BTreeMap<String, String> {
-    // In a wide terminal, or a default could be cut in two.
-    let help = otpdrive()
-        .args([command, "--help"])
-        .env("COLUMNS", "1000")
-        .output()
-        .expect("the program runs");
-    let help = String::from_utf8(help.stdout).expect("text");
-    let mut flags = BTreeMap::new();
-    let mut flag = String::new();
-    for line in help.lines().map(str::trim_start) {
-        let long = line
-            .strip_prefix("--")
-            .or_else(|| Some(line.split_once(", --")?.1));
-        if line.starts_with('-') && !line.starts_with("- ") {
-            let name = long.and_then(|rest| rest.split([' ', '.']).next());
-            flag = format!(
-                "--{}",
-                name.unwrap_or_else(|| panic!("no flag in {line:?}"))
-            );
-            flags.insert(flag.clone(), "–".to_owned());
-        } else if let Some((_, default)) = line.split_once("[default: ")
-            && let Some((default, _)) = default.split_once(']')
-        {
-            flags.insert(flag.clone(), default.to_owned());
-        }
-    }
-    flags
-}
-
-#[test]
-fn the_readme_has_every_flag_with_its_default_and_no_other() {
-    let readme = readme();
-    for (command, headings) in FLAG_TABLES {
-        let mut described = BTreeMap::new();
-        for row in headings.iter().flat_map(|heading| table(&readme, heading)) {
-            let words = row[0].split(['`', ' ']);
-            let flag = words.into_iter().find(|word| word.starts_with("--"));
-            let flag = flag.unwrap_or_else(|| panic!("no flag in {row:?}"));
-            let twice = described.insert(flag.to_owned(), row[1].replace('`', ""));
-            assert_eq!(twice, None, "{command} {flag} stands in two tables");
-        }
-        assert_eq!(
-            flags_of_help(command),
-            described,
-            "{command} --help, README"
-        );
-    }
-    let help = otpdrive().arg("--help").output().expect("the program runs");
-    let help = String::from_utf8(help.stdout).expect("text");
-    let (_, commands) = help.split_once("Commands:\n").expect("commands");
-    let commands: BTreeSet<&str> = commands
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    let listed = FLAG_TABLES.iter().map(|(command, _)| *command).collect();
-    assert_eq!(commands, listed, "the commands of --help");
-    for command in commands {
-        assert!(
-            readme.contains(&format!("| `otpdrive {command}")),
-            "{command}"
-        );
-    }
-}
-
 #[test]
 fn the_readme_has_every_exit_code() {
     let source = read("src/cli/exit.rs");
@@ -686,23 +611,6 @@ fn each_sample_row_becomes_what_it_says_of_itself() {
         let line = results.lines().find(|line| line.contains(says));
         let line = line.unwrap_or_else(|| panic!("{says} is not in the sample"));
         assert!(line.contains(becomes), "{line}");
-    }
-}
-
-#[test]
-fn the_samples_for_cron_and_systemd_use_flags_that_there_are() {
-    let flags = flags_of_help("send");
-    for (sample, command) in [
-        ("samples/crontab", "otpdrive send "),
-        ("samples/otpdrive.service", "/otpdrive send "),
-    ] {
-        let text = read(sample);
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let lines: Vec<&str> = lines.filter(|line| line.contains(command)).collect();
-        assert_eq!(lines.len(), 1, "{sample}");
-        for flag in lines[0].split(' ').filter(|word| word.starts_with("--")) {
-            assert!(flags.contains_key(flag), "{sample}: {flag}");
-        }
     }
 }
 

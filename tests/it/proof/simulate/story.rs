@@ -163,6 +163,7 @@ impl Story {
                 retry_unknown: self.retry_unknown,
             },
             hold_server_errors: random.bool(),
+            refused_alike: NonZeroUsize::new(20),
             concurrency: NonZeroUsize::new(random.usize(1..40)).unwrap_or(NonZeroUsize::MIN),
             rate: self.rate,
             backoff: Backoff {

@@ -42,7 +42,6 @@ pub const TWICE: &[(&str, usize, &str)] = &[
 /// here, somebody reads what it runs.
 pub const AT_BUILD_TIME: &[&str] = &[
     "anyhow",
-    "clap_derive",
     "displaydoc",
     "futures-macro",
     "getrandom",
