@@ -53,8 +53,8 @@ async fn connections_that_stall_and_are_then_all_there_at_once_make_no_burst() {
         let start = Instant::now();
         let gateway = Rule::new(&memory, |_| (20 * MS, accepted())).connecting(|_| {
             let age = start.elapsed();
-            let stalls = (3 * SECOND..7 * SECOND).contains(&age);
-            (if stalls { 7 * SECOND - age } else { MS }, None)
+            let left = (7 * SECOND).saturating_sub(age);
+            (if age > 3 * SECOND { left.max(MS) } else { MS }, None)
         });
         let mut settings = settings(Some(rate));
         settings.concurrency = NonZeroUsize::new(concurrency).unwrap();

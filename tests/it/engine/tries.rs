@@ -23,9 +23,9 @@ async fn tries_on_one_channel_are_as_many_as_allowed_and_never_more_without_an_o
         settings.concurrency = NonZeroUsize::MIN;
         // Only one number fails, on both channels: it fails alone.
         let failing = |job: JobId| job.0 == 15;
-        let gateway = Rule::new(&memory, |asked| match failing(asked.job) {
-            true => (MS, throttled()),
-            false => (MS, accepted()),
+        let gateway = Rule::new(&memory, |asked| {
+            let fails = failing(asked.job);
+            (MS, if fails { throttled() } else { accepted() })
         });
         settings.backoff.base = MS;
         settings.backoff.cap = MS;
@@ -48,9 +48,9 @@ async fn a_run_risks_one_more_otp_for_a_number_and_no_more() {
     let mut settings = settings(Some(50));
     settings.policy.on_unknown = WhenUncertain::Retry;
     for (runs, most) in [(1, 2), (2, 3), (3, 4)] {
-        let gateway = Rule::new(&memory, |asked| match is_lost(asked.job) {
-            true => (10 * MS, lost()),
-            false => (10 * MS, accepted()),
+        let gateway = Rule::new(&memory, |asked| {
+            let is_lost = is_lost(asked.job);
+            (10 * MS, if is_lost { lost() } else { accepted() })
         });
         let finished = run(&gateway, &settings).await;
         assert_eq!(finished.end, End::Complete);
