@@ -151,3 +151,178 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
     rows::write(db, seals, &chunk)?;
     rows::write_special(db, &special)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::path::PathBuf;
+
+    use secrecy::ExposeSecret;
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::job::{Job, Lane, UnixMicros};
+    use crate::ledger::sqlite::{SqliteLedger, history};
+    use crate::ledger::{Execution, Ledger, NewRun, Records, Store, Then};
+    use crate::run::{Policy, RunId, WhenUncertain};
+
+    /// Ledgers as the first version left them, with the status that it gave each row: one of a run
+    /// that came to its end, one of a killed run, one of a run that was interrupted before its
+    /// fallback, one of an outage, one of codes that were masked in the second input.
+    const LEDGERS: [(&str, &str); 5] = [
+        ("finished", include_str!("format_1/finished.sql")),
+        ("killed", include_str!("format_1/killed.sql")),
+        ("fallback", include_str!("format_1/fallback.sql")),
+        ("outage", include_str!("format_1/outage.sql")),
+        ("verify", include_str!("format_1/verify.sql")),
+    ];
+
+    fn ledger(sql: &str) -> (TempDir, PathBuf, Vec<&str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("otpdrive.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(sql).unwrap();
+        let statuses = sql.lines().nth(1).unwrap().strip_prefix("-- ").unwrap();
+        (folder, path, statuses.split(' ').collect())
+    }
+
+    fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        let mut statuses = Vec::new();
+        let mut each = |row: &crate::record::Row| {
+            statuses.push(row.outcome(&runs).status.name());
+            ControlFlow::Continue(())
+        };
+        ledger
+            .for_each_row(&campaign, Records::Read, &mut each)
+            .unwrap();
+        statuses
+    }
+
+    /// What a run with this policy would do.
+    async fn due(ledger: SqliteLedger, policy: Policy) -> Vec<(Lane, Job)> {
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let new = NewRun {
+            policy,
+            endpoint: "",
+            settings: &Value::Null,
+        };
+        let now = UnixMicros(1_800_000_000_000_000);
+        let run = history::begin(&ledger.db, campaign.record.id, now, &new).unwrap();
+        let clock = Clock::at(now);
+        let ledger = ledger
+            .start(&campaign, run, clock, Execution::Inline)
+            .unwrap();
+        let mut jobs = Vec::new();
+        for lane in Lane::ALL {
+            let due = ledger.due(lane, 100).await.unwrap();
+            assert_eq!(due.then, Then::Done);
+            jobs.extend(due.jobs.into_iter().map(|job| (lane, job)));
+        }
+        SqliteLedger::close(ledger).await;
+        jobs
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_first_version_keeps_all_that_it_promises() {
+        for (name, sql) in LEDGERS {
+            let (_folder, path, expected) = ledger(sql);
+            let bytes = std::fs::read(&path).unwrap();
+            let to_read = SqliteLedger::open_to_read(&path).unwrap();
+            assert_eq!(statuses(&to_read), expected, "{name}, read only");
+            assert_eq!(to_read.verify().unwrap().wrong, Vec::<String>::new());
+            drop(to_read);
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                bytes,
+                "{name} was written to"
+            );
+
+            drop(SqliteLedger::open(&path).unwrap());
+            let migrated = SqliteLedger::open(&path).unwrap();
+            assert_eq!(statuses(&migrated), expected, "{name}");
+            assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
+
+            let policy = Policy {
+                max_attempts: 2,
+                fallback: None,
+                on_unknown: WhenUncertain::Hold,
+                on_server_error: WhenUncertain::Retry,
+            };
+            let first = migrated.campaigns().unwrap()[0].span.first;
+            let due = due(migrated, policy).await;
+            let rows = due.iter().map(|(_, job)| {
+                let place = usize::try_from(job.row.0 - first).unwrap();
+                expected[place]
+            });
+            let goes_on = |status: &&&str| ["pending", "failed"].contains(status);
+            let pending = expected.iter().filter(goes_on).count();
+            // Without the fallback the rejected ones are rejected.
+            let refused = if name == "fallback" { 3 } else { 0 };
+            assert_eq!(due.len(), pending - refused, "{name}");
+            assert!(rows.clone().all(|status| goes_on(&&status)), "{name}");
+            for (lane, job) in &due {
+                let code = job.code.as_ref().map(ExposeSecret::expose_secret);
+                let number = job.number.digits().to_string();
+                let reversed: String = number[6..].chars().rev().collect();
+                let expected = (*lane == Lane::Verify).then_some(reversed);
+                assert_eq!(code, expected.as_deref(), "the sandbox's code");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fallback_that_was_to_follow_follows() {
+        let (_folder, path, _) = ledger(LEDGERS[2].1);
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let campaign = ledger.campaigns().unwrap()[0].record.id;
+        let policy = ledger.runs(campaign).unwrap().policy();
+        assert_eq!(policy.max_attempts, 5);
+        let due = due(ledger, policy).await;
+        let calls = due.iter().filter(|(lane, _)| *lane == Lane::Call);
+        assert_eq!((calls.count(), due.len()), (3, 15));
+    }
+
+    #[test]
+    fn an_endpoint_that_has_proved_right_has_for_good() {
+        for (name, sql) in LEDGERS {
+            let (_folder, path, statuses) = ledger(sql);
+            let ledger = SqliteLedger::open(&path).unwrap();
+            let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
+            let campaign = ledger.campaigns().unwrap()[0].record.id;
+            let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
+            assert_eq!(proven, name != "outage", "{statuses:?}");
+            assert_eq!(ledger.runs(campaign).unwrap().get(RunId(9)), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_ledger_of_the_first_version_is_not_migrated() {
+        for damage in [
+            "UPDATE contact SET number = number + 9 WHERE id = 3",
+            "DELETE FROM contact WHERE id = 3",
+            "DELETE FROM known WHERE job = 3",
+            "DROP INDEX run_campaign",
+        ] {
+            let (_folder, path, _) = ledger(LEDGERS[1].1);
+            let db = Connection::open(&path).unwrap();
+            db.execute_batch(damage).unwrap();
+            drop(db);
+            let bytes = std::fs::read(&path).unwrap();
+            for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+                let error = open(&path).err().map(|error| error.to_string());
+                assert!(error.unwrap().contains("is damaged"), "{damage}");
+            }
+            assert!(SqliteLedger::open(&path).is_err(), "{damage}");
+            let format: u32 = Connection::open(&path)
+                .unwrap()
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .unwrap();
+            assert_eq!(format, 1);
+            assert_eq!(std::fs::read(&path).unwrap().len(), bytes.len());
+        }
+    }
+}
