@@ -6,5 +6,5 @@ mod engine;
 // Join as the rooms that they test are rebuilt.
 // mod front_door;
 // mod house;
-// mod proof;
+mod proof;
 // mod support;
