@@ -3,8 +3,9 @@
 //! `words` says what an answer means, `http` makes the requests, `connection` holds a new
 //! connection until its request may leave. Nothing here retries, waits out anything or remembers.
 
-// pub mod http;
-// pub mod words;
+mod connection;
+pub mod http;
+pub mod words;
 
 use std::time::Duration;
 
@@ -41,3 +42,6 @@ pub trait Ready {
     /// is to blame, `Withdrawn` where a warm connection was gone).
     fn go(self) -> impl Future<Output = Verdict>;
 }
+
+#[cfg(test)]
+mod tests;

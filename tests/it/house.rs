@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sandbox", &["outcome"]),
     ("ledger", &["outcome", "record"]),
     ("summary", &["outcome", "record"]),
-    ("gateway", &["clock", "outcome", "redact"]),
+    ("gateway", &["clock", "job", "number", "redact"]),
     ("report", &["outcome", "record", "redact", "summary"]),
     (
         "campaign",
@@ -63,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rlibphonenumber", &["contacts/numbers.rs"]),
     ("rusqlite", &["ledger/sqlite/"]),
     ("rustls", &["gateway/"]),
+    ("rustls_platform_verifier", &["gateway/connection.rs"]),
     ("schemars", &["report/"]),
     (
         "secrecy",
@@ -103,7 +104,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "thiserror",
-        &["contacts/", "ledger/", "report/", "sandbox/"],
+        &["contacts/", "gateway/", "ledger/", "report/", "sandbox/"],
     ),
     (
         "tokio",
@@ -111,12 +112,14 @@ const CRATES: &[(&str, &[&str])] = &[
             "campaign/",
             "cli/",
             "clock.rs",
+            "gateway/",
             "ledger/",
             "outage.rs",
             "pace.rs",
             "sandbox/",
         ],
     ),
+    ("tower", &["gateway/connection.rs"]),
     ("tracing", &["campaign/", "cli/"]),
     ("tracing_subscriber", &["cli/screen.rs"]),
 ];
