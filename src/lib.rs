@@ -22,20 +22,21 @@
 //!
 //! | room | what lives there | what it sees |
 //! |---|---|---|
-//! | [`outcome`] | the nouns (number, lane, job, attempt, verdict, status), the fold, the table of next steps | nothing |
+//! | [`outcome`] | the nouns (number, lane, job, attempt, verdict, status), the fold, the table of next steps | `text` |
 //! | [`campaign`] | the engine: who is next, may it go now, begin, send, settle, decide | `outcome` `record` `clock` `pace` `retry` `outage`, and the traits of `gateway` and `ledger` |
-//! | [`gateway`] | KooKoo's words and the HTTP client: one request, one verdict | `outcome` `clock` `redact` |
+//! | [`gateway`] | KooKoo's words and the HTTP client: one request, one verdict | `outcome` `clock` `redact` `text` |
 //! | [`ledger`] | the durable memory: one trait, one SQLite file | `outcome` `record` |
 //! | [`pace`] | the rate: who leaves when | nothing |
 //! | [`retry`] | backoff with jitter, and the budget for retries | nothing |
 //! | [`outage`] | the circuit breaker | `outcome` |
-//! | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes | `outcome` |
+//! | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes | `outcome` `text` |
 //! | [`record`] | what a ledger knows of campaigns, runs and rows, as a report reads it | `outcome` |
 //! | [`summary`] | counts, latencies and messages of rows, added up | `outcome` `record` |
-//! | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them | `outcome` `record` `redact` `summary` |
+//! | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them | `outcome` `record` `summary` `text` |
 //! | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults | `outcome` |
 //! | [`clock`] | the wall clock, read once a run | `outcome` |
-//! | [`redact`] | makes texts fit to be shown: no keys, no codes, nothing a terminal obeys | nothing |
+//! | [`redact`] | takes keys and codes out of texts | `text` |
+//! | [`text`] | what is invisible, what a terminal would obey, how a value is written in a query | nothing |
 //! | [`cli`] | arguments to a validated config to the composition to an exit code; the screen | all |
 //!
 //! A flower, not a chain: `contacts`, `gateway`, `ledger`, `pace`, `retry`, `outage`, `report` and
@@ -75,3 +76,4 @@ pub mod report;
 pub mod retry;
 pub mod sandbox;
 pub mod summary;
+pub mod text;

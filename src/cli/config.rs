@@ -14,7 +14,7 @@ use super::args::{Doubt, RunArgs, SendArgs, VerifyArgs};
 use super::values::RateLimit;
 use crate::campaign::Settings;
 use crate::contacts::ReadOptions;
-use crate::gateway::http;
+use crate::gateway::{self, http};
 use crate::ledger::sqlite::CampaignKey;
 use crate::outcome::{Channel, Lane, Operation, Policy};
 use crate::redact::Redactor;
@@ -145,7 +145,7 @@ impl Given {
         } else {
             key(run.api_key_file.as_deref())?
         };
-        let settings = self.in_words(&run, &Redactor::new(&key));
+        let settings = self.in_words(&run, &gateway::redactor(&key));
         let RateLimit(rate) = run.rate;
         Ok(Config {
             read: ReadOptions {

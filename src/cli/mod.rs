@@ -17,8 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use clap::Parser as _;
 
 use crate::ledger::LedgerError;
-use crate::redact::visible;
 use crate::report::ReportError;
+use crate::text::visible;
 use args::{Cli, Command};
 use config::Config;
 pub use exit::Exit;

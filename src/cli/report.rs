@@ -13,10 +13,10 @@ use crate::ledger::LedgerError;
 use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
-use crate::redact::visible;
 use crate::report::json::schema;
 use crate::report::{Facts, Pace, ReportError, print_only, write_all};
 use crate::summary::{Counts, Summary};
+use crate::text::visible;
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
 ///

@@ -17,12 +17,12 @@ use super::signals;
 use crate::campaign::{self, Finished, Live, Means, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
-use crate::gateway::http::KooKoo;
+use crate::gateway::{self, http::KooKoo};
 use crate::ledger::sqlite::{Campaign, Intake, Place, SqliteLedger};
 use crate::outcome::{Lane, RunId, Status};
 use crate::record::{End, InputRecord, Stop, StopKind};
-use crate::redact::{Redactor, visible};
 use crate::sandbox;
+use crate::text::visible;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
 ///
@@ -58,7 +58,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(Redactor::new(&config.gateway.key));
+    screen.hide(gateway::redactor(&config.gateway.key));
     let input = Input::open(config)?;
     let mut ledger = SqliteLedger::open(&config.ledger)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;

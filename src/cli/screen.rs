@@ -24,9 +24,11 @@ use super::args::{LogArgs, LogFormat, Progress};
 use super::config::KEY_VARIABLE;
 use super::plan::in_words;
 use crate::campaign::{Live, Stall, Why};
+use crate::gateway;
 use crate::outcome::{Lane, Status};
 use crate::pace::Rate;
-use crate::redact::{Redactor, visible, visible_lines};
+use crate::redact::Redactor;
+use crate::text::{visible, visible_lines};
 
 /// How often the bar is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -35,7 +37,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 
 /// Makes lines for people fit to be shown.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Cleaner {
     /// Knows the key in the environment, if there is one.
     from_start: Redactor,
@@ -49,7 +51,7 @@ impl Cleaner {
     pub fn new() -> Self {
         let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
         Self {
-            from_start: Redactor::new(&SecretString::from(key.trim())),
+            from_start: gateway::redactor(&SecretString::from(key.trim())),
             of_run: Arc::default(),
         }
     }
@@ -398,11 +400,11 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_without_keys_and_commands() {
-        let cleaner = Cleaner::default();
+        let cleaner = Cleaner::new();
         let screen = cleaner.clone();
         let _ = screen
             .of_run
-            .set(Redactor::new(&SecretString::from("a-secret")));
+            .set(gateway::redactor(&SecretString::from("a-secret")));
         let text = "panicked at a.rs:\nno a-\nsecret, no \u{1b}[2J\n";
         assert_eq!(
             cleaner.line(text),

@@ -6,10 +6,10 @@ use std::io;
 
 use csv::StringRecord;
 
-use super::cell::is_invisible;
 use super::error::Fault;
 use super::rows::{DELIMITERS, Rows};
 use super::source::{Decoded, Raw, decode};
+use crate::text::is_invisible;
 
 /// The rows of a CSV file, read once from the start.
 pub(super) struct Table {

@@ -10,7 +10,8 @@ use super::Gateway;
 use super::words::{self, Reply};
 use crate::clock::Clock;
 use crate::outcome::{Job, Lane, Number, Verdict};
-use crate::redact::{Redactor, percent_encoded, without_code};
+use crate::redact::{Redactor, without_code};
+use crate::text::percent_encoded;
 
 /// Bodies are not read beyond this many bytes.
 const BODY_MAX: usize = 64 * 1_024;
@@ -68,7 +69,7 @@ impl KooKoo {
         Ok(Self {
             client,
             clock,
-            redactor: Redactor::new(&settings.key),
+            redactor: super::redactor(&settings.key),
             endpoints: [
                 endpoint("smsotp"),
                 endpoint("callotp"),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::outcome::{Lane, UnixMicros, Verdict};
-use crate::redact::is_hidden;
+use crate::text::is_hidden;
 
 /// The longest text kept of an answer, in characters.
 const TEXT_MAX: usize = 200;

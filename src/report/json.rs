@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{Facts, push_time};
 use crate::outcome::{Channel, Status, UnixMicros, mask_numbers};
 use crate::record::{End, StopKind};
-use crate::redact::visible_lines;
 use crate::summary::{Counts, Summary};
+use crate::text::visible_lines;
 
 /// Names this format; a change that breaks readers gets another number.
 pub const SCHEMA: &str = "otpdrive.report/1";

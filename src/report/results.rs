@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use super::push_time;
 use crate::outcome::{Channel, Outcome};
 use crate::record::Row;
-use crate::redact::is_hidden;
 use crate::summary;
+use crate::text::is_hidden;
 
 /// Our columns, behind those of the input.
 const COLUMNS: &[u8] = b",otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\

@@ -10,19 +10,20 @@ use otpdrive::sandbox::magic_numbers;
 
 /// Every room, and the rooms that it may see: the table in `src/lib.rs`.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("outcome", &[]),
+    ("text", &[]),
+    ("outcome", &["text"]),
     ("pace", &[]),
-    ("redact", &[]),
+    ("redact", &["text"]),
     ("retry", &[]),
     ("clock", &["outcome"]),
-    ("contacts", &["outcome"]),
+    ("contacts", &["outcome", "text"]),
     ("outage", &["outcome"]),
     ("record", &["outcome"]),
     ("sandbox", &["outcome"]),
     ("ledger", &["outcome", "record"]),
     ("summary", &["outcome", "record"]),
-    ("gateway", &["clock", "outcome", "redact"]),
-    ("report", &["outcome", "record", "redact", "summary"]),
+    ("gateway", &["clock", "outcome", "redact", "text"]),
+    ("report", &["outcome", "record", "summary", "text"]),
     (
         "campaign",
         &[
@@ -33,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "campaign", "clock", "contacts", "gateway", "ledger", "outcome", "pace", "record",
-            "redact", "report", "retry", "sandbox", "summary",
+            "redact", "report", "retry", "sandbox", "summary", "text",
         ],
     ),
     ("main", &[]),
