@@ -11,15 +11,13 @@ mod cell;
 mod codes;
 mod columns;
 mod error;
+mod lines;
 mod numbers;
-mod rows;
 mod source;
 mod table;
 
 use std::fs::File;
 use std::path::Path;
-
-use csv::StringRecord;
 
 use crate::outcome::{Channel, Contact, GivenCode, Lane, Operation, Problem, Wish};
 use columns::Columns;
@@ -27,7 +25,7 @@ pub use error::ContactsError;
 use error::Fault;
 pub use numbers::{Region, UnknownRegion};
 use source::STDIN;
-use table::{Row, Table};
+use table::{LINE_ENDS, Row, Table};
 
 /// Cells of a row: no spreadsheet has more columns.
 const CELLS_MAX: usize = 16_384;
@@ -153,11 +151,12 @@ impl Input {
 
     fn survey_file(&self) -> Result<Survey, Fault> {
         let mut table = Table::open(&self.file, self.options.delimiter)?;
-        let (delimiter, line) = (table.delimiter, table.header_line);
-        let header = table.header.clone();
-        let columns = Columns::find(&header, line, delimiter, &self.options)?;
-        if table.header_spans_lines && self.header_holds_a_number(&header, delimiter) {
-            return Err(Fault::SwallowedRow { line });
+        let delimiter = char::from(table.delimiter);
+        let first = table.latest();
+        let header = first.cells.clone();
+        let columns = Columns::find(&first, delimiter, &self.options)?;
+        if first.spans_lines && self.holds_a_number(first.text, delimiter) {
+            return Err(Fault::SwallowedRow { line: first.line });
         }
         let (mut rows, mut width) = (0, header.len());
         while let Some(row) = table.next()? {
@@ -167,7 +166,7 @@ impl Input {
                 let (line, max) = (row.line, CELLS_MAX);
                 return Err(Fault::WideRow { line, max });
             }
-            if row.spans_lines && self.swallows_a_row(row.cells, &columns, header.len(), delimiter)
+            if row.spans_lines && self.swallows_a_row(&row, columns.phone, header.len(), delimiter)
             {
                 return Err(Fault::SwallowedRow { line: row.line });
             }
@@ -181,57 +180,43 @@ impl Input {
             phone_column: column(columns.phone),
             otp_column: columns.otp.map(column),
             channel_column: columns.channel.map(column),
-            delimiter: char::from(delimiter),
+            delimiter,
             columns,
             width,
         })
     }
 
-    /// Does a name that goes over several lines hold a number? No name does: a stray quote has made
-    /// one of the header and rows.
-    fn header_holds_a_number(&self, header: &StringRecord, delimiter: u8) -> bool {
-        let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
-        let lines = header.iter().flat_map(|name| name.split(['\r', '\n']));
-        let mut cells = lines.flat_map(|line| line.split(char::from(delimiter)));
-        cells.any(is_number)
+    fn is_number(&self, cell: &str) -> bool {
+        numbers::read(cell.trim_matches('"'), Lane::Call, self.options.region).is_ok()
     }
 
-    /// Does a cell hold a line that is a row, with a number where the phone column would be?
+    /// Does a header over several lines hold a number? No name does: a stray quote has made one of
+    /// the header and rows.
+    fn holds_a_number(&self, header: &str, delimiter: char) -> bool {
+        let mut cells = header.split(['\r', '\n', delimiter]);
+        cells.any(|cell| self.is_number(cell))
+    }
+
+    /// Does a line of a row over several lines look like a row of its own, with another number where
+    /// the phone column would be?
     ///
-    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it.
-    fn swallows_a_row(
-        &self,
-        cells: &StringRecord,
-        columns: &Columns,
-        width: usize,
-        delimiter: u8,
-    ) -> bool {
-        let delimiter = char::from(delimiter);
-        let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
-        cells.iter().enumerate().any(|(place, cell)| {
-            let lines: Vec<&str> = cell.split(['\r', '\n']).collect();
-            // A row that begins in the last line goes on in the next cells: then there are too many.
-            let last: Vec<&str> = lines
-                .last()
-                .map_or(Vec::new(), |last| last.split(delimiter).collect());
-            let phone = last.get(columns.phone).copied().or_else(|| {
-                let after = place + 1 + columns.phone - last.len();
-                cells.get(after).filter(|_| after != columns.phone)
-            });
-            if lines.len() > 1 && cells.len() > width && phone.is_some_and(is_number) {
-                return true;
-            }
-            lines.iter().enumerate().any(|(n, line)| {
-                // The first line starts in the cell's own column, the last may end anywhere.
-                let first_column = if n == 0 { place } else { 0 };
-                let inner = n > 0 && n + 1 < lines.len();
-                let parts: Vec<&str> = line.split(delimiter).collect();
-                let phone = columns.phone.checked_sub(first_column);
-                let phone = phone.and_then(|i| parts.get(i).copied());
-                lines.len() > 1
-                    && (parts.len() > 1 || inner && width == 1)
-                    && phone.is_some_and(is_number)
-            })
+    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it. The
+    /// first and the last line are partly the row's own: they may have its number, and as long as
+    /// it has not too many cells, a line that begins or ends in a cell has fewer than the header.
+    fn swallows_a_row(&self, row: &Row<'_>, phone: usize, width: usize, delimiter: char) -> bool {
+        let own = row.cells.get(phone).unwrap_or_default();
+        let lines: Vec<&str> = row.text.trim_matches(LINE_ENDS).split(LINE_ENDS).collect();
+        lines.iter().enumerate().any(|(n, line)| {
+            let inner = n > 0 && n + 1 < lines.len();
+            let cells: Vec<&str> = line.split(delimiter).collect();
+            let needed = if inner || row.cells.len() > width {
+                2
+            } else {
+                width
+            };
+            let cell = cells.get(phone).map_or("", |cell| cell.trim_matches('"'));
+            let is_own = !inner && own.split(LINE_ENDS).any(|line| line == cell);
+            cells.len() >= needed.min(width) && !is_own && self.is_number(cell)
         })
     }
 
