@@ -67,7 +67,9 @@ pub(super) enum Fault {
     )]
     LongCell { line: u64, max: usize },
     /// A row that is too long to be one.
-    #[error("line {line}: a row of more than {max} bytes: a quote is never closed, or this is not a CSV file of contacts")]
+    #[error(
+        "line {line}: a row of more than {max} bytes: a quote is never closed, or this is not a CSV file of contacts"
+    )]
     LongRow { line: u64, max: usize },
     /// A row with more cells than any program makes; every other row would be filled up to it.
     #[error("line {line}: a row of more than {max} cells; this is not a CSV file of contacts")]

@@ -200,23 +200,24 @@ impl Input {
     /// Does a line of a row over several lines look like a row of its own, with another number where
     /// the phone column would be?
     ///
-    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it. The
-    /// first and the last line are partly the row's own: they may have its number, and as long as
-    /// it has not too many cells, a line that begins or ends in a cell has fewer than the header.
+    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it. Of a
+    /// line after the first, only what is in the cell counts, unless the row has too many cells.
     fn swallows_a_row(&self, row: &Row<'_>, phone: usize, width: usize, delimiter: char) -> bool {
         let own = row.cells.get(phone).unwrap_or_default();
-        let lines: Vec<&str> = row.text.trim_matches(LINE_ENDS).split(LINE_ENDS).collect();
+        let text = row.text.replace("\"\"", "");
+        let lines: Vec<&str> = text.trim_matches(LINE_ENDS).split(LINE_ENDS).collect();
         lines.iter().enumerate().any(|(n, line)| {
-            let inner = n > 0 && n + 1 < lines.len();
-            let cells: Vec<&str> = line.split(delimiter).collect();
-            let needed = if inner || row.cells.len() > width {
-                2
+            let in_cell = n > 0 && row.cells.len() <= width;
+            let line = if in_cell {
+                line.split('"').next()
             } else {
-                width
+                Some(*line)
             };
+            let cells: Vec<&str> = line.unwrap_or_default().split(delimiter).collect();
             let cell = cells.get(phone).map_or("", |cell| cell.trim_matches('"'));
-            let is_own = !inner && own.split(LINE_ENDS).any(|line| line == cell);
-            cells.len() >= needed.min(width) && !is_own && self.is_number(cell)
+            let may_be_own = n == 0 || n + 1 == lines.len();
+            let is_own = may_be_own && own.split(LINE_ENDS).any(|line| line == cell);
+            cells.len() >= width.min(2) && !is_own && self.is_number(cell)
         })
     }
 
