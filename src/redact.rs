@@ -60,11 +60,12 @@ impl Redactor {
     /// The text without keys.
     #[must_use]
     pub fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        without(text, GONE, |layer, spans| {
-            for needle in &self.needles {
-                search_pieces(layer, needle, PIECE_LENGTH_MIN, spans);
-            }
-            search(layer, "", |seen| self.shape.length_in(seen), spans);
+        without(text, GONE, |layer| {
+            let needles = self.needles.iter();
+            let pieces = needles.flat_map(|needle| search_pieces(layer, needle, PIECE_LENGTH_MIN));
+            let mut spans: Vec<_> = pieces.collect();
+            spans.extend(search(layer, "", |seen| self.shape.length_in(seen)));
+            spans
         })
     }
 }
@@ -87,8 +88,8 @@ impl KeyShape {
 #[must_use]
 pub fn without_code<'t>(text: &'t str, code: &SecretString) -> Cow<'t, str> {
     let code = folded(code.expose_secret());
-    without(text, CODE_GONE, |layer, spans| {
-        search_pieces(layer, &code, usize::MAX, spans);
+    without(text, CODE_GONE, |layer| {
+        search_pieces(layer, &code, usize::MAX)
     })
 }
 
@@ -105,13 +106,12 @@ struct Seen {
     end: usize,
 }
 
+/// Parts of a text.
+type Spans = Vec<Range<usize>>;
+
 /// The text with a stand-in for each span that `search` finds. It searches the text in lower case,
 /// first as it is, then decoded.
-fn without<'t>(
-    text: &'t str,
-    stand_in: &str,
-    search: impl Fn(&[Seen], &mut Vec<Range<usize>>),
-) -> Cow<'t, str> {
+fn without<'t>(text: &'t str, stand_in: &str, search: impl Fn(&[Seen]) -> Spans) -> Cow<'t, str> {
     let mut layer: Vec<Seen> = text
         .char_indices()
         .map(|(start, c)| Seen {
@@ -120,9 +120,9 @@ fn without<'t>(
             end: start + c.len_utf8(),
         })
         .collect();
-    let mut spans: Vec<Range<usize>> = Vec::new();
+    let mut spans = Spans::new();
     for _ in 0..LAYERS {
-        search(&layer, &mut spans);
+        spans.extend(search(&layer));
         let decoded = decoded(&layer);
         if decoded.len() == layer.len() {
             break;
@@ -146,39 +146,26 @@ fn without<'t>(
     Cow::Owned(out)
 }
 
-/// Adds the places of the needle, and of its pieces that are not shorter than `least`.
-fn search_pieces(
-    layer: &[Seen],
-    needle: &SecretString,
-    least: usize,
-    spans: &mut Vec<Range<usize>>,
-) {
+/// The places of the needle, and of its pieces that are not shorter than `least`.
+fn search_pieces(layer: &[Seen], needle: &SecretString, least: usize) -> Spans {
     let needle = needle.expose_secret();
     let least = least.min(needle.chars().count());
-    let longest_piece = |seen: &[Seen]| {
-        let from_anywhere = needle.char_indices().map(|(from, _)| {
+    search(layer, needle, |seen| {
+        let alike = |from: usize| {
             let piece = needle[from..].chars().zip(seen);
             piece.take_while(|(c, seen)| *c == seen.c).count()
-        });
-        from_anywhere
-            .max()
-            .filter(|length| *length >= least)
-            .unwrap_or(0)
-    };
-    search(layer, needle, longest_piece, spans);
+        };
+        let longest = needle.char_indices().map(|(from, _)| alike(from)).max();
+        longest.filter(|length| *length >= least).unwrap_or(0)
+    })
 }
 
-/// Adds the places that `length_in` knows the length of. It is shown letters, digits and the
-/// characters in `signs`: all others may stand between the groups of a key.
-fn search(
-    layer: &[Seen],
-    signs: &str,
-    length_in: impl Fn(&[Seen]) -> usize,
-    spans: &mut Vec<Range<usize>>,
-) {
+/// The places that `length_in` knows the length of. It is shown letters, digits and the characters
+/// in `signs`: all others may stand between the groups of a key.
+fn search(layer: &[Seen], signs: &str, length_in: impl Fn(&[Seen]) -> usize) -> Spans {
     let counts = |seen: &&Seen| seen.c.is_alphanumeric() || signs.contains(seen.c);
     let seen: Vec<Seen> = layer.iter().filter(counts).copied().collect();
-    let mut at = 0;
+    let (mut spans, mut at) = (Spans::new(), 0);
     while at < seen.len() {
         let length = length_in(&seen[at..]);
         if length > 0 {
@@ -186,6 +173,7 @@ fn search(
         }
         at += length.max(1);
     }
+    spans
 }
 
 /// Every escape replaced by what it stands for.
@@ -205,45 +193,45 @@ fn decoded(layer: &[Seen]) -> Vec<Seen> {
 }
 
 /// What an escape at the beginning stands for, and its length: `%2b`, `\u002b`, `\/`, `&#43;`,
-/// `&amp;`.
+/// `&amp;`. An entity may lack its semicolon.
 fn escape(seen: &[Seen]) -> Option<(char, usize)> {
     const LONGEST: usize = 10;
-    const NAMES: [(&str, char); 5] = [
-        ("amp;", '&'),
-        ("lt;", '<'),
-        ("gt;", '>'),
-        ("quot;", '"'),
-        ("apos;", '\''),
+    /// How a number begins, how many digits it has, to which base.
+    const NUMBERS: [(&str, usize, u32); 5] = [
+        ("%", 2, 16),
+        ("\\u", 4, 16),
+        ("\\x", 2, 16),
+        ("&#x", 6, 16),
+        ("&#", 7, 10),
     ];
-    let first = seen.first().filter(|seen| "%\\&".contains(seen.c))?;
-    let text: String = seen[1..].iter().take(LONGEST).map(|seen| seen.c).collect();
-    let number = |digits: &str, radix| char::from_u32(u32::from_str_radix(digits, radix).ok()?);
-    match (first.c, text.chars().next()?) {
-        ('%', _) => Some((number(text.get(..2)?, 16)?, 3)),
-        ('\\', 'u') => Some((number(text.get(1..5)?, 16)?, 6)),
-        ('\\', 'x') => Some((number(text.get(1..3)?, 16)?, 4)),
-        ('\\', 'n' | 'r' | 't') => Some((' ', 2)),
-        ('\\', c) => c.is_ascii_punctuation().then_some((c, 2)),
-        (_, '#') => {
-            let (skipped, radix) = if text.starts_with("#x") {
-                (2, 16)
-            } else {
-                (1, 10)
-            };
-            let digits = &text[skipped..];
-            let (digits, rest) = digits.split_at(
-                digits
-                    .find(|c: char| !c.is_digit(radix))
-                    .unwrap_or(digits.len()),
-            );
-            let length = 1 + skipped + digits.len() + usize::from(rest.starts_with(';'));
-            Some((number(digits, radix)?, length))
-        }
-        _ => {
-            let (name, c) = NAMES.iter().find(|(name, _)| text.starts_with(name))?;
-            Some((*c, 1 + name.len()))
+    const NAMES: [(&str, char); 8] = [
+        ("&amp;", '&'),
+        ("&lt;", '<'),
+        ("&gt;", '>'),
+        ("&quot;", '"'),
+        ("&apos;", '\''),
+        ("\\n", ' '),
+        ("\\r", ' '),
+        ("\\t", ' '),
+    ];
+    seen.first().filter(|seen| "%\\&".contains(seen.c))?;
+    let text: String = seen.iter().take(LONGEST).map(|seen| seen.c).collect();
+    for (prefix, length, base) in NUMBERS {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            let digits = rest.chars().take(length).take_while(|c| c.is_digit(base));
+            let digits: String = digits.collect();
+            let entity = prefix.starts_with('&');
+            let c = char::from_u32(u32::from_str_radix(&digits, base).ok()?)?;
+            let end = usize::from(entity && rest[digits.len()..].starts_with(';'));
+            let is_whole = entity || digits.len() == length;
+            return is_whole.then_some((c, prefix.len() + digits.len() + end));
         }
     }
+    if let Some((name, c)) = NAMES.iter().find(|(name, _)| text.starts_with(name)) {
+        return Some((*c, name.len()));
+    }
+    let c = text.strip_prefix('\\')?.chars().next()?;
+    c.is_ascii_punctuation().then_some((c, 2))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rlibphonenumber", &["contacts/numbers.rs"]),
     ("rusqlite", &["ledger/sqlite/"]),
     ("rustls", &["gateway/"]),
-    ("schemars", &["report/"]),
+    ("schemars", &["report/", "summary.rs"]),
     (
         "secrecy",
         &[
@@ -83,7 +83,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "serde",
-        &["gateway/words.rs", "outcome.rs", "record.rs", "report/"],
+        &[
+            "gateway/words.rs",
+            "outcome.rs",
+            "record.rs",
+            "report/",
+            "summary.rs",
+        ],
     ),
     (
         "serde_json",
