@@ -23,7 +23,6 @@ pub fn serve(args: SandboxArgs, screen: &Screen) -> anyhow::Result<Exit> {
         faults: args.faults.unwrap_or_default(),
         seed: args.seed,
         log: args.log,
-        ..Options::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -117,6 +117,13 @@ pub(super) enum Fault {
     Changed,
 }
 
+impl Fault {
+    pub(super) fn of(self, file: &str) -> ContactsError {
+        let file = file.to_owned();
+        ContactsError { file, fault: self }
+    }
+}
+
 /// Names of columns for a message: quoted, shortened, and without digits that might be data.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN_MAX: usize = 20;

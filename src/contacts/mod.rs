@@ -89,18 +89,13 @@ pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
         Some(delimiter) if !table::can_delimit(delimiter) => Err(Fault::Delimiter),
         _ => source::open(path),
     };
-    match file {
-        Ok(file) => Ok(Input {
-            file,
-            name: match path.file_name() {
-                Some(name) if !stdin => name.to_string_lossy().into_owned(),
-                _ => "stdin".to_owned(),
-            },
-            shown,
-            options,
-        }),
-        Err(fault) => Err(ContactsError { file: shown, fault }),
-    }
+    let name = path.file_name().filter(|_| !stdin);
+    Ok(Input {
+        file: file.map_err(|fault| fault.of(&shown))?,
+        name: name.map_or("stdin".into(), |name| name.to_string_lossy().into_owned()),
+        shown,
+        options,
+    })
 }
 
 /// An open file of contacts.
@@ -143,10 +138,7 @@ impl Input {
     /// # Errors
     /// When it is no CSV file in UTF-8, has no column to go by, or rows would be lost.
     pub fn survey(&mut self) -> Result<Survey, ContactsError> {
-        self.survey_file().map_err(|fault| ContactsError {
-            file: self.shown.clone(),
-            fault,
-        })
+        self.survey_file().map_err(|fault| fault.of(&self.shown))
     }
 
     fn survey_file(&self) -> Result<Survey, Fault> {
@@ -228,20 +220,15 @@ impl Input {
     /// # Errors
     /// When the file cannot be read any more.
     pub fn contacts(self, survey: &Survey) -> Result<Contacts, ContactsError> {
-        match Table::open(&self.file, Some(survey.delimiter as u8)) {
-            Ok(table) => Ok(Contacts {
-                table,
-                options: self.options,
-                shown: self.shown,
-                survey: survey.clone(),
-                rows: 0,
-                ended: false,
-            }),
-            Err(fault) => Err(ContactsError {
-                file: self.shown,
-                fault,
-            }),
-        }
+        let table = Table::open(&self.file, Some(survey.delimiter as u8));
+        Ok(Contacts {
+            table: table.map_err(|fault| fault.of(&self.shown))?,
+            options: self.options,
+            shown: self.shown,
+            survey: survey.clone(),
+            rows: 0,
+            ended: false,
+        })
     }
 }
 
@@ -264,12 +251,7 @@ impl Iterator for Contacts {
         }
         let next = self.read().transpose();
         self.ended = !matches!(next, Some(Ok(_)));
-        next.map(|contact| {
-            contact.map_err(|fault| ContactsError {
-                file: self.shown.clone(),
-                fault,
-            })
-        })
+        next.map(|contact| contact.map_err(|fault| fault.of(&self.shown)))
     }
 }
 

@@ -46,14 +46,6 @@ pub(super) struct Gateway {
     references: AtomicU64,
 }
 
-/// What a query says; empty where it says nothing.
-#[derive(Default)]
-struct Query<'a> {
-    key: Cow<'a, str>,
-    phone: Cow<'a, str>,
-    code: Cow<'a, str>,
-}
-
 /// What is done about a request.
 #[derive(Debug)]
 pub(super) struct Decision {
@@ -114,17 +106,17 @@ impl Gateway {
 
     fn decide(&self, head: &Head<'_>) -> Decision {
         let lane = lane(head.path);
-        let query = Query::read(head.query);
-        let number = lane.and_then(|lane| number(lane, &query.phone));
-        let right_key = |key: &SecretString| query.key == key.expose_secret();
+        let (key, phone) = (value(head.query, "api_key"), value(head.query, "phone_no"));
+        let number = lane.and_then(|lane| number(lane, &phone));
+        let right_key = |right: &SecretString| key == right.expose_secret();
         let action = if lane.is_none() {
             Action::http(404)
-        } else if query.key.is_empty() || query.phone.is_empty() {
+        } else if key.is_empty() || phone.is_empty() {
             Action::Missing
         } else if !self.options.key.as_ref().is_none_or(right_key) {
             Action::KeyRefused
         } else if let (Some(lane), Some(number)) = (lane, number) {
-            return self.decide_for(lane, number, &query.code);
+            return self.decide_for(lane, number, &value(head.query, "otp"));
         } else {
             Action::InvalidPhone
         };
@@ -236,20 +228,11 @@ impl Gateway {
     }
 }
 
-impl<'a> Query<'a> {
-    /// Of a name that stands there twice, the last counts.
-    fn read(query: &'a str) -> Self {
-        let mut read = Self::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "api_key" => read.key = value,
-                "phone_no" => read.phone = value,
-                "otp" => read.code = value,
-                _ => {}
-            }
-        }
-        read
-    }
+/// What a query says under a name, the last time if several; empty where it says nothing.
+fn value<'q>(query: &'q str, name: &str) -> Cow<'q, str> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let values = pairs.filter(|(named, _)| named == name);
+    values.last().map(|(_, value)| value).unwrap_or_default()
 }
 
 fn lane(path_given: &str) -> Option<Lane> {

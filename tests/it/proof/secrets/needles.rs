@@ -117,7 +117,7 @@ pub fn whole_forms(secret: &str) -> Vec<String> {
         secret.split("").collect::<Vec<_>>().join(" "),
         grouped(secret, 4, "\u{200b} "),
         grouped(secret, 2, ":"),
-        bytes.iter().map(|b| format!("&#{b}")).collect(),
+        format!("&#{}", each_byte(bytes).join("&#")),
     ]
 }
 
@@ -131,6 +131,10 @@ pub fn forms(secret: &str) -> Vec<String> {
         grouped(&secret[..much], 2, "."),
     ]);
     forms
+}
+
+fn each_byte(bytes: &[u8]) -> Vec<String> {
+    bytes.iter().map(u8::to_string).collect()
 }
 
 fn grouped(secret: &str, length: usize, between: &str) -> String {
