@@ -22,7 +22,8 @@ impl Needles {
     pub fn new(numbers: &[String], codes: &[String]) -> Self {
         let forms = [KEY, KOOKOO_KEY].into_iter().flat_map(forms);
         let pieces = forms.flat_map(|form| {
-            let form = form.to_lowercase().into_bytes();
+            let form: String = form.to_lowercase().split_whitespace().collect();
+            let form = form.into_bytes();
             let pieces: Vec<_> = form.windows(PIECE).map(<[u8]>::to_vec).collect();
             pieces
         });
