@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use super::values::{self, Values};
 use crate::campaign::{EarlierHolds, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
-use crate::gateway::http;
+use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation};
 use crate::ledger::sqlite::CampaignKey;
 use crate::redact::Redactor;

@@ -9,16 +9,16 @@ use super::config::Mode;
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
 use super::values::{self, Values};
+use crate::job::Operation;
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
-use crate::job::Operation;
 use crate::record::RunRecord;
-use crate::redact::visible;
 use crate::report::json::schema;
 use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
 use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::{Counts, Summary};
+use crate::text::visible;
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
 ///

@@ -17,15 +17,14 @@ use super::signals;
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
-use crate::gateway::http::KooKoo;
-use crate::gateway::is_usual_sender_id;
+use crate::gateway::{self, http::KooKoo, is_usual_sender_id};
 use crate::job::Lane;
 use crate::ledger::sqlite::{Campaign, Execution, Intake, SqliteLedger};
 use crate::record::InputRecord;
-use crate::redact::{Redactor, visible};
 use crate::run::{End, RunFacts, RunId, Stop, StopKind};
 use crate::sandbox;
 use crate::status::Status;
+use crate::text::visible;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
 ///
@@ -61,7 +60,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(Redactor::new(&config.gateway.key));
+    screen.hide(gateway::redactor(&config.gateway.key));
     let input = Input::open(config)?;
     let mut ledger = SqliteLedger::open(&config.ledger)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;

@@ -9,7 +9,7 @@ pub mod json;
 pub mod pace;
 pub mod results;
 #[cfg(test)]
-mod samples;
+mod tests;
 pub mod write;
 
 use std::io::{self, Write};
@@ -17,10 +17,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 
-use crate::outcome::{Status, UnixMicros};
-use crate::record::{CampaignRecord, End, Row, RunRecord};
+use crate::job::UnixMicros;
+use crate::record::{CampaignRecord, Row, RunRecord};
+use crate::run::End;
+use crate::status::Status;
 use crate::summary::Summary;
 use json::Report;
 pub use pace::Pace;
@@ -184,185 +185,8 @@ fn balance<E>(facts: &Facts<'_>, written: u64, summary: &Summary) -> Result<(), 
     })
 }
 
-/// Adds a time as RFC 3339, UTC, with milliseconds; nothing when it lies beyond the year 9999.
-fn push_time(out: &mut Vec<u8>, at: UnixMicros) {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    if let Ok(time) = Timestamp::from_microsecond(at.0) {
-        PRINTER
-            .print_timestamp(&time, out)
-            .expect("a Vec takes everything");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::fs;
-
-    use super::*;
-    use crate::record::Signal;
-
-    /// A source of rows as a ledger is one: it stops when told to.
-    fn source<E>(
-        rows: &[Row],
-        end: Result<(), E>,
-    ) -> impl FnOnce(&mut Visit<'_>) -> Result<(), E> + '_
-    where
-        E: 'static,
-    {
-        move |visit| {
-            for row in rows {
-                if visit(row).is_break() {
-                    return Ok(());
-                }
-            }
-            end
-        }
-    }
-
-    fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), String> {
-        let campaign = samples::campaign();
-        let mut run = samples::run();
-        run.end = end;
-        let facts = Facts {
-            campaign: &campaign,
-            run: &run,
-            limit_per_s: Some(10.0),
-            pace: &Pace::default(),
-        };
-        write_all(folder, &facts, source(rows, Ok::<(), Infallible>(())))
-            .map(|_| ())
-            .map_err(|error| error.to_string())
-    }
-
-    fn text(folder: &Path, name: &str) -> String {
-        fs::read_to_string(folder.join(name)).unwrap()
-    }
-
-    const INTERRUPTED: Option<End> = Some(End::Interrupted(Signal::Sigint));
-
-    #[test]
-    fn both_files_tell_of_the_same_rows() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("new/results");
-        write_samples(&folder, INTERRUPTED, &samples::rows()).unwrap();
-        assert_eq!(text(&folder, RESULTS_CSV).lines().count(), 7);
-        let report: serde_json::Value = serde_json::from_str(&text(&folder, REPORT_JSON)).unwrap();
-        assert_eq!(report["rows"], 6);
-        assert_eq!(report["counts"]["pending"], 1);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_lost_row_does_not_balance_and_the_files_are_there_to_look_at() {
-        let folder = tempfile::tempdir().unwrap();
-        let rows = &samples::rows()[1..];
-        let error = write_samples(folder.path(), INTERRUPTED, rows).unwrap_err();
-        assert!(error.contains("6 rows, 5 were written"), "{error}");
-        assert_eq!(text(folder.path(), RESULTS_CSV).lines().count(), 6);
-        assert!(text(folder.path(), REPORT_JSON).contains("\"rows\": 6"));
-    }
-
-    #[test]
-    fn a_complete_run_with_pending_rows_does_not_balance_and_is_not_called_complete() {
-        let folder = tempfile::tempdir().unwrap();
-        let end = Some(End::Complete);
-        let error = write_samples(folder.path(), end, &samples::rows()).unwrap_err();
-        assert!(error.contains("1 are pending though"), "{error}");
-        assert!(!text(folder.path(), REPORT_JSON).contains("complete"));
-    }
-
-    #[test]
-    fn rows_that_fail_halfway_leave_the_old_files_untouched() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in [RESULTS_CSV, REPORT_JSON] {
-            fs::write(folder.path().join(name), "old").unwrap();
-        }
-        let (campaign, run) = (samples::campaign(), samples::run());
-        let facts = Facts {
-            campaign: &campaign,
-            run: &run,
-            limit_per_s: None,
-            pace: &Pace::default(),
-        };
-        let broken = Err(io::Error::other("disk image is malformed"));
-        let rows = samples::rows();
-        let error = write_all(folder.path(), &facts, source(&rows, broken)).unwrap_err();
-        assert!(matches!(error, ReportError::Rows(_)));
-        assert_eq!(text(folder.path(), RESULTS_CSV), "old");
-        assert_eq!(text(folder.path(), REPORT_JSON), "old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn only_the_rows_asked_for_are_printed() {
-        let mut out = Vec::new();
-        let rows = samples::rows();
-        let only = [Status::Rejected, Status::Unknown];
-        let source = source(&rows, Ok::<(), Infallible>(()));
-        let printed = print_only(&mut out, "phone,name", &only, source).unwrap();
-        assert_eq!(printed, 2);
-        let out = String::from_utf8(out).unwrap();
-        let lines: Vec<&str> = out.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines[0].starts_with("phone,name,otp_phone,"));
-        assert!(lines[1].starts_with("9876543212,C,"));
-        assert!(lines[2].starts_with("9876543214,E,"));
-    }
-
-    #[test]
-    fn a_writer_that_fails_stops_the_rows_and_is_what_is_reported() {
-        for obeys in [true, false] {
-            let (mut seen, mut taken) = (0, 0);
-            let rows = samples::rows();
-            let each_row = |visit: &mut Visit<'_>| {
-                for row in &rows {
-                    seen += 1;
-                    if visit(row).is_break() && obeys {
-                        break;
-                    }
-                }
-                Err(io::Error::other("stopped"))
-            };
-            let result = visit(each_row, |_| {
-                taken += 1;
-                Err(io::ErrorKind::BrokenPipe.into())
-            });
-            let error = result.unwrap().unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-            assert_eq!(taken, 1, "nothing is written behind what is missing");
-            assert_eq!(seen, if obeys { 1 } else { rows.len() });
-        }
-    }
-
-    #[test]
-    fn what_was_written_and_what_was_counted_must_each_be_the_input() {
-        let (campaign, run) = (samples::campaign(), samples::run());
-        let facts = Facts {
-            campaign: &campaign,
-            run: &run,
-            limit_per_s: None,
-            pace: &Pace::default(),
-        };
-        let mut summary = Summary::default();
-        for row in &samples::rows() {
-            summary += row;
-        }
-        assert!(balance::<Infallible>(&facts, 6, &summary).is_ok());
-        assert!(balance::<Infallible>(&facts, 5, &summary).is_err());
-        summary += &samples::pending();
-        assert!(balance::<Infallible>(&facts, 6, &summary).is_err());
-    }
-
-    #[test]
-    fn times_are_utc_with_milliseconds() {
-        let time = |micros| {
-            let mut out = Vec::new();
-            push_time(&mut out, UnixMicros(micros));
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(time(1_795_165_201_123_999), "2026-11-20T09:00:01.123Z");
-        assert_eq!(time(i64::MAX), "");
-    }
+/// A time as RFC 3339, UTC, with milliseconds; nothing when it lies beyond the year 9999.
+fn rfc3339(at: UnixMicros) -> String {
+    let time = Timestamp::from_microsecond(at.0);
+    time.map_or(String::new(), |time| format!("{time:.3}"))
 }
