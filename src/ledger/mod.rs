@@ -7,16 +7,18 @@
 //! number is in other hands, `reserve` takes slots of the common rate, and what others ran into
 //! comes back with the replies.
 
-// pub mod rules;
-// pub mod sqlite;
+pub mod rules;
+pub mod sqlite;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use crate::run::RunFact;
+use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Operation, UnixMicros};
+use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
+use crate::run::{End, Policy, RunFact, RunId, Runs};
 
 /// What the engine asks of the durable memory during a run.
 ///
@@ -56,6 +58,195 @@ pub trait Ledger {
 
     /// Asks for slots of the account's common rate before requests leave.
     fn reserve(&self, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
+}
+
+/// What everybody but the engine asks of the durable memory. How it is opened is each room's own
+/// matter.
+pub trait Store: Sized {
+    /// An input that was taken in but is not yet durable.
+    type Intake<'s>: Intake
+    where
+        Self: 's;
+    /// The ledger in the hands of a run.
+    type Run: Ledger;
+
+    /// Looks through the whole ledger for what cannot be so.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    fn verify(&self) -> Result<Verified, LedgerError>;
+
+    /// Takes in an input. `reading` names the settings it was read with: the same bytes read in the
+    /// same way are not taken in again.
+    ///
+    /// # Errors
+    /// The outer one when the ledger fails, the inner one is the input's own.
+    fn take_in<E>(
+        &mut self,
+        key: &CampaignKey,
+        input: &InputRecord,
+        reading: &str,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    ) -> Result<Result<Self::Intake<'_>, E>, LedgerError>;
+
+    /// All campaigns, in the order in which they were first run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError>;
+
+    /// The campaign's runs with their facts: they say what its attempts mean.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn runs(&self, campaign: CampaignId) -> Result<Runs, LedgerError>;
+
+    /// The campaign's latest run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError>;
+
+    /// Hands each row of the campaign's latest input to `each`, in input order, until it says
+    /// `Break`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_row(
+        &self,
+        campaign: &Campaign,
+        records: Records,
+        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError>;
+
+    /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
+    /// an answer, when they were begun.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_departure(
+        &self,
+        run: RunId,
+        each: impl FnMut(UnixMicros),
+    ) -> Result<(), LedgerError>;
+
+    /// Gives the ledger to a run: from now on only the run writes.
+    ///
+    /// # Errors
+    /// When what earlier runs left cannot be read.
+    fn start(
+        self,
+        campaign: &Campaign,
+        run: RunId,
+        clock: Clock,
+        execution: Execution,
+    ) -> Result<Self::Run, LedgerError>;
+
+    /// Ends the run's hold on the ledger; also says how many answers could not be written down.
+    fn close(run: Self::Run) -> impl Future<Output = (Self, usize)>;
+
+    /// Notes how a run ended, and when its last request left.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn finish_run(
+        &self,
+        run: RunId,
+        now: UnixMicros,
+        end: &End,
+        last_left_at: Option<UnixMicros>,
+    ) -> Result<(), LedgerError>;
+}
+
+/// An input taken in but not yet durable: dropped, it leaves no mark.
+pub trait Intake {
+    /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError>;
+
+    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
+    /// against the numbering plan's data. The rows' records are left empty.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_row(&self, each: impl FnMut(&Row, bool)) -> Result<(), LedgerError>;
+
+    /// Makes the input durable and notes that a run begins.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing was.
+    fn begin_run(self, now: UnixMicros, new: &NewRun<'_>)
+    -> Result<(Campaign, RunId), LedgerError>;
+}
+
+/// A campaign in a ledger, with the place of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// What is known of it.
+    pub record: CampaignRecord,
+    span: Span,
+}
+
+/// A range of rows: from `first` up to, not including, `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    first: i64,
+    end: i64,
+}
+
+/// What an intake is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignKey {
+    /// What is done.
+    pub operation: Operation,
+    /// The name that the user gave it.
+    pub name: String,
+    /// A rehearsal.
+    pub sandbox: bool,
+}
+
+/// What is noted of a run when it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRun<'a> {
+    /// What it may do.
+    pub policy: Policy,
+    /// Where its requests go. Once it has proved right, it has for all later runs.
+    pub endpoint: &'a str,
+    /// All settings, no secrets.
+    pub settings: &'a serde_json::Value,
+}
+
+/// Are the rows' own columns wanted? They are most of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Yes.
+    Read,
+    /// No: [`Row::record`] is left empty.
+    Skip,
+}
+
+/// Where a ledger works during a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// On threads beside the engine, so that a slow disk holds up nothing else.
+    Threads,
+    /// On the engine's own thread: for simulations, which are the same each time.
+    Inline,
+}
+
+/// What was looked at, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Campaigns in the ledger.
+    pub campaigns: u64,
+    /// Rows of their latest inputs.
+    pub rows: u64,
+    /// Requests begun.
+    pub attempts: u64,
+    /// What is wrong, in plain words, a sentence each; empty: the ledger is sound.
+    pub wrong: Vec<String>,
 }
 
 /// An answer to [`Ledger::due`].

@@ -67,3 +67,9 @@ pub fn words(error: &Error) -> String {
     let said = error.to_string().replace(char::is_control, " ");
     format!("{said}{advice}")
 }
+
+/// What was read cannot have been written so.
+pub fn damaged(why: String) -> Error {
+    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Error::SqliteFailure(corrupt, Some(why))
+}

@@ -1,101 +1,106 @@
 //! Taking in an input: store its rows, and find for each number the job it belongs to.
 //!
 //! Everything happens in one transaction: until [`Intake::begin_run`] the ledger is as it was, so
-//! a plan can be looked at and dropped. Numbers are checked and claimed in one pass sorted by
-//! number (the look-ups then touch each page once), and what differs from "new" is written back in
-//! one pass sorted by row. SQLite's sorter spills to disk, so memory does not grow with the rows.
+//! a plan can be looked at and dropped. Records are written as they are read; what identifies a row
+//! is kept in memory (some 50 bytes per row, and the codes to check) until it was claimed, in one
+//! pass sorted by number. So each table is written once, in its own order, and nothing is changed
+//! afterwards.
 
-use rusqlite::{OptionalExtension, Statement, Transaction, params};
-use secrecy::ExposeSecret;
+use std::collections::HashSet;
+use std::path::Path;
 
+use rusqlite::{Connection, Transaction, params};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::bulk::insert_all;
 use super::error::failed_to;
-use super::rows::{self, Span, Stored, for_each};
-use super::{Campaign, code_print};
-use crate::ledger::LedgerError;
-use crate::outcome::{Contact, GivenCode, Operation, RunId, UnixMicros};
+use super::rows::{self, Answers, BlockWriter, Scan, lane_index};
+use super::seal::{Sealed, Seals};
+use super::{find_campaign, history};
+use crate::job::{Contact, GivenCode, JobId, Lane, Operation, UnixMicros};
+use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled};
+use crate::ledger::{Campaign, CampaignKey, Intake, LedgerError, NewRun, Records, Span};
+use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
-
-/// What an intake is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CampaignKey {
-    /// What is done.
-    pub operation: Operation,
-    /// The name that the user gave it.
-    pub name: String,
-    /// A rehearsal.
-    pub sandbox: bool,
-}
+use crate::run::{RunFact, RunFacts, RunId, Runs};
 
 /// What is said of a masked code without a known one.
 const NO_KNOWN_CODE: &str = "the code is masked and none was given for the number before";
 
-/// Codes on their way from one input to the next, within one transaction. Not a temporary table:
-/// those may spill into files that nobody overwrites.
-const CREATE_KEPT_CODE: &str =
-    "CREATE TABLE kept_code (job INTEGER PRIMARY KEY, code TEXT NOT NULL) STRICT";
+/// Rows that are written at once, where they are not kept anyway.
+const CHUNK: usize = 4_096;
 
 /// An input taken in but not yet committed.
-pub struct Intake<'l> {
+pub struct SqliteIntake<'l> {
     step: Transaction<'l>,
     campaign: Campaign,
-    path: &'l std::path::Path,
+    path: &'l Path,
 }
 
-impl<'l> Intake<'l> {
+impl<'l> SqliteIntake<'l> {
     /// Stores the input's rows, unless exactly this input, read in the same way, is there already.
     pub(super) fn take<E>(
         step: Transaction<'l>,
-        path: &'l std::path::Path,
+        path: &'l Path,
         key: &CampaignKey,
         input: &InputRecord,
         reading: &str,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
     ) -> Result<Result<Self, E>, LedgerError> {
-        let fault = failed_to("store the input", path);
-        let known = super::find_campaign(&step, key).map_err(&fault)?;
-        let campaign = match known {
-            Some((campaign, old_reading))
-                if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
-            {
-                campaign
-            }
-            other => {
-                step.execute_batch(CREATE_KEPT_CODE).map_err(&fault)?;
-                if let Some((old, _)) = &other {
-                    keep_codes(&step, old).map_err(&fault)?;
-                    step.execute(
-                        "DELETE FROM contact WHERE id >= ?1 AND id < ?2",
-                        params![old.span.first, old.span.end],
-                    )
-                    .map_err(&fault)?;
+        let take = || {
+            let old = find_campaign(&step, key)?;
+            let codes = match &old {
+                Some((campaign, _)) => Codes::of(&step, campaign)?,
+                None => Codes::default(),
+            };
+            match old {
+                Some((campaign, old_reading))
+                    if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
+                {
+                    Ok(Ok(campaign))
                 }
-                let id = other.map(|(old, _)| old.record.id);
-                let campaign = put_campaign(&step, id, key, input, reading).map_err(&fault)?;
-                let stored = store(&step, &campaign, contacts).map_err(&fault)?;
-                if let Err(error) = stored {
-                    return Ok(Err(error));
-                }
-                claim(&step, &campaign).map_err(&fault)?;
-                give_codes(&step, &campaign).map_err(&fault)?;
-                campaign
+                old => store(
+                    &step,
+                    old.map(|(old, _)| old),
+                    codes,
+                    (key, input, reading),
+                    contacts,
+                ),
             }
         };
-        Ok(Ok(Self {
+        let campaign = take().map_err(failed_to("store the input", path))?;
+        Ok(campaign.map(|campaign| Self {
             step,
             campaign,
             path,
         }))
     }
+}
 
-    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
-    /// against the numbering plan's data. The rows' records are left empty.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
+impl Intake for SqliteIntake<'_> {
+    fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError> {
+        let campaign = self.campaign.record.id;
+        let read = || -> rusqlite::Result<Runs> {
+            let mut runs = history::runs(&self.step, campaign)?;
+            runs.insert(RunId::NEXT, RunFacts::new(new.policy));
+            if history::is_proven(&self.step, campaign, new.endpoint)? {
+                runs.add(RunId::NEXT, &RunFact::EndpointProven);
+            }
+            Ok(runs)
+        };
+        read().map_err(failed_to("read the runs", self.path))
+    }
+
+    fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
         let mut read = || {
-            let mut select = rows::scan(&self.step, false)?;
-            for_each(&mut select, self.campaign.span, |stored: Stored| {
+            let campaign = self.campaign.record.id;
+            let scan = Scan {
+                db: &self.step,
+                seals: &Seals::of(&self.step)?,
+                campaign,
+                answers: &Answers::of(&self.step, campaign, RunId::NEXT)?,
+            };
+            scan.for_each(self.campaign.span, Records::Skip, |stored| {
                 let assumed_mobile = stored.assumed_mobile;
                 each(&stored.into_row(), assumed_mobile);
                 Ok(true)
@@ -104,31 +109,300 @@ impl<'l> Intake<'l> {
         read().map_err(failed_to("read the plan", self.path))
     }
 
-    /// Makes the input durable and notes that a run begins.
-    ///
-    /// # Errors
-    /// When it cannot be written: then nothing was.
-    pub fn begin_run(
+    fn begin_run(
         self,
         now: UnixMicros,
-        settings: &serde_json::Value,
+        new: &NewRun<'_>,
     ) -> Result<(Campaign, RunId), LedgerError> {
         let write = || {
-            self.step.execute(
-                "INSERT INTO run (campaign, started_at, settings, version) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    self.campaign.record.id.0,
-                    now.0,
-                    settings.to_string(),
-                    env!("CARGO_PKG_VERSION")
-                ],
-            )?;
-            let run = RunId(self.step.last_insert_rowid());
+            let run = history::begin(&self.step, self.campaign.record.id, now, new)?;
             self.step.commit()?;
             Ok((self.campaign, run))
         };
         write().map_err(failed_to("store the input", self.path))
     }
+}
+
+/// What is known of the codes of a campaign to verify.
+#[derive(Default)]
+struct Codes {
+    /// Jobs whose code was answered.
+    settled: HashSet<JobId>,
+    /// Jobs of the latest input whose code is still there.
+    kept: HashSet<JobId>,
+}
+
+impl Codes {
+    /// Reads them, and forgets those of settled jobs that a crash has left.
+    fn of(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<Self> {
+        let mut codes = Self::default();
+        if campaign.record.operation != Operation::Verify {
+            return Ok(codes);
+        }
+        let id = campaign.record.id;
+        let runs = history::runs(db, id)?;
+        let scan = Scan {
+            db,
+            seals: &Seals::of(db)?,
+            campaign: id,
+            answers: &Answers::of(db, id, RunId::NEXT)?,
+        };
+        scan.for_each_attempt(|job, attempt| {
+            if is_settled(attempt, &runs) {
+                codes.settled.insert(job);
+            }
+        })?;
+        scan.for_each(campaign.span, Records::Skip, |stored| {
+            if stored.code.is_some() {
+                codes.kept.insert(stored.job);
+            }
+            Ok(true)
+        })?;
+        for job in &codes.settled {
+            if codes.kept.remove(job) {
+                forget_code(db, *job)?;
+            }
+        }
+        Ok(codes)
+    }
+}
+
+/// Deletes a code; its bytes are overwritten.
+pub fn forget_code(db: &Connection, job: JobId) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM code WHERE job = ?1")?
+        .execute([job.0])
+        .map(|_| ())
+}
+
+/// A row of the input, as far as it is kept until it is claimed.
+struct NewRow {
+    number: Option<Number>,
+    job: JobId,
+    line: u64,
+    lane: Lane,
+    kind: u8,
+    assumed: bool,
+    /// Is there something left for which the code is needed?
+    needs_code: bool,
+}
+
+/// An input on its way into the tables.
+struct NewInput<'t> {
+    db: &'t Transaction<'t>,
+    campaign: Campaign,
+    seals: Seals,
+    rows: Vec<NewRow>,
+    claims: Vec<Claim>,
+    /// Codes as given, by row.
+    given: Vec<(i64, SecretString)>,
+    /// What is to be said of rows that ask for no work.
+    special: Vec<(i64, String)>,
+}
+
+/// Stores an input in place of the campaign's `old` one.
+fn store<E>(
+    db: &Transaction<'_>,
+    old: Option<Campaign>,
+    codes: Codes,
+    (key, input, reading): (&CampaignKey, &InputRecord, &str),
+    contacts: impl IntoIterator<Item = Result<Contact, E>>,
+) -> rusqlite::Result<Result<Campaign, E>> {
+    if let Some(Campaign { span, .. }) = &old {
+        for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
+            let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");
+            db.execute(&delete, [span.first, span.end])?;
+        }
+    }
+    let is_new = old.is_none();
+    let campaign = put_campaign(db, old.map(|old| old.record.id), key, input, reading)?;
+    let mut new = NewInput {
+        db,
+        campaign,
+        seals: Seals::of(db)?,
+        rows: Vec::new(),
+        claims: Vec::new(),
+        given: Vec::new(),
+        special: Vec::new(),
+    };
+    if let Err(error) = new.read(contacts)? {
+        return Ok(Err(error));
+    }
+    new.claim(is_new, &codes)?;
+    new.write()?;
+    new.write_codes(codes.kept)?;
+    Ok(Ok(new.campaign))
+}
+
+impl NewInput<'_> {
+    /// Reads all rows; writes their records.
+    fn read<E>(
+        &mut self,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    ) -> rusqlite::Result<Result<(), E>> {
+        let mut records = BlockWriter::new(self.db, &self.seals, self.campaign.span.first);
+        let lane = match self.campaign.record.operation {
+            Operation::Send => Lane::Sms,
+            Operation::Verify => Lane::Verify,
+        };
+        for (id, contact) in (self.campaign.span.first..).zip(contacts) {
+            let contact = match contact {
+                Ok(contact) => contact,
+                Err(error) => return Ok(Err(error)),
+            };
+            records.add(&contact.record)?;
+            let mut row = NewRow {
+                number: None,
+                job: JobId(id),
+                line: contact.line,
+                lane,
+                kind: rows::INVALID,
+                assumed: false,
+                needs_code: false,
+            };
+            match contact.request {
+                Err(problem) => self.special.push((id, problem.0.to_owned())),
+                Ok(request) => {
+                    row.number = Some(request.number);
+                    row.lane = request.lane;
+                    row.kind = rows::JOB;
+                    row.assumed = request.assumed_mobile;
+                    let print = match request.code {
+                        None => CodePrint::NONE,
+                        Some(GivenCode::Masked) => CodePrint::MASKED,
+                        Some(GivenCode::Plain(code)) => {
+                            let print = self.seals.code(request.number, code.expose_secret());
+                            self.given.push((id, code));
+                            print
+                        }
+                    };
+                    self.claims.push(Claim {
+                        number: request.number,
+                        print,
+                        row: id,
+                        line: contact.line,
+                    });
+                }
+            }
+            self.rows.push(row);
+        }
+        records.end()?;
+        Ok(Ok(()))
+    }
+
+    /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
+    fn claim(&mut self, is_new: bool, codes: &Codes) -> rusqlite::Result<()> {
+        let Self {
+            db,
+            campaign,
+            rows,
+            special,
+            claims,
+            ..
+        } = self;
+        let id = campaign.record.id.0;
+        let first = campaign.span.first;
+        claims.sort_unstable();
+        let mut select =
+            db.prepare("SELECT job, code_print FROM known WHERE number = ?1 AND campaign = ?2")?;
+        let mut added: Vec<Claim> = Vec::with_capacity(CHUNK);
+        for of_number in claims.chunk_by(|one, other| one.number == other.number) {
+            let mut known = Vec::new();
+            if !is_new {
+                let number = of_number[0].number.digits().cast_signed();
+                let found = select.query_map([number, id], |row| {
+                    let job = JobId(row.get(0)?);
+                    Ok(KnownJob {
+                        job,
+                        print: CodePrint(row.get(1)?),
+                        settled: codes.settled.contains(&job),
+                        has_code: codes.kept.contains(&job),
+                    })
+                })?;
+                known = found.collect::<Result<_, _>>()?;
+            }
+            claim(of_number, known, |claim, claimed| {
+                let place = usize::try_from(claim.row - first).unwrap_or(usize::MAX);
+                let row = &mut rows[place];
+                match claimed {
+                    Claimed::New => {
+                        row.needs_code = true;
+                        added.push(*claim);
+                    }
+                    Claimed::Known(known) => {
+                        row.job = known.job;
+                        row.needs_code = !known.settled;
+                    }
+                    Claimed::Duplicate { first_line } => {
+                        row.kind = rows::DUPLICATE;
+                        special.push((claim.row, first_line.to_string()));
+                    }
+                    Claimed::NoKnownCode => {
+                        row.kind = rows::INVALID;
+                        special.push((claim.row, NO_KNOWN_CODE.to_owned()));
+                    }
+                }
+            });
+            if added.len() >= CHUNK {
+                add_known(db, id, &added)?;
+                added.clear();
+            }
+        }
+        add_known(db, id, &added)
+    }
+
+    /// Writes the rows, in their order.
+    fn write(&mut self) -> rusqlite::Result<()> {
+        let starts = (self.campaign.span.first..).step_by(CHUNK);
+        for (chunk, first) in self.rows.chunks(CHUNK).zip(starts) {
+            let sealed = (first..).zip(chunk).map(|(id, row)| Sealed {
+                campaign: self.campaign.record.id,
+                row: id,
+                line: row.line.cast_signed(),
+                lane: lane_index(row.lane),
+                kind: row.kind,
+                assumed: row.assumed,
+                number: row.number,
+                job: row.job,
+            });
+            let sealed: Vec<Sealed> = sealed.collect();
+            rows::write(self.db, &self.seals, &sealed)?;
+        }
+        self.special.sort_unstable_by_key(|(row, _)| *row);
+        rows::write_special(self.db, &self.special)
+    }
+
+    /// Writes the codes that are still to be checked, and forgets those of the input before that
+    /// no row of this one means.
+    fn write_codes(&self, mut kept: HashSet<JobId>) -> rusqlite::Result<()> {
+        let first = self.campaign.span.first;
+        let mut given = self.given.iter().peekable();
+        let mut needed = Vec::new();
+        for (id, row) in (first..).zip(&self.rows) {
+            let code = given.next_if(|(of, _)| *of == id);
+            if row.kind == rows::JOB && row.needs_code {
+                kept.remove(&row.job);
+                needed.extend(code.map(|(_, code)| (row.job, code)));
+            }
+        }
+        let into = "INSERT OR REPLACE INTO code (job, code)";
+        insert_all(self.db, into, &needed, |(job, code)| {
+            [job.0.into(), code.expose_secret().into()]
+        })?;
+        kept.into_iter()
+            .try_for_each(|job| forget_code(self.db, job))
+    }
+}
+
+fn add_known(db: &Connection, campaign: i64, claims: &[Claim]) -> rusqlite::Result<()> {
+    let into = "INSERT INTO known (number, campaign, code_print, job)";
+    insert_all(db, into, claims, |claim| {
+        [
+            claim.number.digits().cast_signed().into(),
+            campaign.into(),
+            claim.print.0.into(),
+            claim.row.into(),
+        ]
+    })
 }
 
 /// Gives the input a range of ids and makes it the campaign's latest.
@@ -176,225 +450,4 @@ fn put_campaign(
             end: first + rows,
         },
     })
-}
-
-/// Writes the rows down as read.
-fn store<E>(
-    db: &Transaction<'_>,
-    campaign: &Campaign,
-    contacts: impl IntoIterator<Item = Result<Contact, E>>,
-) -> rusqlite::Result<Result<(), E>> {
-    let salt = super::salt(db)?;
-    let mut insert = db.prepare(
-        "INSERT INTO contact (id, line, record, lane, number, problem, assumed, code, code_print)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
-    let default_lane = rows::lane_index(match campaign.record.operation {
-        Operation::Send => crate::outcome::Lane::Sms,
-        Operation::Verify => crate::outcome::Lane::Verify,
-    });
-    for (id, contact) in (campaign.span.first..).zip(contacts) {
-        let contact = match contact {
-            Ok(contact) => contact,
-            Err(error) => return Ok(Err(error)),
-        };
-        let line = contact.line.cast_signed();
-        match contact.wish {
-            Err(problem) => insert.execute(params![
-                id,
-                line,
-                contact.record,
-                default_lane,
-                None::<i64>,
-                problem.0,
-                false,
-                None::<&str>,
-                0
-            ])?,
-            Ok(wish) => {
-                let (code, print) = match &wish.code {
-                    None => (None, Some(0)),
-                    Some(GivenCode::Masked) => (None, None),
-                    Some(GivenCode::Plain(code)) => {
-                        let code = code.expose_secret();
-                        (Some(code), Some(code_print(&salt, wish.number, code)))
-                    }
-                };
-                insert.execute(params![
-                    id,
-                    line,
-                    contact.record,
-                    rows::lane_index(wish.lane),
-                    wish.number.digits().cast_signed(),
-                    None::<&str>,
-                    wish.assumed_mobile,
-                    code,
-                    print
-                ])?
-            }
-        };
-    }
-    Ok(Ok(()))
-}
-
-/// Sets the codes of the input before aside: a masked code of the next one means one of them.
-fn keep_codes(db: &Transaction<'_>, old: &Campaign) -> rusqlite::Result<()> {
-    db.execute(
-        "INSERT INTO kept_code SELECT coalesce(job, id), code FROM contact
-          WHERE id >= ?1 AND id < ?2 AND code IS NOT NULL AND first_line IS NULL",
-        params![old.span.first, old.span.end],
-    )
-    .map(|_| ())
-}
-
-/// Gives masked rows the codes that they mean, and forgets the others.
-fn give_codes(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
-    db.execute(
-        "UPDATE contact SET code = (SELECT code FROM kept_code k WHERE k.job = contact.job)
-          WHERE id >= ?1 AND id < ?2 AND code_print IS NULL AND job IS NOT NULL
-            AND first_line IS NULL",
-        params![campaign.span.first, campaign.span.end],
-    )?;
-    db.execute_batch("DROP TABLE kept_code")
-}
-
-/// Finds for each row its job: a known one, the one of an earlier line, or a new one of its own.
-fn claim(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<()> {
-    db.execute_batch(
-        "CREATE TEMP TABLE differs (id INTEGER, job INTEGER, first_line INTEGER, problem TEXT, forget INTEGER)",
-    )?;
-    let mut sorted = db.prepare(
-        "SELECT number, code_print, id, line FROM contact
-          WHERE id >= ?1 AND id < ?2 AND number IS NOT NULL ORDER BY number, code_print, id",
-    )?;
-    let mut claims = Claims {
-        campaign: campaign.record.id,
-        exact: db.prepare(
-            "SELECT job FROM known WHERE number = ?1 AND campaign = ?2 AND code_print = ?3",
-        )?,
-        all: db.prepare(
-            "SELECT job, EXISTS (SELECT 1 FROM attempt a WHERE a.job = k.job AND a.lane = 2
-                                    AND a.verdict IN (1, 2, 3)) AS settled
-               FROM known k WHERE number = ?1 AND campaign = ?2 ORDER BY settled, job",
-        )?,
-        kept: db.prepare("SELECT 1 FROM kept_code WHERE job = ?1")?,
-        add: db.prepare("INSERT INTO known VALUES (?1, ?2, ?3, ?4)")?,
-        differs: db.prepare("INSERT INTO differs VALUES (?1, ?2, ?3, ?4, ?5)")?,
-        attempts: db.prepare(
-            "SELECT 1 FROM attempt WHERE job = ?1 AND lane = 2 AND verdict IN (1, 2, 3) LIMIT 1",
-        )?,
-    };
-    let mut found = sorted.query(params![campaign.span.first, campaign.span.end])?;
-    let mut number = None;
-    let mut jobs_of_number: Vec<(i64, i64)> = Vec::new();
-    while let Some(row) = found.next()? {
-        let this: i64 = row.get(0)?;
-        if number != Some(this) {
-            number = Some(this);
-            jobs_of_number.clear();
-        }
-        claims.claim(
-            this,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            &mut jobs_of_number,
-        )?;
-    }
-    drop(found);
-    write_back(db)
-}
-
-/// The prepared statements of one claiming pass.
-struct Claims<'s> {
-    campaign: CampaignId,
-    exact: Statement<'s>,
-    all: Statement<'s>,
-    kept: Statement<'s>,
-    add: Statement<'s>,
-    differs: Statement<'s>,
-    attempts: Statement<'s>,
-}
-
-impl Claims<'_> {
-    /// Claims one row; `seen` holds the jobs of its number found in this input so far, each with
-    /// its line.
-    fn claim(
-        &mut self,
-        number: i64,
-        print: Option<i64>,
-        id: i64,
-        line: i64,
-        seen: &mut Vec<(i64, i64)>,
-    ) -> rusqlite::Result<()> {
-        let campaign = self.campaign.0;
-        let known: Option<i64> = match print {
-            Some(print) => self
-                .exact
-                .query_row(params![number, campaign, print], |row| row.get(0))
-                .optional()?,
-            None => self.masked(number, seen)?,
-        };
-        let Some(job) = known.or(print.map(|_| id)) else {
-            self.differs
-                .execute(params![id, None::<i64>, None::<i64>, NO_KNOWN_CODE, false])?;
-            return Ok(());
-        };
-        if let Some((_, first_line)) = seen.iter().find(|(seen_job, _)| *seen_job == job) {
-            self.differs
-                .execute(params![id, job, first_line, None::<&str>, true])?;
-            return Ok(());
-        }
-        seen.push((job, line));
-        if known.is_none() {
-            self.add.execute(params![number, campaign, print, id])?;
-        } else {
-            let settled = self.attempts.exists([job])?;
-            self.differs
-                .execute(params![id, job, None::<i64>, None::<&str>, settled])?;
-        }
-        Ok(())
-    }
-}
-
-impl Claims<'_> {
-    /// The job that a masked code stands for: one that no row has claimed yet, unsettled ones
-    /// first, so that none is lost when only some of a number's rows come back.
-    fn masked(&mut self, number: i64, seen: &[(i64, i64)]) -> rusqlite::Result<Option<i64>> {
-        let mut found = self.all.query(params![number, self.campaign.0])?;
-        let mut claimed = None;
-        while let Some(row) = found.next()? {
-            let (job, settled): (i64, bool) = (row.get(0)?, row.get(1)?);
-            if seen.iter().any(|(seen_job, _)| *seen_job == job) {
-                claimed = Some(job);
-            } else if settled || self.kept.exists([job])? {
-                return Ok(Some(job));
-            }
-        }
-        Ok(claimed)
-    }
-}
-
-/// Writes what the claiming pass found, in the order of the rows.
-fn write_back(db: &Transaction<'_>) -> rusqlite::Result<()> {
-    let mut differs =
-        db.prepare("SELECT id, job, first_line, problem, forget FROM differs ORDER BY id")?;
-    let mut update = db.prepare(
-        "UPDATE contact SET job = ?2, first_line = ?3, problem = ?4,
-                code = CASE WHEN ?5 THEN NULL ELSE code END
-          WHERE id = ?1",
-    )?;
-    let mut found = differs.query([])?;
-    while let Some(row) = found.next()? {
-        update.execute(params![
-            row.get::<_, i64>(0)?,
-            row.get::<_, Option<i64>>(1)?,
-            row.get::<_, Option<i64>>(2)?,
-            row.get::<_, Option<String>>(3)?,
-            row.get::<_, bool>(4)?
-        ])?;
-    }
-    drop(found);
-    drop((differs, update));
-    db.execute_batch("DROP TABLE temp.differs")
 }

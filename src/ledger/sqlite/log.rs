@@ -6,15 +6,57 @@
 //! commit is synced before anything is written behind it. So where the log went on behind a commit,
 //! with sums that follow from it, that commit was durable: when it stands behind the break, it is
 //! lost. Other commits there are what never came to be: torn in a crash, or not synced.
+//!
+//! Behind the frames may stand zeros, or nothing but zeros: room for the log, see [`fill`].
 
-use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::file::with;
 
 /// Sizes and places in the log's format: <https://sqlite.org/fileformat2.html#walformat>
 const HEADER: usize = 32;
 const FRAME: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
+
+/// Room that the log has from the start of a run, as much as it takes until it is moved into the
+/// file. A commit into a log that grows costs twice as much: the file system notes each new length.
+const ROOM: usize = 8 * 1_024 * 1_024;
+
+/// Fills an empty log with zeros, which `SQLite` takes for an empty one. Where a reader has kept the
+/// log from being emptied, it stays as it is.
+pub fn fill(db: &mut Connection) -> rusqlite::Result<()> {
+    // Nobody else, a viewer for instance, writes to the log meanwhile.
+    let alone = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let log = with(Path::new(alone.path().unwrap_or_default()), "-wal");
+    let fill = || {
+        let mut log = OpenOptions::new().write(true).open(log)?;
+        if log.metadata()?.len() > 0 {
+            return Ok(());
+        }
+        let filled = log.write_all(&vec![0; ROOM]).and_then(|()| log.sync_all());
+        filled.or_else(|_| log.set_len(0))
+    };
+    let filled: io::Result<()> = fill();
+    if let Err(error) = filled {
+        // It is a matter of speed alone. Whether there is room for what counts will show.
+        tracing::debug!("no room was made for the log: {error}");
+    }
+    alone.rollback()
+}
+
+/// Is nothing in the log, or no log there?
+pub fn is_empty(log: &Path) -> io::Result<bool> {
+    let mut header = [0; HEADER];
+    match File::open(log) {
+        Ok(mut log) => Ok(!fill_up(&mut log, &mut header)? || header == [0; HEADER]),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
 
 /// Was anything durable behind the first frame of the log that does not add up?
 ///
@@ -27,7 +69,7 @@ pub fn has_lost_commits(log: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     let mut header = [0; HEADER];
-    if !fill(&mut log, &mut header)? {
+    if !fill_up(&mut log, &mut header)? {
         return Ok(false);
     }
     let (magic, page) = (word(&header, 0), word(&header, 8));
@@ -43,7 +85,13 @@ pub fn has_lost_commits(log: &Path) -> io::Result<bool> {
     };
     let mut frame = vec![0; FRAME + page as usize];
     let mut behind_commit = false;
-    while fill(&mut log, &mut frame)? {
+    while fill_up(&mut log, &mut frame)? {
+        if frame.iter().all(|byte| *byte == 0) {
+            // Room that was never used, or was damaged.
+            adds_up = false;
+            before = [Sum::default(); 2];
+            continue;
+        }
         let salts = salts.get_or_insert_with(|| frame[8..16].to_vec());
         let stored = Sum::stored(&frame, 16);
         let sum_from = |sum: Sum| {
@@ -69,7 +117,7 @@ pub fn has_lost_commits(log: &Path) -> io::Result<bool> {
 }
 
 /// Reads the buffer full; `false` when there is less.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+fn fill_up(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(buffer) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
         read => read.map(|()| true),
@@ -197,5 +245,66 @@ mod tests {
             damaged[at] ^= 0x80;
             assert!(lost(&damaged), "byte {at}");
         }
+    }
+
+    /// A log as it lies in the room made for it.
+    fn in_room(log: &[u8]) -> Vec<u8> {
+        let mut room = log.to_vec();
+        room.resize(log.len() + 5 * PAGE, 0);
+        room
+    }
+
+    #[test]
+    fn room_for_the_log_is_an_empty_log_and_hides_no_loss() {
+        assert!(!lost(&in_room(&[])));
+        let (db, log) = begun();
+        let durable = go_on(&db, &log, &[3, 1, 2]);
+        assert!(!lost(&in_room(&durable)));
+        let mut whole = go_on(&db, &durable, &[2]);
+        whole.truncate(durable.len() + FRAME + PAGE);
+        for at in (0..durable.len()).step_by(501) {
+            let mut damaged = in_room(&whole);
+            damaged[at] ^= 0x80;
+            assert!(lost(&damaged), "byte {at}");
+        }
+        // A whole block of the disk reads as zeros.
+        for block in (0..4).map(|block| block * PAGE) {
+            let mut damaged = in_room(&whole);
+            damaged[block..block + PAGE].fill(0);
+            assert!(lost(&damaged), "block at {block}");
+        }
+        let mut torn = in_room(&durable);
+        torn[durable.len() - 2 * PAGE..durable.len() - PAGE].fill(0);
+        assert!(!lost(&torn), "the last commit is torn");
+    }
+
+    #[test]
+    fn a_log_is_filled_only_when_it_is_empty_and_what_is_written_to_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, log) = (folder.path().join("db"), folder.path().join("db-wal"));
+        let mut db = Connection::open(&file).unwrap();
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE page (id)")
+            .unwrap();
+        let before = fs::read(&log).unwrap();
+        fill(&mut db).unwrap();
+        assert_eq!(fs::read(&log).unwrap(), before);
+        assert!(!is_empty(&log).unwrap());
+        db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        fill(&mut db).unwrap();
+        assert_eq!(fs::read(&log).unwrap(), vec![0; ROOM]);
+        assert!(is_empty(&log).unwrap() && !has_lost_commits(&log).unwrap());
+        db.execute_batch("INSERT INTO page VALUES (7)").unwrap();
+        assert!(!is_empty(&log).unwrap() && !has_lost_commits(&log).unwrap());
+        assert_eq!(log.metadata().unwrap().len(), ROOM as u64);
+        // As a crash leaves them.
+        let copy = tempfile::tempdir().unwrap();
+        for (from, to) in [(&file, "db"), (&log, "db-wal")] {
+            fs::copy(from, copy.path().join(to)).unwrap();
+        }
+        let after = Connection::open(copy.path().join("db")).unwrap();
+        let id: i64 = after
+            .query_row("SELECT id FROM page", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(id, 7);
     }
 }

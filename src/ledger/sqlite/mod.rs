@@ -4,35 +4,41 @@
 //! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
+mod bulk;
 mod error;
 mod file;
 mod health;
+mod history;
 mod intake;
 mod lock;
 mod log;
+mod migrate;
 mod rows;
 mod run;
 mod schema;
-#[cfg(test)]
-mod tests;
+mod seal;
 mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::LedgerError;
-use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
-use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
+use super::rules::Departure;
+use super::{Campaign, CampaignKey, Execution, LedgerError, Records, Span, Store, Verified};
+use crate::clock::Clock;
+use crate::job::{Contact, Operation, UnixMicros};
+use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
+use crate::run::{End, RunId, Runs};
 use error::failed_to;
-pub use health::Verified;
-pub use intake::{CampaignKey, Intake};
+pub use intake::SqliteIntake;
 pub use lock::holder;
-use rows::{Span, for_each};
-pub use run::{Place, RunLedger};
+use rows::{Answers, Scan};
+pub use run::RunLedger;
+use seal::Seals;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
 const SQLITE_OLDEST: i32 = 3_051_003;
@@ -40,10 +46,9 @@ const SQLITE_OLDEST: i32 = 3_051_003;
 /// Memory that SQLite may use for pages and for sorting, in KiB (negative: SQLite's way to say so).
 const CACHE_KIB: i64 = -6 * 1_024;
 
-/// The log is moved into the file when it has this many pages (32 MB): each time costs some 20 ms
-/// in which nothing is committed, which at 10,000 requests a second and SQLite's own 1,000 pages
-/// costs the pace more than 1 %.
-const CHECKPOINT_PAGES: i64 = 8_000;
+/// The log is moved into the file when it has this many pages (8 MB). Facts are appended, so few
+/// pages are in it twice, and each time is short.
+const CHECKPOINT_PAGES: i64 = 2_000;
 
 /// A ledger file, open.
 pub struct SqliteLedger {
@@ -51,14 +56,6 @@ pub struct SqliteLedger {
     path: PathBuf,
     /// Held as long as this process may write; `None` when it only reads.
     lock: Option<File>,
-}
-
-/// A campaign in a ledger, with the place of its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Campaign {
-    /// What is known of it.
-    pub record: CampaignRecord,
-    span: Span,
 }
 
 impl SqliteLedger {
@@ -106,7 +103,7 @@ impl SqliteLedger {
             });
         }
         settings(&db, path)?;
-        if format < schema::newest() {
+        if format < schema::NEWEST {
             schema::migrate(&mut db, format).map_err(&fault)?;
         }
         empty_the_log(&db).map_err(&fault)?;
@@ -131,7 +128,12 @@ impl SqliteLedger {
         let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
-        recognise(&db, path)?;
+        let format = recognise(&db, path)?;
+        let db = if format < schema::NEWEST {
+            migrated_copy(&db, path)?
+        } else {
+            db
+        };
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
         Ok(Self {
@@ -140,12 +142,13 @@ impl SqliteLedger {
             lock: None,
         })
     }
+}
 
-    /// Looks through the whole ledger for what cannot be so.
-    ///
-    /// # Errors
-    /// When it cannot be read at all.
-    pub fn verify(&self) -> Result<Verified, LedgerError> {
+impl Store for SqliteLedger {
+    type Intake<'s> = SqliteIntake<'s>;
+    type Run = RunLedger;
+
+    fn verify(&self) -> Result<Verified, LedgerError> {
         let real = file::real(&self.path)?;
         let mut verified = health::verify(&self.db, &real)
             .map_err(failed_to("look through the ledger", &self.path))?;
@@ -157,45 +160,91 @@ impl SqliteLedger {
         Ok(verified)
     }
 
-    /// Takes in an input; see [`Intake`]. `reading` names the settings it was read with: the same
-    /// bytes read in the same way are not taken in again.
-    ///
-    /// # Errors
-    /// The outer one when the ledger fails, the inner one is the input's own.
-    pub fn take_in<E>(
+    fn take_in<E>(
         &mut self,
         key: &CampaignKey,
         input: &InputRecord,
         reading: &str,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
-    ) -> Result<Result<Intake<'_>, E>, LedgerError> {
+    ) -> Result<Result<SqliteIntake<'_>, E>, LedgerError> {
         let step = self
             .db
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failed_to("write to the ledger", &self.path))?;
-        Intake::take(step, &self.path, key, input, reading, contacts)
+        SqliteIntake::take(step, &self.path, key, input, reading, contacts)
     }
 
-    /// Gives the ledger to a run: from now on only the run writes.
-    ///
-    /// # Errors
-    /// When the memory of the pace cannot be read.
-    pub fn start(
-        self,
+    fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError> {
+        let read = || -> rusqlite::Result<Vec<Campaign>> {
+            let sql = format!("{SELECT_CAMPAIGN} ORDER BY id");
+            let mut select = self.db.prepare(&sql)?;
+            let found = select.query_map([], |row| Ok(campaign(row)?.0))?;
+            found.collect()
+        };
+        read().map_err(failed_to("list the campaigns", &self.path))
+    }
+
+    fn runs(&self, campaign: CampaignId) -> Result<Runs, LedgerError> {
+        history::runs(&self.db, campaign).map_err(failed_to("read the runs", &self.path))
+    }
+
+    fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError> {
+        history::latest(&self.db, campaign).map_err(failed_to("read the run", &self.path))
+    }
+
+    fn for_each_row(
+        &self,
+        campaign: &Campaign,
+        records: Records,
+        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        let mut read = || {
+            let id = campaign.record.id;
+            let scan = Scan {
+                db: &self.db,
+                seals: &Seals::of(&self.db)?,
+                campaign: id,
+                answers: &Answers::of(&self.db, id, RunId::NEXT)?,
+            };
+            scan.for_each(campaign.span, records, |stored| {
+                Ok(each(&stored.into_row()).is_continue())
+            })
+        };
+        read().map_err(failed_to("read the rows", &self.path))
+    }
+
+    fn for_each_departure(
+        &self,
+        run: RunId,
+        each: impl FnMut(UnixMicros),
+    ) -> Result<(), LedgerError> {
+        let departures = history::departures(&self.db, run)
+            .map_err(failed_to("read the attempts", &self.path))?;
+        let mut times: Vec<UnixMicros> = departures.into_iter().map(Departure::at).collect();
+        times.sort_unstable();
+        times.into_iter().for_each(each);
+        Ok(())
+    }
+
+    fn start(
+        mut self,
         campaign: &Campaign,
         run: RunId,
-        now: UnixMicros,
-        place: Place,
+        clock: Clock,
+        execution: Execution,
     ) -> Result<RunLedger, LedgerError> {
-        empty_the_log(&self.db).map_err(failed_to("start a run", &self.path))?;
-        RunLedger::start(self, campaign, run, now, place)
+        let path = self.path.clone();
+        empty_the_log(&self.db)
+            .and_then(|()| log::fill(&mut self.db))
+            .and_then(|()| RunLedger::start(self, campaign, run, clock, execution))
+            .map_err(failed_to("start a run", &path))
     }
 
-    /// Notes how a run ended, and when its last request left.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn finish_run(
+    async fn close(run: RunLedger) -> (Self, usize) {
+        run.close().await
+    }
+
+    fn finish_run(
         &self,
         run: RunId,
         now: UnixMicros,
@@ -215,90 +264,26 @@ impl SqliteLedger {
             .and_then(|_| empty_the_log(&self.db))
             .map_err(failed_to("note the end of the run", &self.path))
     }
+}
 
-    /// All campaigns, in the order in which they were first run.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError> {
-        let read = || -> rusqlite::Result<Vec<Campaign>> {
-            let sql = format!("{SELECT_CAMPAIGN} ORDER BY id");
-            let mut select = self.db.prepare(&sql)?;
-            let found = select.query_map([], |row| Ok(campaign(row)?.0))?;
-            found.collect()
-        };
-        read().map_err(failed_to("list the campaigns", &self.path))
+/// A copy of a ledger of an older format in memory, brought to the newest one: who only reads
+/// changes nothing.
+fn migrated_copy(db: &Connection, path: &Path) -> Result<Connection, LedgerError> {
+    let fault = failed_to("read a ledger of an older version", path);
+    let damage = health::damage(db, &file::real(path)?).map_err(&fault)?;
+    if let Some(why) = damage.into_iter().next() {
+        return Err(LedgerError::Damaged {
+            path: path.to_owned(),
+            why,
+        });
     }
-
-    /// The campaign's latest run.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError> {
-        self.db
-            .query_row(
-                "SELECT id, started_at, finished_at, end, settings, version FROM run
-                  WHERE campaign = ?1 ORDER BY id DESC LIMIT 1",
-                [campaign.0],
-                |row| {
-                    Ok(RunRecord {
-                        id: RunId(row.get(0)?),
-                        started_at: UnixMicros(row.get(1)?),
-                        finished_at: row.get::<_, Option<i64>>(2)?.map(UnixMicros),
-                        end: row
-                            .get::<_, Option<String>>(3)?
-                            .and_then(|end| serde_json::from_str(&end).ok()),
-                        settings: serde_json::from_str(&row.get::<_, String>(4)?)
-                            .unwrap_or_default(),
-                        version: row.get(5)?,
-                    })
-                },
-            )
-            .optional()
-            .map_err(failed_to("read the run", &self.path))
-    }
-
-    /// Hands each row of the campaign's latest input to `each`, in input order, until it says
-    /// `Break`. Without records, `record` is left empty: they are most of the bytes.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn for_each_row(
-        &self,
-        campaign: &Campaign,
-        with_records: bool,
-        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        let mut read = || {
-            let mut select = rows::scan(&self.db, with_records)?;
-            for_each(&mut select, campaign.span, |stored| {
-                Ok(each(&stored.into_row()).is_continue())
-            })
-        };
-        read().map_err(failed_to("read the rows", &self.path))
-    }
-
-    /// Hands the times at which the requests of a run left, ascending, to `each`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn for_each_departure(
-        &self,
-        run: RunId,
-        mut each: impl FnMut(UnixMicros),
-    ) -> Result<(), LedgerError> {
-        let mut read = || {
-            let mut sorted = self.db.prepare(
-                "SELECT coalesce(left_at, begun_at) AS at FROM attempt WHERE run = ?1 ORDER BY at",
-            )?;
-            let mut found = sorted.query([run.0])?;
-            while let Some(row) = found.next()? {
-                each(UnixMicros(row.get(0)?));
-            }
-            Ok(())
-        };
-        read().map_err(failed_to("read the attempts", &self.path))
-    }
+    let copy = || {
+        let mut copy = Connection::open_in_memory()?;
+        Backup::new(db, &mut copy)?.step(-1)?;
+        schema::migrate(&mut copy, 1)?;
+        Ok(copy)
+    };
+    copy().map_err(fault)
 }
 
 /// Moves the write-ahead log into the file and cuts it to nothing: what was deleted from the file
@@ -326,10 +311,10 @@ fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
         return Err(not_ours("it belongs to another program".to_owned()));
     }
     match u32::try_from(pragma("user_version").map_err(&fault)?) {
-        Ok(found) if found > schema::newest() => Err(LedgerError::TooNew {
+        Ok(found) if found > schema::NEWEST => Err(LedgerError::TooNew {
             path: path.to_owned(),
             found,
-            known: schema::newest(),
+            known: schema::NEWEST,
         }),
         Ok(found) if found > 0 => Ok(found),
         _ => Err(LedgerError::Damaged {
@@ -414,22 +399,5 @@ fn find_campaign(
     .optional()
 }
 
-fn salt(db: &Connection) -> rusqlite::Result<Vec<u8>> {
-    db.query_row("SELECT salt FROM ledger", [], |row| row.get(0))
-}
-
-/// A keyed hash by which a code is recognised after the code itself is deleted. The key is this
-/// ledger's own. Never 0, which stands for "no code".
-fn code_print(salt: &[u8], number: Number, code: &str) -> i64 {
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, salt);
-    let text = format!("{} {code}", number.digits());
-    let tag = ring::hmac::sign(&key, text.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&tag.as_ref()[..8]);
-    i64::from_le_bytes(first) | 1
-}
-
-/// The stored form of a lane, for SQL that names one.
-fn stored_lane(lane: Lane) -> i64 {
-    rows::lane_index(lane)
-}
+#[cfg(test)]
+mod tests;

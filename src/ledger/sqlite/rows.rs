@@ -1,12 +1,39 @@
-//! Reading back: one scan that every reader shares, and the codes that verdicts are stored as.
+//! Reading back: one scan that every reader shares, and the numbers that lanes and verdicts are
+//! stored as.
 
-use rusqlite::{Connection, Row as DbRow, Statement, params};
+use std::vec;
+
+use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 use secrecy::SecretString;
 
-use crate::outcome::{
-    Answer, Attempt, Channel, Job, JobId, Lane, Number, RowId, RunId, UnixMicros, Verdict,
-};
-use crate::record::{Row, RowState};
+use super::bulk::{insert_all, optional};
+use super::error::damaged;
+use super::seal::{Sealed, Seals};
+use crate::job::{Answer, Attempt, Job, JobId, Lane, RowId, UnixMicros, Verdict, VerdictKind};
+use crate::ledger::{Records, Span};
+use crate::number::Number;
+use crate::record::{CampaignId, Row, RowState};
+use crate::run::RunId;
+
+/// An attempt's id is its job's, shifted by this, and its `n`.
+pub const N_BITS: u32 = 20;
+
+/// The id of a job's `n`th attempt, if there is room for one.
+pub fn attempt_id(job: JobId, n: u32) -> Option<i64> {
+    let n = i64::from(n);
+    (job.0 > 0 && job.0 < 1 << (62 - N_BITS) && n > 0 && n < 1 << N_BITS)
+        .then_some(job.0 << N_BITS | n)
+}
+
+/// The job of an attempt.
+pub fn job_of(id: i64) -> JobId {
+    JobId(id >> N_BITS)
+}
+
+/// What a row is: `contact.kind`.
+pub const JOB: u8 = 0;
+pub const INVALID: u8 = 1;
+pub const DUPLICATE: u8 = 2;
 
 /// One row of the input with all that is known of it, as it lies in the tables.
 pub struct Stored {
@@ -16,11 +43,9 @@ pub struct Stored {
     pub record: String,
     pub lane: Lane,
     pub number: Option<Number>,
-    pub problem: Option<String>,
     pub assumed_mobile: bool,
-    pub first_line: Option<u64>,
     pub code: Option<SecretString>,
-    pub attempts: Vec<Attempt>,
+    pub state: RowState,
 }
 
 impl Stored {
@@ -31,207 +56,365 @@ impl Stored {
             record: self.record,
             number: self.number,
             lane: self.lane,
-            state: match (self.problem, self.first_line) {
-                (Some(problem), _) => RowState::Invalid(problem),
-                (None, Some(first_line)) => RowState::Duplicate { first_line },
-                (None, None) => RowState::Job(self.attempts),
-            },
+            state: self.state,
         }
     }
 
     /// As the engine wants it; `None` for rows that ask for no work.
     pub fn into_job(self) -> Option<Job> {
-        let number = self.number?;
-        if self.problem.is_some() || self.first_line.is_some() {
+        let RowState::Job(attempts) = self.state else {
             return None;
-        }
+        };
         Some(Job {
             id: self.job,
             row: self.row,
-            number,
+            number: self.number?,
             code: self.code,
             lane: self.lane,
-            attempts: self.attempts,
+            attempts,
         })
     }
 }
 
-/// Which rows a [`scan`] looks at: ids from `first` up to, not including, `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub first: i64,
-    pub end: i64,
+/// Where the answers of some runs are, by the attempts that they belong to: they lie in the order
+/// in which they came. 16 bytes per answer.
+#[derive(Default)]
+pub struct Answers(Vec<(i64, i64)>);
+
+impl Answers {
+    /// Those of the runs of a campaign before run `end`.
+    pub fn of(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
+        let mut select = db.prepare(
+            "SELECT a.id, a.seq FROM (
+                SELECT id AS run, campaign, first_answer AS first,
+                       lead(first_answer, 1, 9223372036854775807) OVER (ORDER BY id) AS end FROM run
+             ) r CROSS JOIN answer a ON a.seq >= r.first AND a.seq < r.end
+             WHERE r.campaign = ?1 AND r.run < ?2",
+        )?;
+        let found = select.query_map([campaign.0, end.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut answers: Vec<(i64, i64)> = found.collect::<Result<_, _>>()?;
+        answers.sort_unstable();
+        let twice = answers.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        if let Some([(id, _), _]) = twice {
+            let job = job_of(*id).0;
+            return Err(damaged(format!("job {job}: an attempt has two answers")));
+        }
+        Ok(Self(answers))
+    }
+
+    fn seq(&self, attempt: i64) -> Option<i64> {
+        let place = self.0.binary_search_by_key(&attempt, |(id, _)| *id).ok()?;
+        Some(self.0[place].1)
+    }
 }
 
-/// Prepares the scan of a [`Span`], in input order; `with_records` false leaves `record` empty,
-/// for readers that do not need what makes up most of the bytes.
-pub fn scan(db: &Connection, with_records: bool) -> rusqlite::Result<Statement<'_>> {
-    let record = if with_records { "c.record" } else { "''" };
-    db.prepare(&format!(
-        "SELECT c.id, coalesce(c.job, c.id), c.line, {record}, c.lane, c.number, c.problem,
-                c.assumed, c.first_line, c.code,
-                a.n, a.run, a.lane, a.try_number, a.tries_max, a.fallback, a.begun_at,
-                a.left_at, a.answered_at, a.verdict, a.text, a.retry_at
-           FROM contact c LEFT JOIN attempt a
-             ON a.job = coalesce(c.job, c.id) AND c.first_line IS NULL
-          WHERE c.id >= ?1 AND c.id < ?2
-          ORDER BY c.id, a.n"
-    ))
+/// Reads the rows of a campaign.
+pub struct Scan<'a> {
+    pub db: &'a Connection,
+    pub seals: &'a Seals,
+    pub campaign: CampaignId,
+    pub answers: &'a Answers,
 }
 
-/// Hands each row of the span to `each`, in input order, until it says `false`. A row that is not
-/// there, or an attempt, is damage: it would be lost, or sent to again.
-pub fn for_each(
-    select: &mut Statement<'_>,
-    span: Span,
-    mut each: impl FnMut(Stored) -> rusqlite::Result<bool>,
-) -> rusqlite::Result<()> {
-    let mut found = select.query(params![span.first, span.end])?;
-    let mut current: Option<Stored> = None;
-    let mut next = span.first;
-    while let Some(db_row) = found.next()? {
-        let id = RowId(db_row.get(0)?);
-        if current.as_ref().is_none_or(|stored| stored.row != id) {
-            if id.0 != next {
-                return Err(damaged(format!("row {next} is missing")));
+/// Neither a code, nor what is to be said, nor attempts are looked for where there can be none.
+const SELECT_ROWS: &str = "
+    SELECT c.id, coalesce(c.job, c.id), c.line, c.lane, c.kind, c.assumed, c.number, c.seal,
+           s.text, k.code, i.id, i.run, i.lane, i.begun_at
+      FROM contact c
+      LEFT JOIN special s ON s.row = CASE WHEN c.kind <> 0 THEN c.id END
+      LEFT JOIN code k ON k.job = CASE WHEN c.kind = 0 AND c.lane = 2 THEN coalesce(c.job, c.id) END
+      LEFT JOIN intent i ON i.id > CASE c.kind WHEN 0 THEN coalesce(c.job, c.id) << 20 END
+                        AND i.id < (coalesce(c.job, c.id) + 1) << 20
+     WHERE c.id >= ?1 AND c.id < ?2
+     ORDER BY c.id, i.id";
+
+impl Scan<'_> {
+    /// Hands each row of the span to `each`, in input order, until it says `false`. A row that is
+    /// not there or not as it was written, or an attempt, is damage: it would be lost, or sent to
+    /// again, or to somebody else. Records are read only from the start of an input.
+    pub fn for_each(
+        &self,
+        span: Span,
+        records: Records,
+        mut each: impl FnMut(Stored) -> rusqlite::Result<bool>,
+    ) -> rusqlite::Result<()> {
+        let mut blocks = match records {
+            Records::Skip => None,
+            Records::Read => Some(Blocks::new(self.seals)),
+        };
+        let mut complete = |mut stored: Stored| {
+            if let Some(blocks) = &mut blocks {
+                stored.record = blocks.next(self.db, stored.row.0)?;
             }
-            next += 1;
-            if let Some(complete) = current.replace(stored(db_row, id)?)
-                && !each(complete)?
-            {
-                return Ok(());
+            each(stored)
+        };
+        let mut select = self.db.prepare_cached(SELECT_ROWS)?;
+        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
+        let mut found = select.query([span.first, span.end])?;
+        let mut current: Option<Stored> = None;
+        let mut next = span.first;
+        while let Some(db_row) = found.next()? {
+            let id: i64 = db_row.get(0)?;
+            if current.as_ref().is_none_or(|stored| stored.row.0 != id) {
+                if id != next {
+                    break;
+                }
+                next += 1;
+                if let Some(before) = current.replace(self.stored(db_row, id)?)
+                    && !complete(before)?
+                {
+                    return Ok(());
+                }
+            }
+            if let Some(stored) = &mut current {
+                self.add_attempt(db_row, stored, &mut answer)?;
             }
         }
-        if let (Some(stored), Some(attempt)) = (&mut current, attempt(db_row)?) {
-            if attempt.n as usize != stored.attempts.len() + 1 {
-                return Err(damaged(format!("row {}: an attempt is missing", id.0)));
-            }
-            if (attempt.lane == Lane::Verify) != (stored.lane == Lane::Verify) {
-                return Err(damaged(format!(
-                    "row {}: an attempt is another row's",
-                    id.0
-                )));
-            }
-            stored.attempts.push(attempt);
+        if next < span.end {
+            return Err(damaged(format!("row {next} is missing")));
         }
+        current.map_or(Ok(()), |last| complete(last).map(|_| ()))
     }
-    if let Some(last) = current
-        && !each(last)?
-    {
-        return Ok(());
+
+    fn stored(&self, row: &DbRow<'_>, id: i64) -> rusqlite::Result<Stored> {
+        let damaged = |why: &str| damaged(format!("row {id}: {why}"));
+        let digits = row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned);
+        let sealed = Sealed {
+            campaign: self.campaign,
+            row: id,
+            job: JobId(row.get(1)?),
+            line: row.get(2)?,
+            lane: row.get(3)?,
+            kind: row.get(4)?,
+            assumed: row.get(5)?,
+            number: digits
+                .map(|digits| Number::new(digits).ok_or_else(|| damaged("its number is none")))
+                .transpose()?,
+        };
+        let seal: i64 = row.get(7)?;
+        if self.seals.row(&sealed) != seal {
+            return Err(damaged("it is not as it was written"));
+        }
+        let text: Option<String> = row.get(8)?;
+        let state = match (sealed.kind, text) {
+            (JOB, _) => RowState::Job(Vec::new()),
+            (INVALID, Some(problem)) => RowState::Invalid(problem),
+            (DUPLICATE, Some(line)) => RowState::Duplicate {
+                first_line: line.parse().map_err(|_| damaged("of which line?"))?,
+            },
+            _ => return Err(damaged("what is to be said of it is missing")),
+        };
+        Ok(Stored {
+            row: RowId(id),
+            job: sealed.job,
+            line: sealed.line.cast_unsigned(),
+            record: String::new(),
+            lane: lane(sealed.lane, 3)?,
+            number: sealed.number,
+            assumed_mobile: sealed.assumed,
+            code: row.get::<_, Option<String>>(9)?.map(SecretString::from),
+            state,
+        })
     }
-    if next < span.end {
-        return Err(damaged(format!("row {next} is missing")));
+
+    /// Adds the attempt that stands in this line of the scan, if any.
+    fn add_attempt(
+        &self,
+        row: &DbRow<'_>,
+        stored: &mut Stored,
+        answer: &mut Statement<'_>,
+    ) -> rusqlite::Result<()> {
+        let (Some(id), RowState::Job(attempts)) = (row.get(10)?, &mut stored.state) else {
+            return Ok(());
+        };
+        let damaged = |why: &str| damaged(format!("row {}: {why}", stored.row.0));
+        let attempt = self.attempt(row, id, 11, answer)?;
+        if job_of(id) != stored.job || attempt.n as usize != attempts.len() + 1 {
+            return Err(damaged("an attempt is missing"));
+        }
+        if (attempt.lane == Lane::Verify) != (stored.lane == Lane::Verify) {
+            return Err(damaged("an attempt is another row's"));
+        }
+        attempts.push(attempt);
+        Ok(())
     }
-    Ok(())
+
+    /// The attempt whose run, lane and time stand in the columns from `column` on.
+    fn attempt(
+        &self,
+        row: &DbRow<'_>,
+        id: i64,
+        column: usize,
+        answer: &mut Statement<'_>,
+    ) -> rusqlite::Result<Attempt> {
+        let seq = self.answers.seq(id);
+        Ok(Attempt {
+            n: u32::try_from(id & ((1 << N_BITS) - 1)).unwrap_or(0),
+            run: RunId(row.get(column)?),
+            lane: lane(row.get(column + 1)?, column + 1)?,
+            begun_at: UnixMicros(row.get(column + 2)?),
+            answer: seq
+                .map(|seq| answer.query_row([seq], read_answer))
+                .transpose()?,
+        })
+    }
+
+    /// Hands all attempts of the campaign to `each`, also those of rows that it has no more.
+    pub fn for_each_attempt(&self, mut each: impl FnMut(JobId, &Attempt)) -> rusqlite::Result<()> {
+        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
+        let mut select = self.db.prepare(
+            "SELECT id, run, lane, begun_at FROM intent
+              WHERE run IN (SELECT id FROM run WHERE campaign = ?1)",
+        )?;
+        let mut found = select.query([self.campaign.0])?;
+        while let Some(row) = found.next()? {
+            let id = row.get(0)?;
+            each(job_of(id), &self.attempt(row, id, 1, &mut answer)?);
+        }
+        Ok(())
+    }
 }
 
-/// What was read cannot have been written so.
-pub fn damaged(why: String) -> rusqlite::Error {
-    let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(corrupt, Some(why))
-}
-
-fn stored(row: &DbRow<'_>, id: RowId) -> rusqlite::Result<Stored> {
-    Ok(Stored {
-        row: id,
-        job: JobId(row.get(1)?),
-        line: row.get::<_, i64>(2)?.cast_unsigned(),
-        record: row.get(3)?,
-        lane: lane(row.get(4)?, 4)?,
-        number: row
-            .get::<_, Option<i64>>(5)?
-            .map(|digits| {
-                Number::new(digits.cast_unsigned())
-                    .ok_or_else(|| damaged(format!("row {}: its number is none", id.0)))
-            })
-            .transpose()?,
-        problem: row.get(6)?,
-        assumed_mobile: row.get(7)?,
-        first_line: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-        code: row.get::<_, Option<String>>(9)?.map(SecretString::from),
-        attempts: Vec::new(),
+/// Writes rows down, sealed.
+pub fn write(db: &Connection, seals: &Seals, rows: &[Sealed]) -> rusqlite::Result<()> {
+    let into = "INSERT INTO contact (id, line, lane, kind, assumed, number, job, seal)";
+    insert_all(db, into, rows, |row| {
+        [
+            row.row.into(),
+            row.line.into(),
+            row.lane.into(),
+            row.kind.into(),
+            row.assumed.into(),
+            optional(row.number.map(|number| number.digits().cast_signed())),
+            optional(Some(row.job.0).filter(|job| *job != row.row)),
+            seals.row(row).into(),
+        ]
     })
 }
 
-fn attempt(row: &DbRow<'_>) -> rusqlite::Result<Option<Attempt>> {
-    const N: usize = 10;
-    let Some(n) = row.get(N)? else {
-        return Ok(None);
-    };
-    Ok(Some(Attempt {
-        n,
-        run: RunId(row.get(N + 1)?),
-        lane: lane(row.get(N + 2)?, N + 2)?,
-        try_number: row.get(N + 3)?,
-        tries_max: row.get(N + 4)?,
-        fallback: row
-            .get::<_, Option<i64>>(N + 5)?
-            .map(|index| lane(index, N + 5))
-            .transpose()?
-            .and_then(Lane::channel),
-        begun_at: UnixMicros(row.get(N + 6)?),
-        answer: answer(row, N + 7)?,
-    }))
+/// Writes down what is to be said of rows that ask for no work.
+pub fn write_special(db: &Connection, special: &[(i64, String)]) -> rusqlite::Result<()> {
+    let into = "INSERT INTO special (row, text)";
+    insert_all(db, into, special, |(row, text)| {
+        [(*row).into(), text.as_str().into()]
+    })
 }
 
-fn answer(row: &DbRow<'_>, at: usize) -> rusqlite::Result<Option<Answer>> {
-    let Some(left_at) = row.get(at)? else {
-        return Ok(None);
-    };
-    let text: String = row.get(at + 3)?;
-    let retry_at = row.get::<_, Option<i64>>(at + 4)?.map(UnixMicros);
-    Ok(Some(Answer {
-        left_at: UnixMicros(left_at),
-        answered_at: UnixMicros(row.get(at + 1)?),
-        verdict: decode(row.get(at + 2)?, text, retry_at)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(at + 2, 0))?,
-    }))
+const SELECT_ANSWER: &str =
+    "SELECT left_at, answered_at, verdict, text, retry_at FROM answer WHERE seq = ?1";
+
+fn read_answer(row: &DbRow<'_>) -> rusqlite::Result<Answer> {
+    Ok(Answer {
+        left_at: row.get::<_, Option<i64>>(0)?.map(UnixMicros),
+        answered_at: UnixMicros(row.get(1)?),
+        verdict: Verdict {
+            kind: kind(row.get(2)?, 2)?,
+            text: row.get(3)?,
+            retry_at: row.get::<_, Option<i64>>(4)?.map(UnixMicros),
+        },
+    })
 }
 
-fn lane(index: i64, column: usize) -> rusqlite::Result<Lane> {
+/// Rows whose records lie in one block: so many at most, or so many bytes.
+const BLOCK_ROWS: usize = 1_000;
+const BLOCK_BYTES: usize = 256 * 1_024;
+
+/// The records of an input, one after the other.
+struct Blocks<'a> {
+    seals: &'a Seals,
+    of_block: vec::IntoIter<String>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(seals: &'a Seals) -> Self {
+        Self {
+            seals,
+            of_block: Vec::new().into_iter(),
+        }
+    }
+
+    /// The record of the next row, which is this one.
+    fn next(&mut self, db: &Connection, row: i64) -> rusqlite::Result<String> {
+        if let Some(record) = self.of_block.next() {
+            return Ok(record);
+        }
+        let block: Option<(i64, Vec<u8>)> = db
+            .prepare_cached("SELECT sum, records FROM block WHERE first = ?1")?
+            .query_row([row], |block| Ok((block.get(0)?, block.get(1)?)))
+            .optional()?;
+        let records = block
+            .filter(|(sum, bytes)| self.seals.records(row, bytes) == *sum)
+            .and_then(|(_, bytes)| take_apart(&bytes));
+        self.of_block = records.unwrap_or_default().into_iter();
+        let missing = || damaged(format!("row {row}: its record is not as it was written"));
+        self.of_block.next().ok_or_else(missing)
+    }
+}
+
+fn take_apart(mut bytes: &[u8]) -> Option<Vec<String>> {
+    let mut records = Vec::with_capacity(BLOCK_ROWS);
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (record, rest) = rest.split_at_checked(length)?;
+        records.push(str::from_utf8(record).ok()?.to_owned());
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(records)
+}
+
+/// Writes the records of an input down, block by block.
+pub struct BlockWriter<'a> {
+    db: &'a Connection,
+    seals: &'a Seals,
+    first: i64,
+    rows: usize,
+    bytes: Vec<u8>,
+}
+
+impl<'a> BlockWriter<'a> {
+    /// For rows from `first` on.
+    pub fn new(db: &'a Connection, seals: &'a Seals, first: i64) -> Self {
+        Self {
+            db,
+            seals,
+            first,
+            rows: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    pub fn add(&mut self, record: &str) -> rusqlite::Result<()> {
+        let length = u32::try_from(record.len()).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(record.as_bytes());
+        self.rows += 1;
+        if self.rows == BLOCK_ROWS || self.bytes.len() >= BLOCK_BYTES {
+            self.end()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub fn end(&mut self) -> rusqlite::Result<()> {
+        if self.rows > 0 {
+            let sum = self.seals.records(self.first, &self.bytes);
+            self.db
+                .prepare_cached("INSERT INTO block (first, sum, records) VALUES (?1, ?2, ?3)")?
+                .execute(params![self.first, sum, self.bytes])?;
+        }
+        self.first += i64::try_from(self.rows).unwrap_or(i64::MAX);
+        self.rows = 0;
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+/// The lane stored as this number: its place in [`Lane::ALL`], part of the format.
+pub fn lane(index: i64, column: usize) -> rusqlite::Result<Lane> {
     usize::try_from(index)
         .ok()
         .and_then(|index| Lane::ALL.get(index).copied())
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, index))
-}
-
-/// The number that stands for a verdict in the ledger: part of the format, never reused.
-pub fn encode(verdict: &Verdict) -> i64 {
-    match verdict {
-        Verdict::Accepted(_) => 1,
-        Verdict::NotVerified(_) => 2,
-        Verdict::Rejected(_) => 3,
-        Verdict::Throttled { .. } => 4,
-        Verdict::ServerError(_) => 5,
-        Verdict::Unreachable(_) => 6,
-        Verdict::Misdirected(_) => 7,
-        Verdict::KeyRefused(_) => 8,
-        Verdict::Ambiguous(_) => 9,
-    }
-}
-
-fn decode(code: i64, text: String, retry_at: Option<UnixMicros>) -> Option<Verdict> {
-    Some(match code {
-        1 => Verdict::Accepted(text),
-        2 => Verdict::NotVerified(text),
-        3 => Verdict::Rejected(text),
-        4 => Verdict::Throttled {
-            message: text,
-            retry_at,
-        },
-        5 => Verdict::ServerError(text),
-        6 => Verdict::Unreachable(text),
-        7 => Verdict::Misdirected(text),
-        8 => Verdict::KeyRefused(text),
-        9 => Verdict::Ambiguous(text),
-        _ => return None,
-    })
-}
-
-/// A channel as it is stored.
-pub fn channel_index(channel: Channel) -> i64 {
-    lane_index(Lane::from(channel))
 }
 
 /// A lane as it is stored.
@@ -243,37 +426,73 @@ pub fn lane_index(lane: Lane) -> i64 {
     }
 }
 
+/// The number that stands for a kind of answer in the ledger: part of the format, never reused.
+pub fn kind_index(kind: VerdictKind) -> i64 {
+    match kind {
+        VerdictKind::Accepted => 1,
+        VerdictKind::NotVerified => 2,
+        VerdictKind::Rejected => 3,
+        VerdictKind::Throttled => 4,
+        VerdictKind::ServerError => 5,
+        VerdictKind::Unreachable => 6,
+        VerdictKind::Misdirected => 7,
+        VerdictKind::KeyRefused => 8,
+        VerdictKind::Ambiguous => 9,
+        VerdictKind::AccountRefused => 10,
+        VerdictKind::NoAnswer => 11,
+        VerdictKind::Withdrawn => 12,
+    }
+}
+
+fn kind(index: i64, column: usize) -> rusqlite::Result<VerdictKind> {
+    let mut kinds = VerdictKind::ALL.into_iter();
+    let found = kinds.find(|kind| kind_index(*kind) == index);
+    found.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, index))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_verdict_reads_back_as_it_was_written() {
-        let text = || "said".to_owned();
-        for verdict in [
-            Verdict::Accepted(text()),
-            Verdict::NotVerified(text()),
-            Verdict::Rejected(text()),
-            Verdict::Throttled {
-                message: text(),
-                retry_at: Some(UnixMicros(7)),
-            },
-            Verdict::ServerError(text()),
-            Verdict::Unreachable(text()),
-            Verdict::Misdirected(text()),
-            Verdict::KeyRefused(text()),
-            Verdict::Ambiguous(text()),
-        ] {
-            let back = decode(encode(&verdict), text(), Some(UnixMicros(7)));
-            assert_eq!(back.as_ref(), Some(&verdict));
+    fn every_kind_of_answer_and_every_lane_reads_back_as_it_was_written() {
+        for of in VerdictKind::ALL {
+            assert_eq!(kind(kind_index(of), 0).unwrap(), of);
         }
-        assert_eq!(decode(10, text(), None), None);
+        assert!(kind(0, 0).is_err() && kind(13, 0).is_err());
+        for of in Lane::ALL {
+            assert_eq!(lane(lane_index(of), 0).unwrap(), of);
+        }
+        assert!(lane(3, 0).is_err() && lane(-1, 0).is_err());
     }
 
     #[test]
-    fn lanes_are_stored_by_their_index() {
-        for lane in Lane::ALL {
-            assert_eq!(usize::try_from(lane_index(lane)), Ok(lane.index()));
+    fn an_attempt_has_an_id_that_no_other_has() {
+        assert_eq!(attempt_id(JobId(3), 1), Some(3 << 20 | 1));
+        assert_eq!(job_of(3 << 20 | 1), JobId(3));
+        assert_eq!(attempt_id(JobId(3), (1 << 20) - 1), Some((4 << 20) - 1));
+        for (job, n) in [(3, 0), (3, 1 << 20), (0, 1), (-1, 1), (1 << 42, 1)] {
+            assert_eq!(attempt_id(JobId(job), n), None);
         }
+    }
+
+    #[test]
+    fn records_are_whatever_bytes_they_are() {
+        let db = super::super::schema::made(2).unwrap();
+        let seals = Seals::of(&db).unwrap();
+        let mut records = vec!["a,b".to_owned(), String::new(), "x".repeat(BLOCK_BYTES)];
+        records.extend((0..BLOCK_ROWS * 2).map(|n| format!("row {n}")));
+        let mut writer = BlockWriter::new(&db, &seals, 7);
+        for record in &records {
+            writer.add(record).unwrap();
+        }
+        writer.end().unwrap();
+        let mut blocks = Blocks::new(&seals);
+        for (record, row) in records.iter().zip(7..) {
+            assert_eq!(blocks.next(&db, row).unwrap(), *record);
+        }
+        db.execute_batch("UPDATE block SET records = x'000000' WHERE first = 7")
+            .unwrap();
+        assert!(Blocks::new(&seals).next(&db, 7).is_err());
     }
 }

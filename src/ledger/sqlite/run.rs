@@ -3,60 +3,55 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::error::failed_to;
-use super::rows::{self, Span, damaged, for_each};
-use super::writer::{self, Entry};
-use super::{CACHE_KIB, Campaign, SqliteLedger, stored_lane};
-use crate::ledger::{Due, Ledger, LedgerError, Reserved};
-use crate::outcome::{
-    Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,
+use super::history::{self, Noted, holds, last_departure};
+use super::rows::{Answers, Scan, attempt_id};
+use super::seal::Seals;
+use super::writer::{self, Answered, Entry, Intent};
+use super::{CACHE_KIB, SqliteLedger};
+use crate::clock::Clock;
+use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::ledger::{
+    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Settled, Span, Then,
 };
+use crate::next::due_on;
 use crate::record::CampaignId;
+use crate::run::{RunFact, RunId, Runs};
 
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
 
-/// Where the database works during a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On threads beside the engine, so that a slow disk holds up nothing else.
-    Beside,
-    /// On the engine's own thread: for simulations, which are the same each time.
-    InPlace,
-}
-
-impl Place {
-    /// Does a piece of work there.
-    pub(super) async fn work<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        match self {
-            Self::InPlace => work(),
-            Self::Beside => match tokio::task::spawn_blocking(work).await {
-                Ok(done) => done,
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            },
-        }
+/// Does a piece of the database's work.
+pub(super) async fn work<T: Send + 'static>(
+    execution: Execution,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match execution {
+        Execution::Inline => work(),
+        Execution::Threads => match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        },
     }
 }
 
 /// A ledger given to a run.
 pub struct RunLedger {
-    run: RunId,
-    campaign: CampaignId,
-    span: Span,
     path: PathBuf,
-    place: Place,
+    clock: Clock,
+    execution: Execution,
     queue: mpsc::Sender<Entry>,
     writer: JoinHandle<(Connection, usize)>,
-    reader: tokio::sync::Mutex<Option<Connection>>,
+    reader: Arc<Mutex<Reader>>,
     lock: Option<File>,
+    next_answer: Cell<i64>,
+    next_fact: Cell<i64>,
     last_left_at: Cell<Option<UnixMicros>>,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
@@ -66,44 +61,36 @@ impl RunLedger {
         ledger: SqliteLedger,
         campaign: &Campaign,
         run: RunId,
-        now: UnixMicros,
-        place: Place,
-    ) -> Result<Self, LedgerError> {
+        clock: Clock,
+        execution: Execution,
+    ) -> rusqlite::Result<Self> {
         let SqliteLedger { db, path, lock } = ledger;
-        let fault = failed_to("start a run", &path);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(&path, flags).map_err(&fault)?;
-        reader
-            .pragma_update(None, "cache_size", CACHE_KIB / 4)
-            .map_err(&fault)?;
         let sandbox = campaign.record.sandbox;
-        let last_left_at = last_departure(&db, sandbox, run).map_err(&fault)?;
-        let holds = holds(&db, sandbox, now).map_err(&fault)?;
-        drop(fault);
+        let next_answer: i64 =
+            db.query_row("SELECT coalesce(max(seq), 0) + 1 FROM answer", [], |row| {
+                row.get(0)
+            })?;
+        let last_left_at = last_departure(&db, sandbox, run)?;
+        let holds = holds(&db, sandbox, clock.now())?;
+        let reader = Reader::new(&path, campaign, run)?;
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
         Ok(Self {
-            run,
-            campaign: campaign.record.id,
-            span: campaign.span,
             path,
-            place,
+            clock,
+            execution,
             queue,
-            writer: tokio::spawn(writer::write_all(db, entries, place)),
-            reader: tokio::sync::Mutex::new(Some(reader)),
+            writer: tokio::spawn(writer::write_all(db, run, entries, execution)),
+            reader: Arc::new(Mutex::new(reader)),
             lock,
+            next_answer: Cell::new(next_answer),
+            // The first place is that of what is known when a run begins.
+            next_fact: Cell::new(1),
             last_left_at: Cell::new(last_left_at),
             holds,
         })
     }
 
-    /// Until when a `Retry-After` of an earlier run holds back each lane.
-    #[must_use]
-    pub fn holds(&self) -> [Option<UnixMicros>; Lane::ALL.len()] {
-        self.holds
-    }
-
-    /// Ends the run's hold on the ledger; also says how many answers could not be written down.
-    pub async fn close(self) -> (SqliteLedger, usize) {
+    pub(super) async fn close(self) -> (SqliteLedger, usize) {
         drop((self.queue, self.reader));
         let (db, lost) = match self.writer.await {
             Ok(back) => back,
@@ -130,66 +117,68 @@ impl RunLedger {
         }
     }
 
-    async fn heard(
+    async fn heard<T>(
         &self,
-        done: oneshot::Receiver<Result<(), String>>,
+        done: oneshot::Receiver<Result<T, String>>,
         what: &'static str,
-    ) -> Result<(), LedgerError> {
-        match done.await {
-            Ok(result) => result.map_err(|why| self.failed(what, why)),
-            Err(_) => Err(self.failed(what, "its writer has ended".to_owned())),
-        }
+    ) -> Result<T, LedgerError> {
+        let result = done.await;
+        result
+            .unwrap_or_else(|_| Err("its writer has ended".to_owned()))
+            .map_err(|why| self.failed(what, why))
     }
 }
 
 impl Ledger for RunLedger {
-    async fn due(
-        &self,
-        lane: Lane,
-        after: RowId,
-        limit: usize,
-        policy: Policy,
-    ) -> Result<Due, LedgerError> {
-        let span = Span {
-            first: self.span.first.max(after.0 + 1),
-            end: self.span.end,
-        };
-        let mut reader = self.reader.lock().await;
-        let Some(db) = reader.take() else {
-            return Err(self.failed("read what is due", "its reader has ended".to_owned()));
-        };
-        let (campaign, run) = (self.campaign, self.run);
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    async fn due(&self, lane: Lane, limit: usize) -> Result<Due, LedgerError> {
+        let reader = Arc::clone(&self.reader);
         let read = move || {
-            let due = due(&db, campaign, span, lane, limit, policy, run);
-            (db, due)
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.due(lane, limit)
         };
-        let (db, due) = self.place.work(read).await;
-        *reader = Some(db);
+        let due = work(self.execution, read).await;
         due.map_err(failed_to("read what is due", &self.path))
     }
 
-    async fn begin(&self, job: &Job) -> Result<(), LedgerError> {
-        let Some(attempt) = job.attempts.last().cloned() else {
-            return Err(self.failed("note an intent", "there is none".to_owned()));
+    async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
+        const WHAT: &str = "note that a request is about to leave";
+        let Some(id) = attempt_id(job.id, attempt.n) else {
+            return Err(self.failed(WHAT, "there were too many before it".to_owned()));
         };
+        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
+        let intent = Intent { id, lane, begun_at };
         let (done, heard) = oneshot::channel();
-        self.put(Entry::Begin {
-            job: job.id,
-            attempt,
-            done,
-        })
-        .await;
-        self.heard(heard, "note that a request is about to leave")
-            .await
+        self.put(Entry::Begin { intent, done }).await;
+        self.heard(heard, WHAT).await
     }
 
-    async fn withdraw(&self, job: JobId, n: u32) {
-        self.put(Entry::Withdraw { job, n }).await;
+    async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
+        // One that was not begun has no id, and no answer.
+        if let Some(attempt) = attempt_id(job, n) {
+            let answered = Answered {
+                seq: self.next_answer.replace(self.next_answer.get() + 1),
+                attempt,
+                answer: answer.clone(),
+            };
+            self.put(Entry::Answer(answered)).await;
+        }
     }
 
-    async fn answer(&self, job: &Job) {
-        if let Some(attempt) = job.attempts.last().cloned() {
-            self.put(Entry::answer(job.id, job.row, attempt)).await;
+    async fn note(&self, fact: &RunFact) {
+        let noted = Noted {
+            seq: self.next_fact.replace(self.next_fact.get() + 1),
+            fact: fact.clone(),
+        };
+        self.put(Entry::Note(noted)).await;
+    }
+
+    async fn rest(&self, job: &Job, settled: Settled) {
+        if settled == Settled::Yes && job.lane == Lane::Verify {
+            self.put(Entry::Forget(job.id)).await;
         }
     }
 
@@ -199,113 +188,70 @@ impl Ledger for RunLedger {
         self.heard(heard, "write the last answers down").await
     }
 
-    /// The file is this process's alone, and so is the rate; all there is to keep is the distance
-    /// from the last request of the run before.
-    async fn reserve(&self, permits: u32) -> Result<Reserved, LedgerError> {
-        Ok(Reserved {
-            permits,
+    /// The file is this process's alone, and so is the rate; all there is to keep is what earlier
+    /// runs have left: the distance from their last request, said once, and what holds lanes back.
+    async fn reserve(&self, slots: u32) -> Result<Grant, LedgerError> {
+        Ok(Grant {
+            slots: slots.max(1),
             after: self.last_left_at.take(),
+            holds: self.holds,
         })
     }
 }
 
-fn due(
-    db: &Connection,
+/// Reads what is due. Of this run's own attempts it only has to know that they are there.
+struct Reader {
+    db: Connection,
+    seals: Seals,
     campaign: CampaignId,
-    span: Span,
-    lane: Lane,
-    limit: usize,
-    policy: Policy,
-    run: RunId,
-) -> rusqlite::Result<Due> {
-    let mut due = Due {
-        jobs: Vec::with_capacity(limit.min(1_024)),
-        seen: RowId(span.end - 1),
-        exhausted: true,
-    };
-    let mut select = rows::scan(db, false)?;
-    // A number that is not the one it was claimed with has changed since: somebody else's, maybe.
-    let mut known =
-        db.prepare_cached("SELECT 1 FROM known WHERE number = ?1 AND campaign = ?2 AND job = ?3")?;
-    for_each(&mut select, span, |stored| {
-        let row = stored.row;
-        // What this run has begun already is in the engine's own hands, whatever its next lane.
-        let new = |job: &Job| job.attempts.last().is_none_or(|last| last.run != run);
-        if let Some(job) = stored.into_job().filter(new) {
-            let pending = || outcome(job.lane, &job.attempts).status == Status::Pending;
-            match next_step(job.lane, &job.attempts, &policy, true) {
-                Step::Try { lane: next, .. } if next == lane => {
-                    let number = job.number.digits().cast_signed();
-                    if !known.exists(params![number, campaign.0, job.id.0])? {
-                        let row = job.row.0;
-                        return Err(damaged(format!("row {row}: its number is not a known one")));
-                    }
-                    due.jobs.push(job);
-                }
-                // Pending, but nothing is to be done for it: the engine has to settle that.
-                Step::Rest if job.lane == lane && pending() => due.jobs.push(job),
-                Step::Try { .. } | Step::Rest => {}
-            }
-        }
-        if due.jobs.len() >= limit {
-            due.seen = row;
-            due.exhausted = false;
-            return Ok(false);
-        }
-        Ok(true)
-    })?;
-    Ok(due)
+    runs: Runs,
+    /// Of earlier runs.
+    answers: Answers,
+    /// What each lane has not looked at yet.
+    ahead: [Span; Lane::ALL.len()],
 }
 
-/// A request whose answer was not recorded left within this time of its intent, in microseconds.
-const LEFT_WITHIN: i64 = 1_000_000;
-
-/// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
-/// was killed left no note of it: then its attempts are looked through.
-fn last_departure(
-    db: &Connection,
-    sandbox: bool,
-    this_run: RunId,
-) -> rusqlite::Result<Option<UnixMicros>> {
-    let of_finished: Option<i64> = db.query_row(
-        "SELECT max(last_left_at) FROM run WHERE campaign IN (SELECT id FROM campaign WHERE sandbox = ?1)",
-        [sandbox],
-        |row| row.get(0),
-    )?;
-    let killed = "SELECT r.id FROM run r JOIN campaign c ON c.id = r.campaign
-                   WHERE r.finished_at IS NULL AND c.sandbox = ?1 AND r.id <> ?2";
-    let any_killed: bool = db.query_row(
-        &format!("SELECT exists({killed})"),
-        params![sandbox, this_run.0],
-        |row| row.get(0),
-    )?;
-    let of_killed: Option<i64> = if any_killed {
-        let sql = format!(
-            "SELECT max(coalesce(left_at, begun_at + {LEFT_WITHIN})) FROM attempt WHERE run IN ({killed})"
-        );
-        db.query_row(&sql, params![sandbox, this_run.0], |row| row.get(0))?
-    } else {
-        None
-    };
-    Ok(of_finished.max(of_killed).map(UnixMicros))
-}
-
-/// The latest `Retry-After` of each lane; what a wrong clock noted for the future is no fact.
-fn holds(
-    db: &Connection,
-    sandbox: bool,
-    now: UnixMicros,
-) -> rusqlite::Result<[Option<UnixMicros>; Lane::ALL.len()]> {
-    let mut latest = db.prepare(
-        "SELECT max(a.retry_at) FROM attempt a JOIN run r ON r.id = a.run JOIN campaign c ON c.id = r.campaign
-          WHERE a.lane = ?1 AND a.retry_at IS NOT NULL AND c.sandbox = ?2
-            AND a.answered_at <= ?3",
-    )?;
-    let mut holds = [None; Lane::ALL.len()];
-    for lane in Lane::ALL {
-        let at: Option<i64> =
-            latest.query_row(params![stored_lane(lane), sandbox, now.0], |row| row.get(0))?;
-        holds[lane.index()] = at.map(UnixMicros);
+impl Reader {
+    fn new(path: &std::path::Path, campaign: &Campaign, run: RunId) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
+        let id = campaign.record.id;
+        Ok(Self {
+            seals: Seals::of(&db)?,
+            campaign: id,
+            runs: history::runs(&db, id)?,
+            answers: Answers::of(&db, id, run)?,
+            ahead: [campaign.span; Lane::ALL.len()],
+            db,
+        })
     }
-    Ok(holds)
+
+    fn due(&mut self, lane: Lane, limit: usize) -> rusqlite::Result<Due> {
+        let ahead = &mut self.ahead[lane.index()];
+        let scan = Scan {
+            db: &self.db,
+            seals: &self.seals,
+            campaign: self.campaign,
+            answers: &self.answers,
+        };
+        let mut jobs = Vec::with_capacity(limit.min(1_024));
+        let mut seen = ahead.end;
+        scan.for_each(*ahead, Records::Skip, |stored| {
+            let behind = stored.row.0 + 1;
+            let job = stored.into_job();
+            jobs.extend(job.filter(|job| due_on(job, &self.runs) == Some(lane)));
+            if jobs.len() >= limit {
+                seen = behind;
+            }
+            Ok(jobs.len() < limit)
+        })?;
+        ahead.first = seen;
+        let then = if ahead.first < ahead.end {
+            Then::More
+        } else {
+            Then::Done
+        };
+        Ok(Due { jobs, then })
+    }
 }

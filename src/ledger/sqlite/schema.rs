@@ -2,44 +2,41 @@
 
 use rusqlite::Connection;
 
+use super::migrate::from_format_1;
+
 /// Marks the file as ours in SQLite's own header ("OTPD"): another program's database is refused.
 pub const APPLICATION_ID: i32 = 0x4f54_5044;
 
-/// Each step brings a ledger of format `index` to format `index + 1`; the last one is the format
-/// that this program writes. Steps are never edited once released, only added.
-const STEPS: [&str; 1] = [FORMAT_1];
+/// The format that this program writes; it reads all before it, too.
+pub const NEWEST: u32 = 2;
 
-/// The format that this program reads and writes.
-#[must_use]
-pub fn newest() -> u32 {
-    u32::try_from(STEPS.len()).unwrap_or(u32::MAX)
-}
-
-/// Brings the file to the newest format, in one transaction.
+/// Brings the file from format `from` (0: it is empty) to the newest one, in one transaction.
 pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
     let step = db.transaction()?;
-    for sql in &STEPS[from as usize..] {
-        step.execute_batch(sql)?;
+    if from == 0 {
+        step.execute_batch(ALL_FORMATS)?;
+        step.execute_batch(FORMAT_2)?;
+    } else {
+        from_format_1(&step, FORMAT_2)?;
     }
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
-    step.pragma_update(None, "user_version", newest())?;
+    step.pragma_update(None, "user_version", NEWEST)?;
     step.commit()
 }
 
 /// What the tables of a ledger of this format have to look like, in memory.
 pub fn made(format: u32) -> rusqlite::Result<Connection> {
     let db = Connection::open_in_memory()?;
-    for sql in STEPS.iter().take(format as usize) {
-        db.execute_batch(sql)?;
-    }
+    db.execute_batch(ALL_FORMATS)?;
+    db.execute_batch(if format == 1 { FORMAT_1 } else { FORMAT_2 })?;
     Ok(db)
 }
 
 /// Rows of inputs and jobs take their ids from one counter that never goes back, `ledger.next_id`:
 /// a job's id is the id of the row that first asked for it, for ever, even when that row is gone
-/// because the file was edited. So a new campaign's rows need no look-up to find their job, and the
-/// hot path (`attempt`) is keyed by ids that ascend in the order of work, not by random numbers.
-const FORMAT_1: &str = "
+/// because the file was edited. So a new campaign's rows need no look-up to find their job, and
+/// `intent` is keyed by ids that ascend in the order of work, not by random numbers.
+const ALL_FORMATS: &str = "
 CREATE TABLE ledger (
     next_id INTEGER NOT NULL,
     salt    BLOB NOT NULL          -- makes the prints of codes useless outside this file
@@ -60,6 +57,97 @@ CREATE TABLE campaign (
     UNIQUE (name, operation, sandbox)
 ) STRICT;
 
+CREATE TABLE known (
+    number     INTEGER NOT NULL,
+    campaign   INTEGER NOT NULL,
+    code_print INTEGER NOT NULL,
+    job        INTEGER NOT NULL,
+    PRIMARY KEY (number, campaign, code_print)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Facts are appended, never changed: an intent and an answer per attempt, what turns up in a run.
+/// Rows are sealed (a keyed checksum), and their records lie apart, for most readers skip them.
+const FORMAT_2: &str = "
+CREATE TABLE run (
+    id           INTEGER PRIMARY KEY,
+    campaign     INTEGER NOT NULL,
+    started_at   INTEGER NOT NULL, -- microseconds since 1970, as all times here
+    first_answer INTEGER NOT NULL, -- its answers are answer.seq from here up to the next run's
+    endpoint     TEXT NOT NULL,
+    policy       TEXT NOT NULL,    -- JSON, as settings
+    settings     TEXT NOT NULL,
+    version      TEXT NOT NULL,
+    finished_at  INTEGER,          -- NULL: running, or killed
+    end          TEXT,
+    last_left_at INTEGER
+) STRICT;
+CREATE INDEX run_campaign ON run (campaign);
+
+CREATE TABLE run_fact (
+    run  INTEGER NOT NULL,
+    seq  INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    lane INTEGER,
+    at   INTEGER,
+    text TEXT,
+    PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact (
+    id      INTEGER PRIMARY KEY,
+    line    INTEGER NOT NULL,
+    lane    INTEGER NOT NULL,
+    kind    INTEGER NOT NULL,      -- 0: asks for work, 1: invalid, 2: duplicate; see special
+    assumed INTEGER NOT NULL,      -- taken as a mobile against the numbering plan's data
+    number  INTEGER,               -- NULL: none could be read
+    job     INTEGER,               -- NULL: its own
+    seal    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE special (
+    row  INTEGER PRIMARY KEY,
+    text TEXT NOT NULL             -- why it is invalid, or the line that it is a duplicate of
+) STRICT;
+
+CREATE TABLE block (
+    first   INTEGER PRIMARY KEY,   -- the first of the rows whose records these are
+    sum     INTEGER NOT NULL,
+    records BLOB NOT NULL          -- each with its length before it, 4 bytes, the lowest first
+) STRICT;
+
+CREATE TABLE code (
+    job  INTEGER PRIMARY KEY,
+    code TEXT NOT NULL             -- until the job is settled
+) STRICT;
+
+CREATE TABLE intent (
+    id       INTEGER PRIMARY KEY,  -- job << 20 | n
+    run      INTEGER NOT NULL,
+    lane     INTEGER NOT NULL,
+    begun_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE answer (
+    seq         INTEGER PRIMARY KEY,
+    id          INTEGER NOT NULL,  -- of its intent
+    left_at     INTEGER,           -- NULL: it never left
+    answered_at INTEGER NOT NULL,
+    verdict     INTEGER NOT NULL,
+    text        TEXT NOT NULL,
+    retry_at    INTEGER
+) STRICT;
+CREATE INDEX answer_retry_at ON answer (seq) WHERE retry_at IS NOT NULL;
+
+-- For people who look into the file; slow.
+CREATE VIEW attempt AS
+SELECT i.id >> 20 AS job, i.id & 1048575 AS n, i.run, i.lane, i.begun_at,
+       a.left_at, a.answered_at, a.verdict, a.text, a.retry_at
+  FROM intent i LEFT JOIN answer a ON a.id = i.id;
+";
+
+/// The tables that format 1 had instead.
+const FORMAT_1: &str = "
 CREATE TABLE run (
     id           INTEGER PRIMARY KEY,
     campaign     INTEGER NOT NULL,
@@ -85,14 +173,6 @@ CREATE TABLE contact (
     code       TEXT,               -- until the job is settled
     code_print INTEGER             -- keyed hash of the code; 0: none; NULL: masked
 ) STRICT;
-
-CREATE TABLE known (
-    number     INTEGER NOT NULL,
-    campaign   INTEGER NOT NULL,
-    code_print INTEGER NOT NULL,
-    job        INTEGER NOT NULL,
-    PRIMARY KEY (number, campaign, code_print)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempt (
     job         INTEGER NOT NULL,

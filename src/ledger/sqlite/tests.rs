@@ -1,17 +1,19 @@
 //! The ledger on a real file: what goes in comes back, also when the process does not live to
 //! close it.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ledger::{Due, Ledger};
-use crate::outcome::{Answer, Attempt, GivenCode, Job, Policy, Problem, RowId, Verdict, Wish};
+use crate::job::{Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Verdict, VerdictKind};
+use crate::ledger::{Begun, Intake, Ledger, NewRun, Settled, Then};
+use crate::number::Number;
 use crate::record::RowState;
+use crate::run::{Policy, RunFact, RunFacts, WhenUncertain};
 
 const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
 const LATER: UnixMicros = UnixMicros(NOW.0 + 5_000_000);
@@ -19,7 +21,15 @@ const LATER: UnixMicros = UnixMicros(NOW.0 + 5_000_000);
 const POLICY: Policy = Policy {
     max_attempts: 3,
     fallback: None,
-    retry_unknown: false,
+    on_unknown: WhenUncertain::Hold,
+    on_server_error: WhenUncertain::Retry,
+};
+
+/// A run as these tests begin it.
+const RUN: NewRun<'static> = NewRun {
+    policy: POLICY,
+    endpoint: "https://kookoo.example",
+    settings: &Value::Null,
 };
 
 /// A ledger in a folder of its own.
@@ -41,34 +51,73 @@ impl Home {
     /// Takes in these rows and begins a run.
     fn begin(&self, operation: Operation, rows: &[Contact]) -> (SqliteLedger, Campaign, RunId) {
         let mut ledger = SqliteLedger::open(&self.path()).unwrap();
-        let key = CampaignKey {
-            operation,
-            name: "june".to_owned(),
-            sandbox: false,
-        };
-        let input = InputRecord {
-            name: "june.csv".to_owned(),
-            sha256: format!("{rows:?}"),
-            rows: rows.len() as u64,
-            header: "phone".to_owned(),
-        };
-        let rows = rows.iter().cloned().map(Ok::<_, Infallible>);
-        let intake = ledger.take_in(&key, &input, "reading", rows).unwrap();
-        let settings = serde_json::json!({});
-        let (campaign, run) = intake.unwrap().begin_run(NOW, &settings).unwrap();
+        let rows_in = rows.iter().cloned().map(Ok::<_, Infallible>);
+        let (key, input) = (key(operation), input(rows));
+        let intake = ledger.take_in(&key, &input, "reading", rows_in).unwrap();
+        let (campaign, run) = intake.unwrap().begin_run(NOW, &RUN).unwrap();
         (ledger, campaign, run)
     }
 
+    /// The same, and starts the run.
+    fn start(&self, operation: Operation, rows: &[Contact]) -> (RunLedger, RunId) {
+        let (ledger, campaign, run) = self.begin(operation, rows);
+        (start(ledger, &campaign, run), run)
+    }
+
+    /// What is known of the rows of the first campaign.
     fn states(&self) -> Vec<RowState> {
         let ledger = SqliteLedger::open_to_read(&self.path()).unwrap();
         let campaign = ledger.campaigns().unwrap().remove(0);
-        let states = RefCell::new(Vec::new());
-        let mut each = |row: &Row| {
-            states.borrow_mut().push(row.state.clone());
-            ControlFlow::Continue(())
-        };
-        ledger.for_each_row(&campaign, true, &mut each).unwrap();
-        states.into_inner()
+        let rows = rows(&ledger, &campaign);
+        rows.into_iter().map(|row| row.state).collect()
+    }
+
+    /// What `status --verify` finds.
+    fn wrong(&self) -> Vec<String> {
+        let ledger = SqliteLedger::open_to_read(&self.path()).unwrap();
+        ledger.verify().unwrap().wrong
+    }
+
+    /// Changes something behind the ledger's back.
+    fn change(&self, sql: &str) {
+        let db = Connection::open(self.path()).unwrap();
+        db.execute_batch(sql).unwrap();
+    }
+}
+
+fn rows(ledger: &SqliteLedger, campaign: &Campaign) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut each = |row: &Row| {
+        rows.push(row.clone());
+        ControlFlow::Continue(())
+    };
+    ledger
+        .for_each_row(campaign, Records::Read, &mut each)
+        .unwrap();
+    rows
+}
+
+fn start(ledger: SqliteLedger, campaign: &Campaign, run: RunId) -> RunLedger {
+    let clock = Clock::at(LATER);
+    ledger
+        .start(campaign, run, clock, Execution::Threads)
+        .unwrap()
+}
+
+fn key(operation: Operation) -> CampaignKey {
+    CampaignKey {
+        operation,
+        name: "june".to_owned(),
+        sandbox: false,
+    }
+}
+
+fn input(rows: &[Contact]) -> InputRecord {
+    InputRecord {
+        name: "june.csv".to_owned(),
+        sha256: format!("{rows:?}"),
+        rows: rows.len() as u64,
+        header: "phone".to_owned(),
     }
 }
 
@@ -80,7 +129,7 @@ fn contact(line: u64, n: u64, code: Option<GivenCode>) -> Contact {
     Contact {
         line,
         record: format!("row {line}"),
-        wish: Ok(Wish {
+        request: Ok(Request {
             number: number(n),
             lane: code.as_ref().map_or(Lane::Sms, |_| Lane::Verify),
             code,
@@ -100,73 +149,83 @@ fn plain(code: &str) -> GivenCode {
 
 async fn all_due(ledger: &RunLedger, lane: Lane) -> Vec<Job> {
     let mut jobs = Vec::new();
-    let mut after = RowId(0);
     loop {
-        let due = ledger.due(lane, after, 2, POLICY).await.unwrap();
-        let Due {
-            jobs: some,
-            seen,
-            exhausted,
-        } = due;
-        jobs.extend(some);
-        after = seen;
-        if exhausted {
+        let due = ledger.due(lane, 2).await.unwrap();
+        assert!(due.jobs.len() <= 2);
+        jobs.extend(due.jobs);
+        if due.then == Then::Done {
             return jobs;
         }
     }
 }
 
-fn intent(job: &mut Job, run: RunId) {
-    let n = job.attempts.last().map_or(0, |last| last.n) + 1;
-    job.attempts.push(Attempt {
-        n,
+fn intent(job: &Job, run: RunId) -> Attempt {
+    Attempt {
+        n: u32::try_from(job.attempts.len()).unwrap() + 1,
         run,
         lane: job.lane,
-        try_number: 1,
-        tries_max: 3,
-        fallback: None,
         begun_at: NOW,
         answer: None,
-    });
+    }
 }
 
-fn answer(job: &mut Job, verdict: Verdict) {
-    job.attempts.last_mut().unwrap().answer = Some(Answer {
-        left_at: NOW + Duration::from_secs(1),
+fn answer(kind: VerdictKind) -> Answer {
+    let never_left = [VerdictKind::Unreachable, VerdictKind::Withdrawn].contains(&kind);
+    Answer {
+        left_at: (!never_left).then_some(NOW + Duration::from_secs(1)),
         answered_at: NOW + Duration::from_secs(2),
-        verdict,
-    });
+        verdict: Verdict::new(kind, "said"),
+    }
 }
 
-fn accepted() -> Verdict {
-    Verdict::Accepted("SM1".to_owned())
+/// Begins an attempt, which is to be the next.
+async fn begin(ledger: &RunLedger, job: &mut Job, run: RunId) {
+    let attempt = intent(job, run);
+    assert_eq!(ledger.begin(job, &attempt).await.unwrap(), Begun::Go);
+    job.attempts.push(attempt);
+}
+
+/// Answers the last attempt.
+async fn give(ledger: &RunLedger, job: &mut Job, answer: Answer) {
+    let last = job.attempts.last_mut().unwrap();
+    ledger.answer(job.id, last.n, &answer).await;
+    last.answer = Some(answer);
+}
+
+async fn attempt(ledger: &RunLedger, job: &mut Job, run: RunId, kind: VerdictKind) {
+    begin(ledger, job, run).await;
+    give(ledger, job, answer(kind)).await;
+}
+
+async fn close(ledger: RunLedger) -> SqliteLedger {
+    let (ledger, lost) = SqliteLedger::close(ledger).await;
+    assert_eq!(lost, 0);
+    ledger
 }
 
 #[tokio::test]
 async fn what_is_written_reads_back() {
     let home = Home::new();
-    let mut rows = sends(&[1, 2, 1]);
-    rows.push(Contact {
+    let mut input = sends(&[1, 2, 1]);
+    input.push(Contact {
         line: 5,
         record: "x".to_owned(),
-        wish: Err(Problem("no phone number")),
+        request: Err(Problem("no phone number")),
     });
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Send, &input);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     assert_eq!(jobs.len(), 2);
-    let verdict = Verdict::Throttled {
-        message: "busy".to_owned(),
-        retry_at: Some(NOW + Duration::from_secs(9)),
-    };
-    intent(&mut jobs[0], run);
-    ledger.begin(&jobs[0]).await.unwrap();
-    answer(&mut jobs[0], verdict);
-    ledger.answer(&jobs[0]).await;
+    let held_until = NOW + Duration::from_secs(9);
+    let mut throttled = answer(VerdictKind::Throttled);
+    throttled.verdict.retry_at = Some(held_until);
+    begin(&ledger, &mut jobs[0], run).await;
+    give(&ledger, &mut jobs[0], throttled).await;
+    for kind in VerdictKind::ALL {
+        attempt(&ledger, &mut jobs[0], run, kind).await;
+    }
+    begin(&ledger, &mut jobs[0], run).await;
     ledger.flush().await.unwrap();
-    let (ledger, lost) = ledger.close().await;
-    assert_eq!(lost, 0);
-    drop(ledger);
+    drop(close(ledger).await);
     assert_eq!(
         home.states(),
         [
@@ -176,198 +235,321 @@ async fn what_is_written_reads_back() {
             RowState::Invalid("no phone number".to_owned()),
         ]
     );
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
-    let held = [Some(NOW + Duration::from_secs(9)), None, None];
-    assert_eq!(ledger.holds(), held, "a Retry-After outlives its run");
-    ledger.close().await;
+    let (ledger, _) = home.start(Operation::Send, &input);
+    let grant = ledger.reserve(0).await.unwrap();
+    assert_eq!(grant.slots, 1);
+    let held = [Some(held_until), None, None];
+    assert_eq!(grant.holds, held, "a Retry-After outlives its run");
+    let ledger = close(ledger).await;
+    let campaign = ledger.campaigns().unwrap().remove(0);
+    let read = rows(&ledger, &campaign);
+    let given: Vec<_> = input.iter().map(|row| (row.line, &row.record)).collect();
+    let read: Vec<_> = read.iter().map(|row| (row.line, &row.record)).collect();
+    assert_eq!(read, given);
 }
 
 #[tokio::test]
-async fn an_intent_is_there_at_once_and_a_withdrawn_one_is_gone() {
+async fn an_intent_is_there_at_once() {
     let home = Home::new();
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2]));
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    for job in &mut jobs {
-        intent(job, run);
-        ledger.begin(job).await.unwrap();
-    }
+    begin(&ledger, &mut jobs[1], run).await;
     // Read beside the run, as a process would that comes after a crash.
-    let attempts = |state: &RowState| match state {
-        RowState::Job(attempts) => attempts.len(),
-        _ => panic!("a job"),
-    };
-    let counts: Vec<_> = home.states().iter().map(attempts).collect();
-    assert_eq!(counts, [1, 1]);
-    ledger.withdraw(jobs[0].id, 1).await;
-    answer(&mut jobs[1], accepted());
-    ledger.answer(&jobs[1]).await;
-    ledger.withdraw(jobs[1].id, 1).await;
-    ledger.flush().await.unwrap();
-    let counts: Vec<_> = home.states().iter().map(attempts).collect();
-    assert_eq!(counts, [0, 1], "what left is never withdrawn");
-    ledger.close().await;
+    assert_eq!(home.states()[0], RowState::Job(Vec::new()));
+    assert_eq!(home.states()[1], RowState::Job(jobs[1].attempts.clone()));
+    close(ledger).await;
 }
 
 #[tokio::test]
-async fn an_intent_that_cannot_be_written_is_an_error_and_answers_survive_it() {
+async fn an_attempt_is_begun_once_and_answers_survive_what_fails() {
     let home = Home::new();
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2, 3]));
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    for job in &mut jobs {
-        intent(job, run);
-    }
-    ledger.begin(&jobs[0]).await.unwrap();
-    answer(&mut jobs[0], accepted());
-    // Both go into one commit, and the second is there already: all of it fails.
-    let twice = jobs[0].clone();
-    let (begun, ()) = tokio::join!(ledger.begin(&twice), ledger.answer(&jobs[0]));
-    let error = begun.unwrap_err().to_string();
-    assert!(error.contains("otpdrive.db"), "{error}");
-    ledger.begin(&jobs[1]).await.unwrap();
-    ledger.flush().await.unwrap();
-    let (ledger, lost) = ledger.close().await;
-    assert_eq!(lost, 0);
-    drop(ledger);
+    begin(&ledger, &mut jobs[0], run).await;
+    // All go into one commit, and the second is there already.
+    let (again, new) = (jobs[0].attempts[0].clone(), intent(&jobs[1], run));
+    let accepted = answer(VerdictKind::Accepted);
+    let (taken, begun, twice, ()) = tokio::join!(
+        ledger.begin(&jobs[0], &again),
+        ledger.begin(&jobs[1], &new),
+        ledger.begin(&jobs[1], &new),
+        ledger.answer(jobs[0].id, 1, &accepted),
+    );
+    assert_eq!(taken.unwrap(), Begun::Taken);
+    assert_eq!(begun.unwrap(), Begun::Go);
+    assert_eq!(twice.unwrap(), Begun::Taken);
+    let impossible = Attempt { n: 1 << 20, ..new };
+    let error = ledger.begin(&jobs[2], &impossible).await.unwrap_err();
+    assert!(error.to_string().contains("otpdrive.db"), "{error}");
+    drop(close(ledger).await);
+    jobs[0].attempts[0].answer = Some(accepted);
     assert_eq!(home.states()[0], RowState::Job(jobs[0].attempts.clone()));
-    assert_eq!(home.states()[1], RowState::Job(jobs[1].attempts.clone()));
+    assert_eq!(home.wrong(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn answers_are_written_when_the_file_can_be_written_again() {
+    let home = Home::new();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2]));
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    begin(&ledger, &mut jobs[0], run).await;
+    home.change("ALTER TABLE answer RENAME TO gone");
+    give(&ledger, &mut jobs[0], answer(VerdictKind::Accepted)).await;
+    let error = ledger.flush().await.unwrap_err().to_string();
+    assert!(error.contains("otpdrive.db"), "{error}");
+    let refused = intent(&jobs[1], run);
+    assert!(ledger.begin(&jobs[1], &refused).await.is_err());
+    home.change("ALTER TABLE gone RENAME TO answer");
+    begin(&ledger, &mut jobs[1], run).await;
+    drop(close(ledger).await);
+    for (state, job) in home.states().iter().zip(&jobs) {
+        assert_eq!(*state, RowState::Job(job.attempts.clone()));
+    }
+}
+
+#[tokio::test]
+async fn what_turns_up_in_a_run_reads_back_and_a_proven_endpoint_is_remembered() {
+    let home = Home::new();
+    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1]));
+    let mut expected = RunFacts::new(POLICY);
+    let facts = [
+        RunFact::OutageBegan {
+            lane: None,
+            from: NOW,
+            why: "no connection".to_owned(),
+        },
+        RunFact::OutageEnded {
+            lane: None,
+            at: LATER,
+        },
+        RunFact::OutageBegan {
+            lane: Some(Lane::Call),
+            from: NOW,
+            why: "503".to_owned(),
+        },
+        RunFact::Wave {
+            lane: Lane::Sms,
+            from: NOW,
+            words: "no credit".to_owned(),
+        },
+        RunFact::EndpointProven,
+    ];
+    let ledger = start(ledger, &campaign, run);
+    for fact in &facts {
+        ledger.note(fact).await;
+        expected.add(fact);
+    }
+    let ledger = close(ledger).await;
+    let runs = ledger.runs(campaign.record.id).unwrap();
+    assert_eq!(runs.get(run), Some(&expected));
+    drop(ledger);
+    for (endpoint, sandbox, proven) in [
+        (RUN.endpoint, false, true),
+        (RUN.endpoint, true, false),
+        ("https://elsewhere.example", false, false),
+    ] {
+        let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+        let key = CampaignKey {
+            name: "other".to_owned(),
+            sandbox,
+            ..key(Operation::Send)
+        };
+        let new = NewRun { endpoint, ..RUN };
+        let rows = sends(&[1]);
+        let input = input(&rows);
+        let rows = rows.into_iter().map(Ok::<_, Infallible>);
+        let intake = ledger.take_in(&key, &input, "reading", rows).unwrap();
+        let intake = intake.unwrap();
+        let plan = intake.runs(&new).unwrap();
+        assert_eq!(plan.get(RunId::NEXT).unwrap().endpoint_proven(), proven);
+        let (campaign, run) = intake.begin_run(NOW, &new).unwrap();
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        assert_eq!(runs.get(run).unwrap().endpoint_proven(), proven);
+    }
 }
 
 #[tokio::test]
 async fn a_number_is_the_same_job_wherever_it_stands_in_the_next_input() {
     let home = Home::new();
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2, 3]));
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    intent(&mut jobs[1], run);
-    ledger.begin(&jobs[1]).await.unwrap();
-    answer(&mut jobs[1], accepted());
-    ledger.answer(&jobs[1]).await;
-    drop(ledger.close().await);
+    attempt(&ledger, &mut jobs[1], run, VerdictKind::Accepted).await;
+    drop(close(ledger).await);
     // Removed, and back again later.
     drop(home.begin(Operation::Send, &sends(&[3, 9])));
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[9, 2, 1, 2]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, _) = home.start(Operation::Send, &sends(&[9, 2, 1, 2]));
     let due = all_due(&ledger, Lane::Sms).await;
     let numbers: Vec<_> = due.iter().map(|job| job.number).collect();
     assert_eq!(numbers, [number(9), number(1)]);
     assert_eq!(due[1].id, jobs[0].id);
-    ledger.close().await;
+    close(ledger).await;
     let states = home.states();
     assert_eq!(states[1], RowState::Job(jobs[1].attempts.clone()));
     assert_eq!(states[3], RowState::Duplicate { first_line: 3 });
+    assert_eq!(home.wrong(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_this_run_has_begun_is_due_on_no_lane() {
+    let home = Home::new();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2]));
+    let mut jobs = ledger.due(Lane::Sms, 1).await.unwrap().jobs;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Throttled).await;
+    ledger.flush().await.unwrap();
+    assert!(all_due(&ledger, Lane::Call).await.is_empty());
+    let rest = ledger.due(Lane::Sms, 9).await.unwrap();
+    assert_eq!(rest.jobs.len(), 1, "the cursor is the ledger's");
+    assert_eq!(rest.then, Then::Done);
+    drop(close(ledger).await);
+    let (ledger, _) = home.start(Operation::Send, &sends(&[1, 2]));
+    let due = all_due(&ledger, Lane::Sms).await;
+    assert_eq!(due.len(), 2, "the next run goes on with it");
+    assert_eq!(due[0].attempts, jobs[0].attempts);
+    close(ledger).await;
 }
 
 #[tokio::test]
 async fn a_masked_code_is_the_one_that_was_given_before() {
     let home = Home::new();
-    let rows = [
+    let given = [
         contact(2, 1, Some(plain("111111"))),
         contact(3, 1, Some(plain("222222"))),
         contact(4, 2, Some(plain("333333"))),
     ];
-    let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Verify, &given);
     let mut jobs = all_due(&ledger, Lane::Verify).await;
-    intent(&mut jobs[0], run);
-    ledger.begin(&jobs[0]).await.unwrap();
-    answer(&mut jobs[0], Verdict::NotVerified("no".to_owned()));
-    ledger.answer(&jobs[0]).await;
-    drop(ledger.close().await);
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::NotVerified).await;
+    ledger.rest(&jobs[0], Settled::Yes).await;
+    drop(close(ledger).await);
     let masked = |line, n| contact(line, n, Some(GivenCode::Masked));
     // All of them, then only what was pending.
-    for (rows, pending, invalid) in [
+    for (input, pending, invalid) in [
         (vec![masked(2, 1), masked(3, 1), masked(4, 2)], 2, 0),
         (vec![masked(2, 1), masked(3, 2), masked(4, 3)], 2, 1),
         (vec![masked(2, 1)], 1, 0),
     ] {
-        let (ledger, campaign, run) = home.begin(Operation::Verify, &rows);
-        let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+        let (ledger, _) = home.start(Operation::Verify, &input);
         let due = all_due(&ledger, Lane::Verify).await;
         let code = |job: &Job| job.code.as_ref().unwrap().expose_secret().to_owned();
         let codes: Vec<_> = due.iter().map(code).collect();
         assert_eq!(codes, ["222222", "333333"][..pending]);
-        ledger.close().await;
+        close(ledger).await;
         let states = home.states();
         let found = states
             .iter()
             .filter(|state| matches!(state, RowState::Invalid(_)));
         assert_eq!(found.count(), invalid);
+        assert_eq!(home.wrong(), Vec::<String>::new());
     }
     // The code of number 2 was dropped with its row: it is not known any more, and none is sent.
-    let (ledger, campaign, run) = home.begin(Operation::Verify, &[masked(2, 2)]);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, _) = home.start(Operation::Verify, &[masked(2, 2)]);
     assert!(all_due(&ledger, Lane::Verify).await.is_empty());
-    ledger.close().await;
+    close(ledger).await;
     assert!(matches!(home.states()[0], RowState::Invalid(_)));
 }
 
-#[test]
-fn a_code_may_be_a_duplicate_of_a_masked_one_behind_it() {
+#[tokio::test]
+async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
+    let codes = |home: &Home| -> Vec<String> {
+        let db = Connection::open(home.path()).unwrap();
+        let mut select = db.prepare("SELECT code FROM code ORDER BY job").unwrap();
+        let codes = select.query_map([], |row| row.get(0)).unwrap();
+        codes.map(Result::unwrap).collect()
+    };
     let home = Home::new();
-    let given = contact(2, 1, Some(plain("111111")));
-    drop(home.begin(Operation::Verify, std::slice::from_ref(&given)));
-    drop(home.begin(
-        Operation::Verify,
-        &[given, contact(3, 1, Some(GivenCode::Masked))],
-    ));
-    assert_eq!(home.states()[0], RowState::Duplicate { first_line: 3 });
-    let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
-    assert_eq!(ledger.verify().unwrap().wrong, Vec::<String>::new());
+    let given = [
+        contact(2, 1, Some(plain("111111"))),
+        contact(3, 2, Some(plain("222222"))),
+        contact(4, 3, Some(plain("333333"))),
+    ];
+    let (ledger, run) = home.start(Operation::Verify, &given);
+    let mut jobs = all_due(&ledger, Lane::Verify).await;
+    for job in &mut jobs[..2] {
+        attempt(&ledger, job, run, VerdictKind::Accepted).await;
+    }
+    attempt(&ledger, &mut jobs[2], run, VerdictKind::Throttled).await;
+    ledger.rest(&jobs[0], Settled::Yes).await;
+    ledger.rest(&jobs[2], Settled::No).await;
+    drop(close(ledger).await);
+    assert_eq!(codes(&home), ["222222", "333333"]);
+    let bytes = std::fs::read(home.path()).unwrap();
+    let holds = |code: &[u8]| bytes.windows(code.len()).any(|bytes| bytes == code);
+    assert!(!holds(b"111111") && holds(b"222222"));
+    // The same input again, and another that has the settled code in it.
+    for given in [&given[..], &given[1..]] {
+        drop(home.begin(Operation::Verify, given));
+        assert_eq!(codes(&home), ["333333"]);
+    }
+    assert_eq!(home.wrong(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();
-    let rows = sends(&[1, 2]);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let input = sends(&[1, 2, 3]);
+    let (ledger, run) = home.start(Operation::Send, &input);
     assert_eq!(ledger.reserve(1).await.unwrap().after, None);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    intent(&mut jobs[0], run);
-    ledger.begin(&jobs[0]).await.unwrap();
-    answer(&mut jobs[0], accepted());
-    ledger.answer(&jobs[0]).await;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Accepted).await;
+    attempt(&ledger, &mut jobs[1], run, VerdictKind::Withdrawn).await;
     // No note of how the run ended.
-    drop(ledger.close().await);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    drop(close(ledger).await);
+    let (ledger, run) = home.start(Operation::Send, &input);
     let left_at = NOW + Duration::from_secs(1);
-    let reserved = ledger.reserve(1).await.unwrap();
-    assert_eq!(reserved.after, Some(left_at));
+    let grant = ledger.reserve(1).await.unwrap();
+    assert_eq!(grant.after, Some(left_at));
     assert_eq!(ledger.reserve(1).await.unwrap().after, None, "said once");
-    let (ledger, _) = ledger.close().await;
+    let ledger = close(ledger).await;
     let later = left_at + Duration::from_mins(1);
     ledger
         .finish_run(run, later, &End::Complete, Some(later))
         .unwrap();
-    let run = ledger.latest_run(campaign.record.id).unwrap().unwrap();
+    let campaign = ledger.campaigns().unwrap().remove(0).record.id;
+    let run = ledger.latest_run(campaign).unwrap().unwrap();
     assert_eq!(run.end, Some(End::Complete));
     drop(ledger);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, _) = home.start(Operation::Send, &input);
     assert_eq!(ledger.reserve(1).await.unwrap().after, Some(later));
-    ledger.close().await;
+    close(ledger).await;
 }
 
 #[tokio::test]
 async fn a_request_without_an_answer_may_have_left_a_second_after_its_intent() {
     let home = Home::new();
-    let rows = sends(&[1, 2]);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let input = sends(&[1, 2]);
+    let (ledger, run) = home.start(Operation::Send, &input);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    intent(&mut jobs[0], run);
-    ledger.begin(&jobs[0]).await.unwrap();
-    drop(ledger.close().await);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &rows);
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
-    let begun_at = jobs[0].attempts[0].begun_at;
+    begin(&ledger, &mut jobs[0], run).await;
+    drop(close(ledger).await);
+    let (ledger, _) = home.start(Operation::Send, &input);
     let after = ledger.reserve(1).await.unwrap().after;
-    assert_eq!(after, Some(begun_at + Duration::from_secs(1)));
-    ledger.close().await;
+    assert_eq!(after, Some(NOW + Duration::from_secs(1)));
+    close(ledger).await;
+}
+
+#[tokio::test]
+async fn departures_are_of_what_left_or_may_have_and_of_that_run_alone() {
+    let home = Home::new();
+    let input = sends(&[1, 2, 3, 4]);
+    let (ledger, run) = home.start(Operation::Send, &input);
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Throttled).await;
+    attempt(&ledger, &mut jobs[1], run, VerdictKind::Unreachable).await;
+    attempt(&ledger, &mut jobs[2], run, VerdictKind::Withdrawn).await;
+    begin(&ledger, &mut jobs[3], run).await;
+    drop(close(ledger).await);
+    let (ledger, second) = home.start(Operation::Send, &input);
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    attempt(&ledger, &mut jobs[0], second, VerdictKind::Accepted).await;
+    let ledger = close(ledger).await;
+    let left_at = NOW + Duration::from_secs(1);
+    for (run, expected) in [(run, vec![NOW, left_at]), (second, vec![left_at])] {
+        let mut departures = Vec::new();
+        ledger
+            .for_each_departure(run, |at| departures.push(at))
+            .unwrap();
+        assert_eq!(departures, expected);
+    }
 }
 
 #[test]
@@ -376,11 +558,7 @@ fn a_plan_that_is_dropped_leaves_no_mark() {
     drop(home.begin(Operation::Send, &sends(&[1])));
     let mut ledger = SqliteLedger::open(&home.path()).unwrap();
     let before = ledger.campaigns().unwrap();
-    let key = CampaignKey {
-        operation: Operation::Send,
-        name: "june".to_owned(),
-        sandbox: false,
-    };
+    let key = key(Operation::Send);
     let input = InputRecord {
         sha256: "other".to_owned(),
         rows: 2,
@@ -438,11 +616,11 @@ fn what_is_no_ledger_or_too_new_is_refused() {
     std::fs::remove_file(home.path()).unwrap();
     drop(SqliteLedger::open(&home.path()).unwrap());
     let db = Connection::open(home.path()).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
         let refused = open(&home.path());
-        assert!(matches!(refused, Err(LedgerError::TooNew { found: 2, .. })));
+        assert!(matches!(refused, Err(LedgerError::TooNew { found: 3, .. })));
     }
 }
 
@@ -485,14 +663,11 @@ fn ids_are_never_given_twice() {
 /// A ledger with a campaign of three rows to send, one of them sent, and one of a code.
 async fn lived_in() -> Home {
     let home = Home::new();
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3, 1]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2, 3, 1]));
     let mut jobs = all_due(&ledger, Lane::Sms).await;
-    intent(&mut jobs[1], run);
-    ledger.begin(&jobs[1]).await.unwrap();
-    answer(&mut jobs[1], accepted());
-    ledger.answer(&jobs[1]).await;
-    let (ledger, _) = ledger.close().await;
+    attempt(&ledger, &mut jobs[1], run, VerdictKind::Accepted).await;
+    ledger.note(&RunFact::EndpointProven).await;
+    let ledger = close(ledger).await;
     ledger.finish_run(run, LATER, &End::Complete, None).unwrap();
     drop(ledger);
     drop(home.begin(Operation::Verify, &[contact(2, 1, Some(plain("111111")))]));
@@ -503,15 +678,20 @@ async fn lived_in() -> Home {
 async fn a_ledger_is_sound_until_anything_in_it_changes() {
     let home = lived_in().await;
     let path = home.path();
-    let verify = || SqliteLedger::open_to_read(&path).unwrap().verify();
-    let sound = verify().unwrap();
+    let ledger = SqliteLedger::open_to_read(&path).unwrap();
+    let sound = ledger.verify().unwrap();
     assert_eq!(sound.wrong, Vec::<String>::new());
     assert_eq!((sound.campaigns, sound.rows, sound.attempts), (2, 5, 1));
+    drop(ledger);
     let bytes = std::fs::read(&path).unwrap();
     for (change, words) in [
         ("UPDATE ledger SET next_id = 2", "never given"),
         ("UPDATE ledger SET salt = x'00'", "the table ledger"),
         ("UPDATE ledger SET salt = randomblob(32)", "code"),
+        (
+            "UPDATE ledger SET salt = randomblob(32)",
+            "row 1: it is not",
+        ),
         ("DELETE FROM ledger", "the table ledger"),
         (
             "UPDATE campaign SET operation = 'senf' WHERE id = 1",
@@ -525,53 +705,70 @@ async fn a_ledger_is_sound_until_anything_in_it_changes() {
         ("UPDATE campaign SET rows = 2 WHERE id = 1", "no campaign"),
         ("DELETE FROM campaign WHERE id = 2", "no campaign"),
         ("DELETE FROM contact WHERE id = 2", "row 2 is missing"),
+        ("DELETE FROM special", "row 4: what is to be said"),
+        ("DELETE FROM block WHERE first = 1", "row 1: its record"),
+        (
+            "UPDATE block SET records = x'00000000' WHERE first = 1",
+            "row 1: its record",
+        ),
         (
             "UPDATE contact SET number = number + 9 WHERE id = 3",
-            "known numbers",
+            "row 3: it is not as it was written",
         ),
         (
             "UPDATE contact SET number = 7 WHERE id = 3",
             "its number is none",
         ),
-        (
-            "UPDATE contact SET number = NULL WHERE id = 3",
-            "contradict",
-        ),
-        ("UPDATE contact SET lane = 3 WHERE id = 3", "cannot be read"),
-        ("UPDATE contact SET assumed = 7 WHERE id = 3", "contradict"),
-        (
-            "UPDATE contact SET code = '222222' WHERE code IS NOT NULL",
-            "code",
-        ),
+        ("UPDATE contact SET number = NULL WHERE id = 3", "row 3"),
+        ("UPDATE contact SET lane = 1 WHERE id = 3", "row 3"),
+        ("UPDATE contact SET kind = 0 WHERE id = 4", "row 4"),
+        ("UPDATE contact SET assumed = 1 WHERE id = 3", "row 3"),
+        ("UPDATE contact SET line = 9 WHERE id = 3", "row 3"),
+        ("UPDATE contact SET job = 2 WHERE id = 3", "row 3"),
+        ("UPDATE code SET code = '222222'", "code"),
+        ("UPDATE code SET job = 1", "code"),
         (
             "UPDATE known SET number = number + 9 WHERE job = 3",
             "known numbers",
         ),
-        ("UPDATE known SET campaign = 9 WHERE job = 3", "not there"),
+        ("UPDATE known SET campaign = 9 WHERE job = 3", "no campaign"),
         ("UPDATE known SET job = 2 WHERE job = 3", "share"),
         ("DELETE FROM known WHERE job = 2", "nobody knows"),
         ("UPDATE known SET number = 7 WHERE job = 3", "that are none"),
-        ("UPDATE attempt SET job = 4", "nobody knows"),
-        ("UPDATE attempt SET job = 5", "another campaign"),
-        ("UPDATE attempt SET n = 2", "gap"),
-        ("UPDATE attempt SET run = 9", "not there"),
-        ("UPDATE attempt SET lane = 2", "another campaign"),
-        ("UPDATE attempt SET verdict = 2", "contradict"),
-        ("UPDATE attempt SET verdict = 10", "contradict"),
-        ("UPDATE attempt SET verdict = NULL", "contradict"),
-        ("UPDATE attempt SET left_at = NULL", "contradict"),
-        ("UPDATE attempt SET left_at = 1", "contradict"),
-        ("UPDATE attempt SET retry_at = 1", "contradict"),
+        ("UPDATE intent SET id = 4 << 20 | 1", "nobody knows"),
+        ("UPDATE intent SET id = 4 << 20 | 1", "without an attempt"),
+        ("UPDATE intent SET id = 5 << 20 | 1", "another campaign"),
+        ("UPDATE intent SET id = 2 << 20 | 2", "gap"),
+        ("DELETE FROM intent", "without an attempt"),
+        ("UPDATE intent SET run = 9", "another campaign"),
+        ("UPDATE intent SET lane = 2", "another campaign"),
+        ("UPDATE intent SET lane = 3", "cannot be read"),
+        (
+            "UPDATE run SET first_answer = 3 WHERE id = 2;
+             INSERT INTO answer SELECT 2, id, left_at, answered_at, verdict, text, retry_at FROM answer",
+            "two answers",
+        ),
+        ("UPDATE answer SET verdict = 2", "contradict"),
+        ("UPDATE answer SET verdict = 13", "contradict"),
+        ("UPDATE answer SET left_at = NULL", "contradict"),
+        ("UPDATE answer SET left_at = 1", "contradict"),
+        ("UPDATE answer SET retry_at = 1", "contradict"),
+        (
+            "UPDATE answer SET seq = 9; UPDATE run SET first_answer = 5 WHERE id = 2",
+            "another run's",
+        ),
         ("UPDATE run SET campaign = 9 WHERE id = 2", "contradict"),
         ("UPDATE run SET end = NULL WHERE id = 1", "contradict"),
+        ("UPDATE run SET policy = '{}' WHERE id = 1", "its policy"),
+        ("UPDATE run_fact SET kind = 'miracle'", "does not know"),
+        ("UPDATE run_fact SET run = 9", "not there"),
         ("DROP INDEX run_campaign", "run_campaign"),
-        ("ALTER TABLE attempt DROP COLUMN text", "not as made"),
+        ("DROP VIEW attempt", "attempt is not as made"),
+        ("DROP VIEW attempt; ALTER TABLE answer DROP COLUMN text", "answer is not as made"),
     ] {
         std::fs::write(&path, &bytes).unwrap();
-        let db = Connection::open(&path).unwrap();
-        db.execute_batch(change).unwrap();
-        drop(db);
-        let wrong = verify().unwrap().wrong;
+        home.change(change);
+        let wrong = home.wrong();
         assert!(
             wrong.iter().any(|said| said.contains(words)),
             "{change}: {wrong:?}"
@@ -581,17 +778,43 @@ async fn a_ledger_is_sound_until_anything_in_it_changes() {
 }
 
 #[tokio::test]
-async fn nothing_is_due_on_a_number_that_has_changed() {
+async fn nothing_is_due_on_a_row_that_has_changed() {
+    for change in [
+        "UPDATE contact SET number = number + 9 WHERE id = 3",
+        "UPDATE contact SET lane = 1 WHERE id = 3",
+        "UPDATE contact SET kind = 0 WHERE id = 4",
+        "INSERT INTO intent VALUES (3 << 20 | 2, 1, 0, 1)",
+        "DELETE FROM contact WHERE id = 3",
+    ] {
+        let home = lived_in().await;
+        home.change(change);
+        let (ledger, _) = home.start(Operation::Send, &sends(&[1, 2, 3, 1]));
+        let due = ledger.due(Lane::Sms, 9).await;
+        assert!(matches!(due, Err(LedgerError::Damaged { .. })), "{due:?}");
+        close(ledger).await;
+    }
+}
+
+#[tokio::test]
+async fn people_who_look_into_the_file_see_attempts() {
     let home = lived_in().await;
     let db = Connection::open(home.path()).unwrap();
-    db.execute_batch("UPDATE contact SET number = number + 9 WHERE id = 3")
+    let attempt: (i64, i64, i64, i64, String) = db
+        .query_row(
+            "SELECT job, n, run, verdict, text FROM attempt",
+            [],
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
+            },
+        )
         .unwrap();
-    drop(db);
-    let (ledger, campaign, run) = home.begin(Operation::Send, &sends(&[1, 2, 3, 1]));
-    let ledger = ledger.start(&campaign, run, LATER, Place::Beside).unwrap();
-    let due = ledger.due(Lane::Sms, RowId(0), 9, POLICY).await;
-    assert!(matches!(due, Err(LedgerError::Damaged { .. })), "{due:?}");
-    ledger.close().await;
+    assert_eq!(attempt, (2, 1, 1, 1, "said".to_owned()));
 }
 
 #[test]

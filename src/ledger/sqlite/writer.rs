@@ -1,91 +1,101 @@
 //! The one that writes during a run: group commit.
 //!
 //! What arrives while a commit is on its way to the disk goes into the next one, so durability
-//! costs one `fdatasync` a group, not one a request. Order is kept: a group is a run of the queue.
+//! costs one `fdatasync` per group, not one per request. Order is kept: a group is a run of the
+//! queue. What a commit costs is itself and the pages it touches, so facts are appended, many per
+//! statement.
 
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::bulk::{insert_all, optional};
 use super::error::words;
-use super::rows::{channel_index, encode, lane_index};
-use super::run::Place;
-use crate::outcome::{Attempt, JobId, Lane, RowId, UnixMicros, Verdict};
+use super::history::{self, Noted};
+use super::intake::forget_code;
+use super::rows::{kind_index, lane_index};
+use super::run::work;
+use crate::job::{Answer, JobId, Lane, UnixMicros};
+use crate::ledger::{Begun, Execution};
+use crate::run::RunId;
 
 /// Most entries in one commit.
 const GROUP_MAX: usize = 1_024;
 
 /// Commits start at least this far apart: under load this makes groups large enough to be cheap,
 /// and an idle ledger still writes at once.
-const GROUP_GAP: Duration = Duration::from_millis(1);
+const GROUP_GAP: Duration = Duration::from_millis(4);
 
 /// What can be written during a run.
 pub enum Entry {
     /// An intent; `done` hears when it is durable, or why it is not.
     Begin {
-        job: JobId,
-        attempt: Attempt,
-        done: oneshot::Sender<Result<(), String>>,
+        intent: Intent,
+        done: oneshot::Sender<Result<Begun, String>>,
     },
-    /// An intent whose request never left is taken back.
-    Withdraw { job: JobId, n: u32 },
-    /// What came of an attempt; `forget` names the row whose code is to be deleted with it.
-    Answer {
-        job: JobId,
-        attempt: Attempt,
-        forget: Option<RowId>,
-    },
+    /// What came of an attempt.
+    Answer(Answered),
+    /// What turned up in the run.
+    Note(Noted),
+    /// A code of which there is no more use.
+    Forget(JobId),
     /// `done` hears when all entries before it are durable, or why they are not.
     Flush {
         done: oneshot::Sender<Result<(), String>>,
     },
 }
 
-impl Entry {
-    /// The answer to a job's last attempt. A code is deleted with the answer that settles it.
-    pub fn answer(job: JobId, row: RowId, attempt: Attempt) -> Self {
-        let verdict = attempt.answer.as_ref().map(|answer| &answer.verdict);
-        let settled = verdict.is_some_and(Verdict::is_final);
-        let forget = (settled && attempt.lane == Lane::Verify).then_some(row);
-        Self::Answer {
-            job,
-            attempt,
-            forget,
-        }
-    }
+/// An attempt that is about to leave.
+#[derive(Clone, Copy)]
+pub struct Intent {
+    pub id: i64,
+    pub lane: Lane,
+    pub begun_at: UnixMicros,
+}
+
+/// What came of an attempt.
+pub struct Answered {
+    /// Its place among all answers: given before it is written, so that it is the same one when it
+    /// has to be written again.
+    pub seq: i64,
+    pub attempt: i64,
+    pub answer: Answer,
 }
 
 /// Writes what arrives on `queue` until all senders are gone, then gives the connection back, and
 /// how many answers could not be written.
 pub async fn write_all(
     mut db: Connection,
+    run: RunId,
     mut queue: mpsc::Receiver<Entry>,
-    place: Place,
+    execution: Execution,
 ) -> (Connection, usize) {
-    let mut group = Vec::with_capacity(GROUP_MAX);
+    let mut group = Group::default();
+    let mut arrived = Vec::with_capacity(GROUP_MAX);
     let mut next_commit = Instant::now();
     let mut sick: Option<String> = None;
-    while queue.recv_many(&mut group, GROUP_MAX).await > 0 {
+    while queue.recv_many(&mut arrived, GROUP_MAX).await > 0 {
         if Instant::now() < next_commit {
             sleep_until(next_commit).await;
-            let room = GROUP_MAX.saturating_sub(group.len());
+            let room = GROUP_MAX.saturating_sub(arrived.len());
             if room > 0 && !queue.is_empty() {
-                queue.recv_many(&mut group, room).await;
+                queue.recv_many(&mut arrived, room).await;
             }
         }
         next_commit = Instant::now() + GROUP_GAP;
+        group.sort_in(&mut arrived);
         if let Some(why) = &sick {
-            group = without_intents(group, why);
+            group.refuse_intents(why);
         }
         let result;
-        (db, group, result) = place
-            .work(move || {
-                let result = commit(&mut db, &group);
-                (db, group, result)
-            })
-            .await;
+        (db, group, result) = work(execution, move || {
+            let result = group.commit(&mut db, run);
+            (db, group, result)
+        })
+        .await;
         if let Err(Failure {
             sick_disk: true,
             why,
@@ -93,10 +103,9 @@ pub async fn write_all(
         {
             sick = Some(why.clone());
         }
-        group = settle(group, &result.map_err(|failure| failure.why));
+        group.settle(result.map_err(|failure| failure.why));
     }
-    let lost = group.len();
-    (db, lost)
+    (db, group.answers.len())
 }
 
 /// Why a commit failed.
@@ -107,123 +116,149 @@ struct Failure {
     sick_disk: bool,
 }
 
-/// Refuses the intents in the group; answers are still worth a try.
-fn without_intents(group: Vec<Entry>, why: &str) -> Vec<Entry> {
-    let mut kept = Vec::with_capacity(GROUP_MAX);
-    for entry in group {
-        match entry {
-            Entry::Begin { done, .. } => {
-                // Nobody waits any more: the run was dropped.
-                let _ = done.send(Err(why.to_owned()));
-            }
-            other => kept.push(other),
-        }
-    }
-    kept
+/// What goes into one commit.
+#[derive(Default)]
+struct Group {
+    intents: Vec<Intent>,
+    /// Who waits for each of them.
+    begun: Vec<oneshot::Sender<Result<Begun, String>>>,
+    answers: Vec<Answered>,
+    facts: Vec<Noted>,
+    codes: Vec<JobId>,
+    flushed: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
-/// Tells those who wait, and keeps what has to be written again: a failed intent is its owner's
-/// matter, an answer must not get lost.
-fn settle(group: Vec<Entry>, result: &Result<(), String>) -> Vec<Entry> {
-    let mut kept = Vec::with_capacity(GROUP_MAX);
-    for entry in group {
-        match entry {
-            Entry::Begin { done, .. } | Entry::Flush { done } => {
-                // Nobody waits any more: the run was dropped.
-                let _ = done.send(result.clone());
-            }
-            Entry::Answer { .. } | Entry::Withdraw { .. } if result.is_err() => kept.push(entry),
-            Entry::Answer { .. } | Entry::Withdraw { .. } => {}
-        }
-    }
-    kept
-}
-
-fn commit(db: &mut Connection, group: &[Entry]) -> Result<(), Failure> {
-    let only_flush = group
-        .iter()
-        .all(|entry| matches!(entry, Entry::Flush { .. }));
-    if only_flush {
-        return Ok(());
-    }
-    (|| {
-        let step = db.transaction()?;
-        for entry in group {
+impl Group {
+    fn sort_in(&mut self, arrived: &mut Vec<Entry>) {
+        for entry in arrived.drain(..) {
             match entry {
-                Entry::Begin { job, attempt, .. } => begin(&step, *job, attempt)?,
-                Entry::Withdraw { job, n } => withdraw(&step, *job, *n)?,
-                Entry::Answer {
-                    job,
-                    attempt,
-                    forget,
-                } => answer(&step, *job, attempt, *forget)?,
-                Entry::Flush { .. } => {}
+                Entry::Begin { intent, done } => {
+                    self.intents.push(intent);
+                    self.begun.push(done);
+                }
+                Entry::Answer(answered) => self.answers.push(answered),
+                Entry::Note(noted) => self.facts.push(noted),
+                Entry::Forget(job) => self.codes.push(job),
+                Entry::Flush { done } => self.flushed.push(done),
             }
+        }
+    }
+
+    /// Refuses the intents; the rest is still worth a try.
+    fn refuse_intents(&mut self, why: &str) {
+        self.intents.clear();
+        for done in self.begun.drain(..) {
+            // Nobody waits any more: the run was dropped.
+            let _ = done.send(Err(why.to_owned()));
+        }
+    }
+
+    /// Writes all of it, or nothing; says which intents there were already.
+    fn commit(&self, db: &mut Connection, run: RunId) -> Result<Vec<usize>, Failure> {
+        let nothing = self.intents.is_empty() && self.answers.is_empty();
+        if nothing && self.facts.is_empty() && self.codes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let written = self.write(db, run, insert_intents).map(|()| Vec::new());
+        let written = match written {
+            Err(error) if is_taken(&error) => {
+                let mut taken = Vec::new();
+                let one_by_one = |db: &Connection, run, intents: &[Intent]| {
+                    for (place, intent) in intents.iter().enumerate() {
+                        match insert_intents(db, run, std::slice::from_ref(intent)) {
+                            Err(error) if is_taken(&error) => taken.push(place),
+                            written => written?,
+                        }
+                    }
+                    Ok(())
+                };
+                self.write(db, run, one_by_one).map(|()| taken)
+            }
+            written => written,
+        };
+        written.map_err(|error| Failure {
+            sick_disk: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+            why: words(&error),
+        })
+    }
+
+    fn write(
+        &self,
+        db: &mut Connection,
+        run: RunId,
+        intents: impl FnOnce(&Connection, RunId, &[Intent]) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let step = db.transaction()?;
+        intents(&step, run, &self.intents)?;
+        insert_answers(&step, &self.answers)?;
+        history::note(&step, run, &self.facts)?;
+        for job in &self.codes {
+            forget_code(&step, *job)?;
         }
         step.commit()
-    })()
-    .map_err(|error: rusqlite::Error| Failure {
-        sick_disk: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
-        why: words(&error),
+    }
+
+    /// Tells those who wait, and keeps what has to be written again: a failed intent is its owner's
+    /// matter, an answer must not get lost.
+    fn settle(&mut self, result: Result<Vec<usize>, String>) {
+        self.intents.clear();
+        for (place, done) in self.begun.drain(..).enumerate() {
+            let begun = result.as_ref().map(|taken| {
+                if taken.contains(&place) {
+                    Begun::Taken
+                } else {
+                    Begun::Go
+                }
+            });
+            // Nobody waits any more: the run was dropped.
+            let _ = done.send(begun.map_err(String::clone));
+        }
+        for done in self.flushed.drain(..) {
+            let _ = done.send(result.as_ref().map(|_| ()).map_err(String::clone));
+        }
+        if result.is_ok() {
+            self.answers.clear();
+            self.facts.clear();
+            self.codes.clear();
+        }
+    }
+}
+
+fn is_taken(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code == Some(SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+fn insert_intents(db: &Connection, run: RunId, intents: &[Intent]) -> rusqlite::Result<()> {
+    let into = "INSERT INTO intent (id, run, lane, begun_at)";
+    insert_all(db, into, intents, |intent| {
+        [
+            intent.id.into(),
+            run.0.into(),
+            lane_index(intent.lane).into(),
+            intent.begun_at.0.into(),
+        ]
     })
 }
 
-fn begin(db: &Connection, job: JobId, attempt: &Attempt) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO attempt (job, n, run, lane, try_number, tries_max, fallback, begun_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        job.0,
-        attempt.n,
-        attempt.run.0,
-        lane_index(attempt.lane),
-        attempt.try_number,
-        attempt.tries_max,
-        attempt.fallback.map(channel_index),
-        attempt.begun_at.0,
-    ])?;
-    Ok(())
-}
-
-fn withdraw(db: &Connection, job: JobId, n: u32) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM attempt WHERE job = ?1 AND n = ?2 AND left_at IS NULL")?
-        .execute(params![job.0, n])?;
-    Ok(())
-}
-
-fn answer(
-    db: &Connection,
-    job: JobId,
-    attempt: &Attempt,
-    forget: Option<RowId>,
-) -> rusqlite::Result<()> {
-    let Some(answer) = &attempt.answer else {
-        return Ok(());
-    };
-    let retry_at = match answer.verdict {
-        Verdict::Throttled { retry_at, .. } => retry_at,
-        _ => None,
-    };
-    db.prepare_cached(
-        "UPDATE attempt SET left_at = ?3, answered_at = ?4, verdict = ?5, text = ?6, retry_at = ?7,
-                fallback = ?8, try_number = ?9
-          WHERE job = ?1 AND n = ?2",
-    )?
-    .execute(params![
-        job.0,
-        attempt.n,
-        answer.left_at.0,
-        answer.answered_at.0,
-        encode(&answer.verdict),
-        answer.verdict.text(),
-        retry_at.map(|UnixMicros(at)| at),
-        attempt.fallback.map(channel_index),
-        attempt.try_number,
-    ])?;
-    if let Some(RowId(row)) = forget {
-        db.prepare_cached("UPDATE contact SET code = NULL WHERE id = ?1")?
-            .execute([row])?;
-    }
-    Ok(())
+/// One that is there already was written by a commit that said it had failed.
+fn insert_answers(db: &Connection, answers: &[Answered]) -> rusqlite::Result<()> {
+    let into = "INSERT OR IGNORE INTO answer
+                (seq, id, left_at, answered_at, verdict, text, retry_at)";
+    insert_all(db, into, answers, |answered| {
+        let Answer {
+            left_at,
+            answered_at,
+            verdict,
+        } = &answered.answer;
+        [
+            answered.seq.into(),
+            answered.attempt.into(),
+            optional(left_at.map(|at| at.0)),
+            answered_at.0.into(),
+            kind_index(verdict.kind).into(),
+            verdict.text.as_str().into(),
+            optional(verdict.retry_at.map(|at| at.0)),
+        ]
+    })
 }

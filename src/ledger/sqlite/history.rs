@@ -1,0 +1,228 @@
+//! What is noted of runs: their facts, their ends, their departures, and what they leave to a later
+//! one.
+
+use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
+
+use super::bulk::{insert_all, optional};
+use super::error::damaged;
+use super::rows::{lane, lane_index};
+use crate::job::{Lane, UnixMicros};
+use crate::ledger::NewRun;
+use crate::ledger::rules::{Departure, hold};
+use crate::record::{CampaignId, RunRecord};
+use crate::run::{RunFact, RunFacts, RunId, Runs};
+
+/// A fact of a run, with its place among them.
+pub struct Noted {
+    pub seq: i64,
+    pub fact: RunFact,
+}
+
+/// Writes facts of a run down.
+pub fn note(db: &Connection, run: RunId, facts: &[Noted]) -> rusqlite::Result<()> {
+    let into = "INSERT OR IGNORE INTO run_fact (run, seq, kind, lane, at, text)";
+    insert_all(db, into, facts, |Noted { seq, fact }| {
+        let (kind, lane, at, text) = match fact {
+            RunFact::OutageBegan { lane, from, why } => {
+                ("outage_began", *lane, Some(*from), Some(why))
+            }
+            RunFact::OutageEnded { lane, at } => ("outage_ended", *lane, Some(*at), None),
+            RunFact::Wave { lane, from, words } => ("wave", Some(*lane), Some(*from), Some(words)),
+            RunFact::EndpointProven => ("endpoint_proven", None, None, None),
+        };
+        [
+            run.0.into(),
+            (*seq).into(),
+            kind.into(),
+            optional(lane.map(lane_index)),
+            optional(at.map(|at| at.0)),
+            optional(text.map(String::as_str)),
+        ]
+    })
+}
+
+/// A fact of a kind that is not known may change what attempts mean, so it is not passed over.
+fn fact(row: &DbRow<'_>) -> rusqlite::Result<RunFact> {
+    let kind: String = row.get(1)?;
+    let of_lane = || {
+        let index: Option<i64> = row.get(2)?;
+        index.map(|index| lane(index, 2)).transpose()
+    };
+    Ok(match kind.as_str() {
+        "outage_began" => RunFact::OutageBegan {
+            lane: of_lane()?,
+            from: UnixMicros(row.get(3)?),
+            why: row.get(4)?,
+        },
+        "outage_ended" => RunFact::OutageEnded {
+            lane: of_lane()?,
+            at: UnixMicros(row.get(3)?),
+        },
+        "wave" => RunFact::Wave {
+            lane: lane(row.get(2)?, 2)?,
+            from: UnixMicros(row.get(3)?),
+            words: row.get(4)?,
+        },
+        "endpoint_proven" => RunFact::EndpointProven,
+        _ => {
+            let why = "it holds a fact that this version does not know; use the newer one";
+            return Err(damaged(why.to_owned()));
+        }
+    })
+}
+
+/// The runs of a campaign with their facts.
+pub fn runs(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Runs> {
+    let mut runs = Runs::default();
+    let mut select = db.prepare("SELECT id, policy FROM run WHERE campaign = ?1")?;
+    let mut found = select.query([campaign.0])?;
+    while let Some(row) = found.next()? {
+        let (run, policy): (i64, String) = (row.get(0)?, row.get(1)?);
+        let policy = serde_json::from_str(&policy)
+            .map_err(|_| damaged(format!("run {run}: its policy cannot be read")))?;
+        runs.insert(RunId(run), RunFacts::new(policy));
+    }
+    let mut select = db.prepare(
+        "SELECT run, kind, lane, at, text FROM run_fact
+          WHERE run IN (SELECT id FROM run WHERE campaign = ?1) ORDER BY run, seq",
+    )?;
+    let mut found = select.query([campaign.0])?;
+    while let Some(row) = found.next()? {
+        runs.add(RunId(row.get(0)?), &fact(row)?);
+    }
+    Ok(runs)
+}
+
+/// Has an endpoint proved right in any earlier run? Rehearsals prove nothing for real runs.
+pub fn is_proven(db: &Connection, campaign: CampaignId, endpoint: &str) -> rusqlite::Result<bool> {
+    db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM run_fact f JOIN run r ON r.id = f.run
+                          JOIN campaign c ON c.id = r.campaign
+                         WHERE f.kind = 'endpoint_proven' AND r.endpoint = ?1
+                           AND c.sandbox = (SELECT sandbox FROM campaign WHERE id = ?2))",
+        params![endpoint, campaign.0],
+        |row| row.get(0),
+    )
+}
+
+/// Notes that a run begins.
+pub fn begin(
+    db: &Connection,
+    campaign: CampaignId,
+    now: UnixMicros,
+    new: &NewRun<'_>,
+) -> rusqlite::Result<RunId> {
+    let proven = is_proven(db, campaign, new.endpoint)?;
+    let json = |error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+    db.execute(
+        "INSERT INTO run (campaign, started_at, first_answer, endpoint, policy, settings, version)
+         VALUES (?1, ?2, (SELECT coalesce(max(seq), 0) + 1 FROM answer), ?3, ?4, ?5, ?6)",
+        params![
+            campaign.0,
+            now.0,
+            new.endpoint,
+            serde_json::to_string(&new.policy).map_err(json)?,
+            new.settings.to_string(),
+            env!("CARGO_PKG_VERSION")
+        ],
+    )?;
+    let run = RunId(db.last_insert_rowid());
+    if proven {
+        let fact = RunFact::EndpointProven;
+        note(db, run, &[Noted { seq: 0, fact }])?;
+    }
+    Ok(run)
+}
+
+/// The campaign's latest run.
+pub fn latest(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Option<RunRecord>> {
+    db.query_row(
+        "SELECT id, started_at, finished_at, end, settings, version FROM run
+          WHERE campaign = ?1 ORDER BY id DESC LIMIT 1",
+        [campaign.0],
+        |row| {
+            let end: Option<String> = row.get(3)?;
+            let settings: String = row.get(4)?;
+            Ok(RunRecord {
+                id: RunId(row.get(0)?),
+                started_at: UnixMicros(row.get(1)?),
+                finished_at: row.get::<_, Option<i64>>(2)?.map(UnixMicros),
+                end: end.and_then(|end| serde_json::from_str(&end).ok()),
+                settings: serde_json::from_str(&settings).unwrap_or_default(),
+                version: row.get(5)?,
+            })
+        },
+    )
+    .optional()
+}
+
+/// When the requests of a run left, in no order; nothing of those that did not. 16 bytes each.
+pub fn departures(db: &Connection, run: RunId) -> rusqlite::Result<Vec<Departure>> {
+    let mut answered: Vec<i64> = Vec::new();
+    let mut departures = Vec::new();
+    let mut select = db.prepare(
+        "SELECT id, left_at FROM answer
+          WHERE seq >= (SELECT first_answer FROM run WHERE id = ?1)
+            AND seq < coalesce((SELECT min(first_answer) FROM run WHERE id > ?1), 9223372036854775807)",
+    )?;
+    let mut found = select.query([run.0])?;
+    while let Some(row) = found.next()? {
+        answered.push(row.get(0)?);
+        let left_at: Option<i64> = row.get(1)?;
+        departures.extend(left_at.map(|at| Departure::Left(UnixMicros(at))));
+    }
+    answered.sort_unstable();
+    let mut select = db.prepare("SELECT id, begun_at FROM intent WHERE run = ?1")?;
+    let mut found = select.query([run.0])?;
+    while let Some(row) = found.next()? {
+        if answered.binary_search(&row.get(0)?).is_err() {
+            departures.push(Departure::Begun(UnixMicros(row.get(1)?)));
+        }
+    }
+    Ok(departures)
+}
+
+/// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
+/// was killed left no note of it: then its attempts are looked through.
+pub fn last_departure(
+    db: &Connection,
+    sandbox: bool,
+    this_run: RunId,
+) -> rusqlite::Result<Option<UnixMicros>> {
+    let mut select = db.prepare(
+        "SELECT r.id, r.finished_at IS NULL, r.last_left_at FROM run r
+           JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1 AND r.id <> ?2",
+    )?;
+    let mut found = select.query(params![sandbox, this_run.0])?;
+    let mut latest = None;
+    while let Some(row) = found.next()? {
+        let noted: Option<i64> = row.get(2)?;
+        latest = latest.max(noted.map(UnixMicros));
+        if row.get(1)? {
+            let of_killed = departures(db, RunId(row.get(0)?))?;
+            latest = latest.max(of_killed.into_iter().map(Departure::latest).max());
+        }
+    }
+    Ok(latest)
+}
+
+/// The latest `Retry-After` of each lane, as far as it still holds.
+pub fn holds(
+    db: &Connection,
+    sandbox: bool,
+    now: UnixMicros,
+) -> rusqlite::Result<[Option<UnixMicros>; Lane::ALL.len()]> {
+    let mut select = db.prepare(
+        "SELECT i.lane, a.answered_at, a.retry_at FROM answer a JOIN intent i ON i.id = a.id
+           JOIN run r ON r.id = i.run JOIN campaign c ON c.id = r.campaign
+          WHERE a.retry_at IS NOT NULL AND c.sandbox = ?1",
+    )?;
+    let mut found = select.query([sandbox])?;
+    let mut holds = [None; Lane::ALL.len()];
+    while let Some(row) = found.next()? {
+        let held = &mut holds[lane(row.get(0)?, 0)?.index()];
+        let (answered_at, retry_at) = (UnixMicros(row.get(1)?), UnixMicros(row.get(2)?));
+        *held = (*held).max(hold(answered_at, retry_at, now));
+    }
+    Ok(holds)
+}

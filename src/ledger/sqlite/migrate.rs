@@ -1,0 +1,328 @@
+//! From format 1: an attempt was one row that was changed until it was right, and what a run was
+//! allowed to do, or ran into, stood in its attempts.
+//!
+//! Every row keeps its status. A try that had been given back, because it was part of an outage,
+//! stays uncounted: an outage is noted around just that attempt.
+
+use rusqlite::Connection;
+
+use super::error::damaged;
+use super::rows::{self, BlockWriter};
+use super::seal::{Sealed, Seals};
+use super::{SELECT_CAMPAIGN, campaign};
+use crate::job::JobId;
+use crate::ledger::{Campaign, Span};
+use crate::number::Number;
+
+/// Rows that are brought over at once.
+const CHUNK: usize = 4_096;
+
+/// Brings a file of format 1 to format 2, whose tables are given; within a transaction.
+pub fn from_format_1(db: &Connection, tables: &str) -> rusqlite::Result<()> {
+    db.execute_batch(PUT_ASIDE)?;
+    db.execute_batch(tables)?;
+    db.execute_batch(RUNS)?;
+    db.execute_batch(ATTEMPTS)?;
+    let seals = Seals::of(db)?;
+    let mut select = db.prepare(SELECT_CAMPAIGN)?;
+    let campaigns = select.query_map([], |row| Ok(campaign(row)?.0))?;
+    let campaigns: Vec<Campaign> = campaigns.collect::<Result<_, _>>()?;
+    drop(select);
+    for campaign in campaigns {
+        bring_rows(db, &seals, &campaign)?;
+    }
+    db.execute_batch(FINISH)
+}
+
+const PUT_ASIDE: &str = "
+DROP INDEX run_campaign;
+DROP INDEX attempt_retry_at;
+ALTER TABLE run RENAME TO old_run;
+ALTER TABLE contact RENAME TO old_contact;
+ALTER TABLE attempt RENAME TO old_attempt;";
+
+/// An answered 5xx was only written down as one when it was believed.
+const RUNS: &str = "
+INSERT INTO run
+SELECT r.id, r.campaign, r.started_at,
+       1 + coalesce(sum(a.answers) OVER (ORDER BY r.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+       coalesce(r.settings ->> '$.endpoint', ''),
+       json_object(
+           'max_attempts', coalesce(r.settings ->> '$.max_attempts', a.tries_max, 5),
+           'fallback', r.settings ->> '$.fallback',
+           'on_unknown', coalesce(r.settings ->> '$.on_unknown', iif(c.operation = 'verify', 'retry', 'hold')),
+           'on_server_error', iif(a.believed, 'retry', coalesce(r.settings ->> '$.on_server_error', 'retry'))),
+       r.settings, r.version, r.finished_at, r.end, r.last_left_at
+  FROM old_run r
+  LEFT JOIN campaign c ON c.id = r.campaign
+  LEFT JOIN (SELECT run, count(verdict) AS answers, max(tries_max) AS tries_max,
+                    max(verdict IS 5) AS believed FROM old_attempt GROUP BY run) a ON a.run = r.id;
+
+INSERT INTO run_fact (run, seq, kind)
+SELECT DISTINCT run, 0, 'endpoint_proven' FROM old_attempt WHERE verdict IN (1, 2, 3);";
+
+/// What never left has no departure. A `Retry-After` that is over is dropped: with it, a try would
+/// no longer count. A run that answered with `try_number` less than there were tries has given the
+/// first ones back; and an answer as from a wrong endpoint was still in doubt.
+const ATTEMPTS: &str = "
+INSERT INTO intent SELECT job << 20 | n, run, lane, begun_at FROM old_attempt ORDER BY job, n;
+
+INSERT INTO answer (id, left_at, answered_at, verdict, text, retry_at)
+SELECT job << 20 | n, iif(verdict = 6, NULL, left_at), answered_at, verdict, text,
+       iif(retry_at > unixepoch() * 1000000, retry_at, NULL)
+  FROM old_attempt WHERE verdict IS NOT NULL ORDER BY run, answered_at, job, n;
+
+INSERT INTO run_fact (run, seq, kind, lane, at, text)
+WITH failed AS (
+    SELECT run, lane, left_at, answered_at, row_number() OVER tries AS place,
+           count(*) OVER tries_of_all AS tries, last_value(try_number) OVER tries_of_all AS counted
+      FROM old_attempt WHERE verdict IN (4, 5)
+    WINDOW tries AS (PARTITION BY job, run, lane ORDER BY n),
+           tries_of_all AS (tries ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)),
+uncounted AS (
+    SELECT run, lane, left_at, answered_at FROM failed WHERE place <= tries - counted
+    UNION SELECT run, lane, left_at, answered_at FROM old_attempt WHERE verdict = 7
+             AND run IN (SELECT run FROM run_fact)),
+numbered AS (
+    SELECT *, row_number() OVER (PARTITION BY run ORDER BY answered_at, left_at, lane) AS place
+      FROM uncounted)
+SELECT run, 2 * place - 1, 'outage_began', lane, answered_at, 'an outage in an earlier version' FROM numbered
+UNION ALL SELECT run, 2 * place, 'outage_ended', lane, left_at + 1, NULL FROM numbered;";
+
+const FINISH: &str = "
+INSERT INTO code SELECT coalesce(job, id), code FROM old_contact
+ WHERE code IS NOT NULL AND first_line IS NULL AND problem IS NULL;
+DROP TABLE old_contact;
+DROP TABLE old_attempt;
+DROP TABLE old_run;";
+
+/// Seals the rows of a campaign's input, if they are sound, and packs their records.
+fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::Result<()> {
+    let Span { first, end } = campaign.span;
+    let mut select = db.prepare(
+        "SELECT c.id, c.line, c.lane, c.assumed, c.number, coalesce(c.job, c.id), c.problem, c.first_line,
+                c.problem IS NULL AND NOT EXISTS (SELECT 1 FROM known k WHERE k.number = c.number
+                      AND k.campaign = ?3 AND k.job = coalesce(c.job, c.id)), c.record
+           FROM old_contact c WHERE c.id >= ?1 AND c.id < ?2 ORDER BY c.id",
+    )?;
+    let mut found = select.query([first, end, campaign.record.id.0])?;
+    let mut records = BlockWriter::new(db, seals, first);
+    let (mut chunk, mut special) = (Vec::with_capacity(CHUNK), Vec::new());
+    let mut next = first;
+    while let Some(row) = found.next()? {
+        let id: i64 = row.get(0)?;
+        if id != next {
+            break;
+        }
+        next += 1;
+        let digits: Option<i64> = row.get(4)?;
+        let number = digits.and_then(|digits| Number::new(digits.cast_unsigned()));
+        if row.get(8)? || number.is_some() != digits.is_some() {
+            return Err(damaged(format!("row {id}: its number is not a known one")));
+        }
+        let (problem, first_line): (Option<String>, Option<i64>) = (row.get(6)?, row.get(7)?);
+        chunk.push(Sealed {
+            campaign: campaign.record.id,
+            row: id,
+            line: row.get(1)?,
+            lane: row.get(2)?,
+            kind: match (&problem, first_line) {
+                (Some(_), _) => rows::INVALID,
+                (None, Some(_)) => rows::DUPLICATE,
+                (None, None) => rows::JOB,
+            },
+            assumed: row.get(3)?,
+            number,
+            job: JobId(row.get(5)?),
+        });
+        if let Some(text) = problem.or(first_line.map(|line| line.to_string())) {
+            special.push((id, text));
+        }
+        records.add(row.get_ref(9)?.as_str()?)?;
+        if chunk.len() == CHUNK {
+            rows::write(db, seals, &chunk)?;
+            chunk.clear();
+        }
+    }
+    if next != end {
+        return Err(damaged(format!("row {next} is missing")));
+    }
+    records.end()?;
+    rows::write(db, seals, &chunk)?;
+    rows::write_special(db, &special)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::path::PathBuf;
+
+    use secrecy::ExposeSecret;
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::job::{Job, Lane, UnixMicros};
+    use crate::ledger::sqlite::{SqliteLedger, history};
+    use crate::ledger::{Execution, Ledger, NewRun, Records, Store, Then};
+    use crate::run::{Policy, RunId, WhenUncertain};
+
+    /// Ledgers as the first version left them, with the status that it gave each row: one of a run
+    /// that came to its end, one of a killed run, one of a run that was interrupted before its
+    /// fallback, one of an outage, one of codes that were masked in the second input.
+    const LEDGERS: [(&str, &str); 5] = [
+        ("finished", include_str!("format_1/finished.sql")),
+        ("killed", include_str!("format_1/killed.sql")),
+        ("fallback", include_str!("format_1/fallback.sql")),
+        ("outage", include_str!("format_1/outage.sql")),
+        ("verify", include_str!("format_1/verify.sql")),
+    ];
+
+    fn ledger(sql: &str) -> (TempDir, PathBuf, Vec<&str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("otpdrive.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(sql).unwrap();
+        let statuses = sql.lines().nth(1).unwrap().strip_prefix("-- ").unwrap();
+        (folder, path, statuses.split(' ').collect())
+    }
+
+    fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        let mut statuses = Vec::new();
+        let mut each = |row: &crate::record::Row| {
+            statuses.push(row.outcome(&runs).status.name());
+            ControlFlow::Continue(())
+        };
+        ledger
+            .for_each_row(&campaign, Records::Read, &mut each)
+            .unwrap();
+        statuses
+    }
+
+    /// What a run with this policy would do.
+    async fn due(ledger: SqliteLedger, policy: Policy) -> Vec<(Lane, Job)> {
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let new = NewRun {
+            policy,
+            endpoint: "",
+            settings: &Value::Null,
+        };
+        let now = UnixMicros(1_800_000_000_000_000);
+        let run = history::begin(&ledger.db, campaign.record.id, now, &new).unwrap();
+        let clock = Clock::at(now);
+        let ledger = ledger
+            .start(&campaign, run, clock, Execution::Inline)
+            .unwrap();
+        let mut jobs = Vec::new();
+        for lane in Lane::ALL {
+            let due = ledger.due(lane, 100).await.unwrap();
+            assert_eq!(due.then, Then::Done);
+            jobs.extend(due.jobs.into_iter().map(|job| (lane, job)));
+        }
+        SqliteLedger::close(ledger).await;
+        jobs
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_first_version_keeps_all_that_it_promises() {
+        for (name, sql) in LEDGERS {
+            let (_folder, path, expected) = ledger(sql);
+            let bytes = std::fs::read(&path).unwrap();
+            let to_read = SqliteLedger::open_to_read(&path).unwrap();
+            assert_eq!(statuses(&to_read), expected, "{name}, read only");
+            assert_eq!(to_read.verify().unwrap().wrong, Vec::<String>::new());
+            drop(to_read);
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                bytes,
+                "{name} was written to"
+            );
+
+            drop(SqliteLedger::open(&path).unwrap());
+            let migrated = SqliteLedger::open(&path).unwrap();
+            assert_eq!(statuses(&migrated), expected, "{name}");
+            assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
+
+            let policy = Policy {
+                max_attempts: 2,
+                fallback: None,
+                on_unknown: WhenUncertain::Hold,
+                on_server_error: WhenUncertain::Retry,
+            };
+            let first = migrated.campaigns().unwrap()[0].span.first;
+            let due = due(migrated, policy).await;
+            let rows = due.iter().map(|(_, job)| {
+                let place = usize::try_from(job.row.0 - first).unwrap();
+                expected[place]
+            });
+            let goes_on = |status: &&&str| ["pending", "failed"].contains(status);
+            let pending = expected.iter().filter(goes_on).count();
+            // Without the fallback the rejected ones are rejected.
+            let refused = if name == "fallback" { 3 } else { 0 };
+            assert_eq!(due.len(), pending - refused, "{name}");
+            assert!(rows.clone().all(|status| goes_on(&&status)), "{name}");
+            for (lane, job) in &due {
+                let code = job.code.as_ref().map(ExposeSecret::expose_secret);
+                let number = job.number.digits().to_string();
+                let reversed: String = number[6..].chars().rev().collect();
+                let expected = (*lane == Lane::Verify).then_some(reversed);
+                assert_eq!(code, expected.as_deref(), "the sandbox's code");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fallback_that_was_to_follow_follows() {
+        let (_folder, path, _) = ledger(LEDGERS[2].1);
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let campaign = ledger.campaigns().unwrap()[0].record.id;
+        let policy = ledger.runs(campaign).unwrap().policy();
+        assert_eq!(policy.max_attempts, 5);
+        let due = due(ledger, policy).await;
+        let calls = due.iter().filter(|(lane, _)| *lane == Lane::Call);
+        assert_eq!((calls.count(), due.len()), (3, 15));
+    }
+
+    #[test]
+    fn an_endpoint_that_has_proved_right_has_for_good() {
+        for (name, sql) in LEDGERS {
+            let (_folder, path, statuses) = ledger(sql);
+            let ledger = SqliteLedger::open(&path).unwrap();
+            let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
+            let campaign = ledger.campaigns().unwrap()[0].record.id;
+            let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
+            assert_eq!(proven, name != "outage", "{statuses:?}");
+            assert_eq!(ledger.runs(campaign).unwrap().get(RunId(9)), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_ledger_of_the_first_version_is_not_migrated() {
+        for damage in [
+            "UPDATE contact SET number = number + 9 WHERE id = 3",
+            "DELETE FROM contact WHERE id = 3",
+            "DELETE FROM known WHERE job = 3",
+            "DROP INDEX run_campaign",
+        ] {
+            let (_folder, path, _) = ledger(LEDGERS[1].1);
+            let db = Connection::open(&path).unwrap();
+            db.execute_batch(damage).unwrap();
+            drop(db);
+            let bytes = std::fs::read(&path).unwrap();
+            for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+                let error = open(&path).err().map(|error| error.to_string());
+                assert!(error.unwrap().contains("is damaged"), "{damage}");
+            }
+            assert!(SqliteLedger::open(&path).is_err(), "{damage}");
+            let format: u32 = Connection::open(&path)
+                .unwrap()
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .unwrap();
+            assert_eq!(format, 1);
+            assert_eq!(std::fs::read(&path).unwrap().len(), bytes.len());
+        }
+    }
+}
