@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::job::{Attempt, Channel, Verdict};
+use crate::job::{Attempt, Channel, VerdictKind};
 use crate::number::mask_numbers;
 use crate::record::{Row, RowState};
 use crate::status::{NO_ANSWER_RECORDED, Outcome, Status};
@@ -98,7 +98,7 @@ pub struct Message<'a> {
     pub count: u64,
 }
 
-/// A running account of rows: `summary += &row`.
+/// A running account of rows.
 #[derive(Clone, Debug)]
 pub struct Summary {
     counts: Counts,
@@ -123,14 +123,8 @@ impl Default for Summary {
     }
 }
 
-impl AddAssign<&Row> for Summary {
-    fn add_assign(&mut self, row: &Row) {
-        self.add(row, &row.outcome());
-    }
-}
-
 impl Summary {
-    /// As `+=`, for callers that have the row's outcome at hand already.
+    /// Takes a row with this outcome into account.
     pub fn add(&mut self, row: &Row, outcome: &Outcome<'_>) {
         self.counts += outcome.status;
         if let Some(channel) = channel(row, outcome) {
@@ -149,15 +143,17 @@ impl Summary {
     }
 
     fn add_attempt(&mut self, attempt: &Attempt) {
-        if let Some(answer) = &attempt.answer {
-            let latency = answer.answered_at.since(answer.left_at).as_micros();
+        if let Some(latency) = attempt.latency() {
+            let latency = u64::try_from(latency.as_micros());
             self.latencies
-                .saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+                .saturating_record(latency.unwrap_or(u64::MAX));
         }
-        match attempt.answer.as_ref().map(|answer| &answer.verdict) {
-            Some(Verdict::Accepted(_) | Verdict::NotVerified(_)) => {}
-            Some(verdict) => self.add_message(verdict.text()),
+        match attempt.verdict() {
             None => self.add_message(NO_ANSWER_RECORDED),
+            Some(verdict) => match verdict.kind {
+                VerdictKind::Accepted | VerdictKind::NotVerified | VerdictKind::Withdrawn => {}
+                _ => self.add_message(&verdict.text),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
-use super::{Facts, rfc3339};
+use super::{ReportInput, rfc3339};
 use crate::job::Channel;
 use crate::number::mask_numbers;
 use crate::run::{End, StopKind};
@@ -164,8 +164,14 @@ struct Input<'a> {
 impl<'a> Report<'a> {
     /// The report of these facts and rows.
     #[must_use]
-    pub fn new(facts: &Facts<'a>, summary: &'a Summary) -> Self {
-        let Facts { campaign, run, .. } = *facts;
+    pub fn new(input: &ReportInput<'a>, summary: &'a Summary) -> Self {
+        let ReportInput {
+            campaign,
+            run,
+            limit_per_s,
+            pace,
+            ..
+        } = *input;
         let input = &campaign.input;
         Self {
             schema: SCHEMA,
@@ -182,9 +188,9 @@ impl<'a> Report<'a> {
             },
             attempts: summary.attempts(),
             rate: Rate {
-                limit_per_s: facts.limit_per_s,
-                achieved_per_s: to_3_decimals(facts.pace.achieved_per_s()),
-                peak_1s: facts.pace.peak_1s(),
+                limit_per_s,
+                achieved_per_s: to_3_decimals(pace.achieved_per_s()),
+                peak_1s: pace.peak_1s(),
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
@@ -306,7 +312,7 @@ mod tests {
 
     fn rendered(campaign: &CampaignRecord, run: &RunRecord, summary: &Summary) -> String {
         let departures = [0, 1_000, 2_500, 3_000].map(|ms| UnixMicros(ms * 1_000));
-        let facts = Facts {
+        let facts = ReportInput {
             campaign,
             run,
             limit_per_s: Some(10.0),

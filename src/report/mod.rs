@@ -1,7 +1,7 @@
 //! The result files: pure renderings of what the ledger knows, made when a run ends and again at
 //! any time, from a killed run too.
 //!
-//! Each rendering is a small file of its own that turns facts into bytes; [`mod@write`] is the only
+//! Each rendering is a small file of its own that turns input into bytes; [`mod@write`] is the only
 //! one that touches files. Nothing here is ever read back, and nothing here knows the ledger: rows
 //! come from whoever calls, one at a time, and are not kept.
 
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::job::UnixMicros;
 use crate::record::{CampaignRecord, Row, RunRecord};
-use crate::run::End;
+use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::Summary;
 use json::Report;
@@ -37,11 +37,13 @@ pub const REPORT_JSON: &str = "report.json";
 
 /// What a report is about, beside the rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct ReportInput<'a> {
     /// The campaign.
     pub campaign: &'a CampaignRecord,
     /// Its latest run.
     pub run: &'a RunRecord,
+    /// All its runs with what turned up in them.
+    pub runs: &'a Runs,
     /// The rate which that run had to keep; `None`: unlimited.
     pub limit_per_s: Option<f64>,
     /// How fast that run's requests left.
@@ -95,15 +97,15 @@ pub enum ReportError<E> {
 /// missing or left over.
 pub fn write_all<E>(
     folder: &Path,
-    facts: &Facts<'_>,
+    input: &ReportInput<'_>,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<Summary, ReportError<E>> {
     make_folder(folder)?;
     let mut summary = Summary::default();
     let mut csv = Draft::new(folder, RESULTS_CSV)?;
-    let mut results = Results::new(&mut csv, &facts.campaign.input.header);
+    let mut results = Results::new(&mut csv, &input.campaign.input.header);
     let written = visit(each_row, |row| {
-        let outcome = row.outcome();
+        let outcome = row.outcome(input.runs);
         summary.add(row, &outcome);
         results.row(row, &outcome)
     })
@@ -112,10 +114,10 @@ pub fn write_all<E>(
     .map_err(|source| csv.error(source))?;
 
     let mut json = Draft::new(folder, REPORT_JSON)?;
-    json.write_all(Report::new(facts, &summary).to_json().as_bytes())
+    json.write_all(Report::new(input, &summary).to_json().as_bytes())
         .map_err(|source| json.error(source))?;
     publish(folder, [csv, json])?;
-    balance(facts, written, &summary)?;
+    balance(input, written, &summary)?;
     Ok(summary)
 }
 
@@ -129,11 +131,12 @@ pub fn print_only<E>(
     out: impl Write,
     header: &str,
     only: &[Status],
+    runs: &Runs,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<u64, ReportError<E>> {
     let mut results = Results::new(out, header);
     visit(each_row, |row| {
-        let outcome = row.outcome();
+        let outcome = row.outcome(runs);
         if only.contains(&outcome.status) {
             results.row(row, &outcome)?;
         }
@@ -167,10 +170,14 @@ fn visit<E>(
 }
 
 /// Every row of the input was written and counted once, and no complete run leaves any over.
-fn balance<E>(facts: &Facts<'_>, written: u64, summary: &Summary) -> Result<(), ReportError<E>> {
-    let rows = facts.campaign.input.rows;
+fn balance<E>(
+    input: &ReportInput<'_>,
+    written: u64,
+    summary: &Summary,
+) -> Result<(), ReportError<E>> {
+    let rows = input.campaign.input.rows;
     let counted = summary.counts().total();
-    let left_over = match facts.run.end {
+    let left_over = match input.run.end {
         Some(End::Complete) => summary.counts()[Status::Pending],
         _ => 0,
     };
