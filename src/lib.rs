@@ -29,7 +29,8 @@
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
-//! | 0 | [`clock`] [`redact`] | the wall clock, read once per run; texts made fit to be shown |
+//! | 0 | [`text`] [`redact`] | what is invisible or obeyed by a terminal; keys and codes taken out |
+//! | 0 | [`clock`] | the wall clock, read once per run |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
@@ -80,11 +81,10 @@
 //! - **wave**: many numbers in a row refused in the same words.
 //! - **probe**: the one request that goes out now and then while a breaker is open.
 
-// Rooms join as they are rebuilt.
 pub mod campaign;
-// pub mod cli;
+pub mod cli;
 pub mod clock;
-// pub mod contacts;
+pub mod contacts;
 pub mod gateway;
 pub mod job;
 pub mod ledger;
@@ -94,9 +94,10 @@ pub mod outage;
 pub mod pace;
 pub mod record;
 pub mod redact;
-// pub mod report;
+pub mod report;
 pub mod retry;
 pub mod run;
-// pub mod sandbox;
+pub mod sandbox;
 pub mod status;
-// pub mod summary;
+pub mod summary;
+pub mod text;

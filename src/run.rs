@@ -41,7 +41,8 @@ pub struct Policy {
 }
 
 /// Something that turned up during a run and is true of the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunFact {
     /// What failed on this lane (`None`: on all of them) from then on is the gateway's fault.
     OutageBegan {

@@ -14,10 +14,9 @@ use serde_json::{Value as Json, json};
 use super::values::{self, Values};
 use crate::campaign::{EarlierHolds, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
-use crate::gateway::http;
+use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation};
-use crate::ledger::sqlite::CampaignKey;
-use crate::redact::Redactor;
+use crate::ledger::CampaignKey;
 use crate::run::Policy;
 use Restored::{Accept, Refuse};
 
@@ -239,7 +238,7 @@ fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Set
 fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Settings) -> Json {
     let mut shown = values.report();
     shown["endpoint"] = match mode {
-        Mode::Real => json!(Redactor::new(&gateway.key).clean(gateway.endpoint.as_str())),
+        Mode::Real => json!(provider::redactor(&gateway.key).clean(gateway.endpoint.as_str())),
         Mode::Rehearsal => json!("sandbox"),
     };
     shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());

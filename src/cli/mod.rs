@@ -17,10 +17,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Context as _;
 
-use crate::ledger::LedgerError;
 use crate::job::Operation::{Send, Verify};
-use crate::redact::visible;
+use crate::ledger::LedgerError;
 use crate::report::ReportError;
+use crate::text::visible;
 use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};

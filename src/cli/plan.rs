@@ -173,7 +173,6 @@ mod tests {
     use super::*;
     use crate::number::Number;
 
-
     fn row(line: u64, state: RowState) -> Row {
         Row {
             line,
@@ -189,11 +188,7 @@ mod tests {
         let runs = Runs::default();
         let mut plan = Plan::default();
         plan.add(&row(2, RowState::Job(Vec::new())), true, &runs);
-        plan.add(
-            &row(3, RowState::Duplicate { first_line: 2 }),
-            false,
-            &runs,
-        );
+        plan.add(&row(3, RowState::Duplicate { first_line: 2 }), false, &runs);
         plan.add(
             &row(4, RowState::Invalid("no number".to_owned())),
             false,

@@ -56,7 +56,6 @@ impl Screen {
         Following { done, thread }
     }
 }
-}
 
 /// A progress line on the screen, until it is dropped.
 pub struct Following {

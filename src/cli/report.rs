@@ -9,16 +9,16 @@ use super::config::Mode;
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
 use super::values::{self, Values};
-use crate::ledger::LedgerError;
-use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
 use crate::job::Operation;
+use crate::ledger::sqlite::{SqliteLedger, holder};
+use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::record::RunRecord;
-use crate::redact::visible;
 use crate::report::json::schema;
 use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
-use crate::run::{End, Runs};
+use crate::run::End;
 use crate::status::Status;
 use crate::summary::{Counts, Summary};
+use crate::text::visible;
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
 ///
@@ -34,14 +34,16 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let campaign = choose(&ledger, values)?;
     if let Some(only) = only {
         let header = &campaign.record.input.header;
-        let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
+        let rows = |each: &mut crate::report::Visit<'_>| {
+            ledger.for_each_row(&campaign, Records::Read, each)
+        };
         // To a file or a pipe the cells go as they are: that is a valid next input.
         let out: Box<dyn std::io::Write> = if out.is_terminal() {
             Box::new(Visible::new(out))
         } else {
             Box::new(out)
         };
-        return match print_only(out, header, &only, &ledger.runs(&campaign)?, rows) {
+        return match print_only(out, header, &only, &ledger.runs(campaign.record.id)?, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
@@ -74,7 +76,7 @@ pub fn write_results(
     let run = ledger
         .latest_run(campaign.record.id)?
         .context("the campaign was never run")?;
-    let runs = ledger.runs(campaign)?;
+    let runs = ledger.runs(campaign.record.id)?;
     let mut pace = Pace::default();
     ledger.for_each_departure(run.id, |at| pace.add(at))?;
     let input = ReportInput {
@@ -85,7 +87,7 @@ pub fn write_results(
         pace: &pace,
     };
     let summary = write_all(folder, &input, |each| {
-        ledger.for_each_row(campaign, true, each)
+        ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.say(&format!(
         "{}: {}\nwrote {} and {}",
@@ -153,9 +155,9 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
     for campaign in &campaigns {
-        let runs = ledger.runs(campaign)?;
+        let runs = ledger.runs(campaign.record.id)?;
         let mut counts = Counts::default();
-        ledger.for_each_row(campaign, false, &mut |row| {
+        ledger.for_each_row(campaign, Records::Skip, &mut |row| {
             counts += row.outcome(&runs).status;
             std::ops::ControlFlow::Continue(())
         })?;

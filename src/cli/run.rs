@@ -18,14 +18,15 @@ use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
 use crate::gateway::http::KooKoo;
-use crate::gateway::is_usual_sender_id;
+use crate::gateway::{self, words};
 use crate::job::Lane;
-use crate::ledger::sqlite::{Campaign, Execution, Intake, SqliteLedger};
+use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
+use crate::ledger::{Campaign, Execution, Intake as _, NewRun, Store as _};
 use crate::record::InputRecord;
-use crate::redact::{Redactor, visible};
-use crate::run::{End, RunFacts, RunId, Stop, StopKind};
+use crate::run::{End, RunId, Stop, StopKind};
 use crate::sandbox;
 use crate::status::Status;
+use crate::text::visible;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
 ///
@@ -61,7 +62,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(Redactor::new(&config.gateway.key));
+    screen.hide(gateway::redactor(&config.gateway.key));
     let input = Input::open(config)?;
     let mut ledger = SqliteLedger::open(&config.ledger)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
@@ -70,7 +71,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     warn_of_odd_ids(config, &plan, screen);
     crate::report::make_folder(&config.out)?;
     let clock = Clock::start();
-    let (campaign, run) = intake.begin_run(clock.now(), &config.settings)?;
+    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 
     let progress = Arc::new(Progress::new(plan.counts));
     let following = screen.follow(Arc::clone(&progress), plan.rows, config.engine.rate);
@@ -118,7 +119,7 @@ fn take_in<'l>(
     input: Input,
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
-) -> anyhow::Result<(Intake<'l>, Plan)> {
+) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
     let Input { file, survey } = input;
     let record = InputRecord {
         name: survey.name.clone(),
@@ -130,8 +131,7 @@ fn take_in<'l>(
     let contacts = file.contacts(&survey)?;
     let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
     let mut plan = Plan::default();
-    let mut runs = intake.runs()?;
-    runs.insert(RunId::NEXT, RunFacts::new(config.engine.policy));
+    let runs = intake.runs(&new_run(config))?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     let text = plan.describe(
         &config.campaign.name,
@@ -149,6 +149,15 @@ fn take_in<'l>(
         }
     ));
     Ok((intake, plan))
+}
+
+/// What the ledger notes of the run that is to begin.
+fn new_run(config: &Config) -> NewRun<'_> {
+    NewRun {
+        policy: config.engine.policy,
+        endpoint: config.settings["endpoint"].as_str().unwrap_or_default(),
+        settings: &config.settings,
+    }
 }
 
 /// All that decides how a file's bytes become rows: the same bytes and the same reading are the
@@ -183,7 +192,7 @@ fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
 fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
     let id = &config.gateway.sender_id;
-    if plan.lanes().contains(&Lane::Sms) && !is_usual_sender_id(id) {
+    if plan.lanes().contains(&Lane::Sms) && !words::is_usual_sender_id(id) {
         screen.say(&format!(
             "warning: the sender id {id:?} is not 3 to 11 letters and digits, as registered ones are"
         ));
@@ -213,11 +222,12 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let ledger = ledger.start(campaign, run, clock.now(), Place::Beside)?;
+        let runs = ledger.runs(campaign.record.id)?;
+        let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
         let task = Task {
             run,
             lanes: plan.lanes(),
-            runs: ledger.runs().clone(),
+            runs,
         };
         let context = RunContext {
             ledger: &ledger,
@@ -225,7 +235,7 @@ fn work(
             progress,
         };
         let finished = campaign::run(&context, &config.engine, task, stop).await;
-        let (ledger, lost) = ledger.close().await;
+        let (ledger, lost) = SqliteLedger::close(ledger).await;
         anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
     })?;
     if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {

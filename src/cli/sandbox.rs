@@ -19,7 +19,6 @@ pub fn serve(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         faults: values.optional("faults", str::parse)?.unwrap_or_default(),
         seed: values.required("seed", values::number)?,
         log: values.path("log"),
-        ..Options::default()
     };
     let stop = signals::listen()?;
     super::runtime()?.block_on(async {

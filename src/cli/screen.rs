@@ -18,10 +18,12 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use super::config::KEY_VARIABLE;
 use super::values::{self, LogFormat, Progress, Values};
-use crate::redact::{Redactor, visible, visible_lines};
+use crate::gateway;
+use crate::redact::Redactor;
+use crate::text::{visible, visible_lines};
 
 /// Makes lines for people fit to be shown.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Cleaner {
     /// Knows the key in the environment, if there is one.
     from_start: Redactor,
@@ -35,7 +37,7 @@ impl Cleaner {
     pub fn new() -> Self {
         let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
         Self {
-            from_start: Redactor::new(&SecretString::from(key.trim())),
+            from_start: gateway::redactor(&SecretString::from(key.trim())),
             of_run: Arc::default(),
         }
     }
@@ -209,11 +211,11 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_without_keys_and_commands() {
-        let cleaner = Cleaner::default();
+        let cleaner = Cleaner::new();
         let screen = cleaner.clone();
         let _ = screen
             .of_run
-            .set(Redactor::new(&SecretString::from("a-secret")));
+            .set(gateway::redactor(&SecretString::from("a-secret")));
         let text = "panicked at a.rs:\nno a-\nsecret, no \u{1b}[2J\n";
         assert_eq!(
             cleaner.line(text),

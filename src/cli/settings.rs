@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction};
 use serde_json::{Value as Json, json};
 
 use super::values::{duration, percent, rate};
+use crate::gateway::words::ENDPOINT;
 use crate::pace::Rate;
 
 /// One setting.
@@ -72,7 +73,7 @@ pub const RUN: &[Setting] = settings! {
     /// itself: argv is public
     value("api-key-file", "FILE");
     /// Where the API is; plain http only towards a loopback address
-    value("endpoint", "URL") { default: Some("https://kookoo.in/api/v1/TwoFactor") };
+    value("endpoint", "URL") { default: Some(ENDPOINT) };
     /// Plain http anywhere: key and numbers can be read on the way
     switch("allow-http");
     /// Go through this http(s) proxy; `HTTP_PROXY` and the like are ignored

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::exit::Exit;
-use crate::record::Signal;
+use crate::run::Signal;
 
 /// What the system sends when a file outgrows `ulimit -f`; its number on Linux, BSD and macOS.
 const SIGXFSZ: i32 = 25;

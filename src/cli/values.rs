@@ -17,9 +17,9 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value as Json;
 
 use super::settings::{ALL, RUN, SEND, VERIFY};
-use crate::status::Status;
 use crate::pace::Rate;
 use crate::retry::Backoff;
+use crate::status::Status;
 
 /// What a command was told, as text.
 pub struct Values(pub ArgMatches);
@@ -197,7 +197,9 @@ pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
     match (text, text.parse::<NonZeroUsize>()) {
         ("off", _) => Ok(None),
         (_, Ok(number)) if number.get() <= ALIKE_MAX => Ok(Some(number)),
-        _ => Err(format!("wanted a whole number from 1 to {ALIKE_MAX}, or off")),
+        _ => Err(format!(
+            "wanted a whole number from 1 to {ALIKE_MAX}, or off"
+        )),
     }
 }
 

@@ -15,7 +15,8 @@ use super::{Gateway, Ready};
 use crate::clock::Clock;
 use crate::job::{Job, Lane, Verdict, VerdictKind};
 use crate::number::Number;
-use crate::redact::{Redactor, percent_encoded, without_code};
+use crate::redact::{Redactor, without_code};
+use crate::text::percent_encoded;
 
 /// Bodies are not read beyond this many bytes.
 const BODY_MAX: usize = 64 * 1_024;
@@ -81,7 +82,7 @@ impl KooKoo {
             connections: Connections::new(tls, proxy, settings.connect_timeout),
             timeout: settings.timeout,
             clock,
-            redactor: Redactor::new(&settings.key),
+            redactor: super::redactor(&settings.key),
             endpoints: Lane::ALL.map(endpoint),
             key: SecretString::from(percent_encoded(settings.key.expose_secret())),
             sender_id: percent_encoded(&settings.sender_id),

@@ -9,7 +9,22 @@ pub mod words;
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::job::{Job, Lane, Verdict};
+use crate::redact::{KeyShape, Redactor};
+
+/// The shape of KooKoo's keys.
+const KEY_SHAPE: KeyShape = KeyShape {
+    prefix: "kk",
+    hex_digits: 32,
+};
+
+/// Takes this key out of texts, and whatever looks like a key of another account.
+#[must_use]
+pub fn redactor(key: &SecretString) -> Redactor {
+    Redactor::new(key, KEY_SHAPE)
+}
 
 /// Something that OTPs can be sent through.
 ///

@@ -9,16 +9,10 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::job::{Lane, UnixMicros, Verdict, VerdictKind};
-use crate::redact::is_hidden;
+use crate::text::is_hidden;
 
 /// Where the API is.
 pub const ENDPOINT: &str = "https://kookoo.in/api/v1/TwoFactor";
-
-/// How a key begins.
-pub const KEY_PREFIX: &str = "KK";
-
-/// How many hexadecimal digits follow in a key.
-pub const KEY_HEX_DIGITS: usize = 32;
 
 /// The longest text kept of an answer, in characters.
 const TEXT_MAX: usize = 200;

@@ -78,13 +78,11 @@ pub fn claim(rows: &[Claim], mut known: Vec<KnownJob>, mut each: impl FnMut(&Cla
                 line_of(known.job).is_none() && (known.settled || known.has_code)
             };
             let last_claimed = || known.iter().rfind(|known| line_of(known.job).is_some());
-            match known.iter().find(free).or_else(last_claimed) {
-                Some(found) => Some(*found),
-                None => {
-                    each(row, Claimed::NoKnownCode);
-                    continue;
-                }
-            }
+            let Some(found) = known.iter().find(free).or_else(last_claimed) else {
+                each(row, Claimed::NoKnownCode);
+                continue;
+            };
+            Some(*found)
         } else {
             known.iter().find(|known| known.print == row.print).copied()
         };

@@ -1,11 +1,14 @@
 //! What is noted of runs: their facts, their ends, their departures, and what they leave to a later
 //! one.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::bulk::{insert_all, optional};
+use super::bulk::insert_all;
 use super::error::damaged;
-use super::rows::{lane, lane_index};
+use super::rows::lane;
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::NewRun;
 use crate::ledger::rules::{Departure, hold};
@@ -20,75 +23,44 @@ pub struct Noted {
 
 /// Writes facts of a run down.
 pub fn note(db: &Connection, run: RunId, facts: &[Noted]) -> rusqlite::Result<()> {
-    let into = "INSERT OR IGNORE INTO run_fact (run, seq, kind, lane, at, text)";
+    let into = "INSERT OR IGNORE INTO run_fact (run, seq, fact)";
     insert_all(db, into, facts, |Noted { seq, fact }| {
-        let (kind, lane, at, text) = match fact {
-            RunFact::OutageBegan { lane, from, why } => {
-                ("outage_began", *lane, Some(*from), Some(why))
-            }
-            RunFact::OutageEnded { lane, at } => ("outage_ended", *lane, Some(*at), None),
-            RunFact::Wave { lane, from, words } => ("wave", Some(*lane), Some(*from), Some(words)),
-            RunFact::EndpointProven => ("endpoint_proven", None, None, None),
-        };
-        [
-            run.0.into(),
-            (*seq).into(),
-            kind.into(),
-            optional(lane.map(lane_index)),
-            optional(at.map(|at| at.0)),
-            optional(text.map(String::as_str)),
-        ]
+        [run.0.into(), (*seq).into(), json(fact).into()]
     })
 }
 
-/// A fact of a kind that is not known may change what attempts mean, so it is not passed over.
-fn fact(row: &DbRow<'_>) -> rusqlite::Result<RunFact> {
-    let kind: String = row.get(1)?;
-    let of_lane = || {
-        let index: Option<i64> = row.get(2)?;
-        index.map(|index| lane(index, 2)).transpose()
-    };
-    Ok(match kind.as_str() {
-        "outage_began" => RunFact::OutageBegan {
-            lane: of_lane()?,
-            from: UnixMicros(row.get(3)?),
-            why: row.get(4)?,
-        },
-        "outage_ended" => RunFact::OutageEnded {
-            lane: of_lane()?,
-            at: UnixMicros(row.get(3)?),
-        },
-        "wave" => RunFact::Wave {
-            lane: lane(row.get(2)?, 2)?,
-            from: UnixMicros(row.get(3)?),
-            words: row.get(4)?,
-        },
-        "endpoint_proven" => RunFact::EndpointProven,
-        _ => {
-            let why = "it holds a fact that this version does not know; use the newer one";
-            return Err(damaged(why.to_owned()));
-        }
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// What is written in a column. A fact that this version does not know may change what attempts
+/// mean, so it is not passed over.
+fn from_json<T: DeserializeOwned>(row: &DbRow<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|_| {
+        damaged(
+            "what is noted of a run cannot be read; if a newer version has written it, use that"
+                .to_owned(),
+        )
     })
 }
 
 /// The runs of a campaign with their facts.
 pub fn runs(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Runs> {
     let mut runs = Runs::default();
-    let mut select = db.prepare("SELECT id, policy FROM run WHERE campaign = ?1")?;
-    let mut found = select.query([campaign.0])?;
-    while let Some(row) = found.next()? {
-        let (run, policy): (i64, String) = (row.get(0)?, row.get(1)?);
-        let policy = serde_json::from_str(&policy)
-            .map_err(|_| damaged(format!("run {run}: its policy cannot be read")))?;
-        runs.insert(RunId(run), RunFacts::new(policy));
-    }
     let mut select = db.prepare(
-        "SELECT run, kind, lane, at, text FROM run_fact
-          WHERE run IN (SELECT id FROM run WHERE campaign = ?1) ORDER BY run, seq",
+        "SELECT id, policy, fact FROM run LEFT JOIN run_fact ON run = id
+          WHERE campaign = ?1 ORDER BY id, seq",
     )?;
     let mut found = select.query([campaign.0])?;
     while let Some(row) = found.next()? {
-        runs.add(RunId(row.get(0)?), &fact(row)?);
+        let run = RunId(row.get(0)?);
+        if runs.get(run).is_none() {
+            runs.insert(run, RunFacts::new(from_json(row, 1)?));
+        }
+        if row.get_ref(2)? != ValueRef::Null {
+            runs.add(run, &from_json(row, 2)?);
+        }
     }
     Ok(runs)
 }
@@ -98,9 +70,9 @@ pub fn is_proven(db: &Connection, campaign: CampaignId, endpoint: &str) -> rusql
     db.query_row(
         "SELECT EXISTS (SELECT 1 FROM run_fact f JOIN run r ON r.id = f.run
                           JOIN campaign c ON c.id = r.campaign
-                         WHERE f.kind = 'endpoint_proven' AND r.endpoint = ?1
+                         WHERE f.fact = ?3 AND r.endpoint = ?1
                            AND c.sandbox = (SELECT sandbox FROM campaign WHERE id = ?2))",
-        params![endpoint, campaign.0],
+        params![endpoint, campaign.0, json(&RunFact::EndpointProven)],
         |row| row.get(0),
     )
 }
@@ -113,7 +85,6 @@ pub fn begin(
     new: &NewRun<'_>,
 ) -> rusqlite::Result<RunId> {
     let proven = is_proven(db, campaign, new.endpoint)?;
-    let json = |error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
     db.execute(
         "INSERT INTO run (campaign, started_at, first_answer, endpoint, policy, settings, version)
          VALUES (?1, ?2, (SELECT coalesce(max(seq), 0) + 1 FROM answer), ?3, ?4, ?5, ?6)",
@@ -121,7 +92,7 @@ pub fn begin(
             campaign.0,
             now.0,
             new.endpoint,
-            serde_json::to_string(&new.policy).map_err(json)?,
+            json(&new.policy),
             new.settings.to_string(),
             env!("CARGO_PKG_VERSION")
         ],

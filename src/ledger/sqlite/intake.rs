@@ -2,11 +2,11 @@
 //!
 //! Everything happens in one transaction: until [`Intake::begin_run`] the ledger is as it was, so
 //! a plan can be looked at and dropped. Records are written as they are read; what identifies a row
-//! is kept in memory (some 50 bytes per row, and the codes to check) until it was claimed, in one
+//! is kept in memory (80 bytes per row, and the codes to check) until it was claimed, in one
 //! pass sorted by number. So each table is written once, in its own order, and nothing is changed
 //! afterwards.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
@@ -14,13 +14,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::bulk::insert_all;
 use super::error::failed_to;
-use super::rows::{self, Answers, BlockWriter, Scan, lane_index};
+use super::rows::{self, Answers, BlockWriter, Scan};
 use super::seal::{Sealed, Seals};
 use super::{find_campaign, history};
 use crate::job::{Contact, GivenCode, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled};
 use crate::ledger::{Campaign, CampaignKey, Intake, LedgerError, NewRun, Records, Span};
-use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
@@ -174,27 +173,15 @@ pub fn forget_code(db: &Connection, job: JobId) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-/// A row of the input, as far as it is kept until it is claimed.
-struct NewRow {
-    number: Option<Number>,
-    job: JobId,
-    line: u64,
-    lane: Lane,
-    kind: u8,
-    assumed: bool,
-    /// Is there something left for which the code is needed?
-    needs_code: bool,
-}
-
 /// An input on its way into the tables.
 struct NewInput<'t> {
     db: &'t Transaction<'t>,
     campaign: Campaign,
     seals: Seals,
-    rows: Vec<NewRow>,
+    rows: Vec<Sealed>,
     claims: Vec<Claim>,
     /// Codes as given, by row.
-    given: Vec<(i64, SecretString)>,
+    given: HashMap<i64, SecretString>,
     /// What is to be said of rows that ask for no work.
     special: Vec<(i64, String)>,
 }
@@ -221,15 +208,16 @@ fn store<E>(
         seals: Seals::of(db)?,
         rows: Vec::new(),
         claims: Vec::new(),
-        given: Vec::new(),
+        given: HashMap::new(),
         special: Vec::new(),
     };
     if let Err(error) = new.read(contacts)? {
         return Ok(Err(error));
     }
-    new.claim(is_new, &codes)?;
-    new.write()?;
-    new.write_codes(codes.kept)?;
+    new.claim(is_new, codes)?;
+    rows::write(db, &new.seals, new.campaign.record.id, &new.rows)?;
+    new.special.sort_unstable();
+    rows::write_special(db, &new.special)?;
     Ok(Ok(new.campaign))
 }
 
@@ -249,15 +237,15 @@ impl NewInput<'_> {
                 Ok(contact) => contact,
                 Err(error) => return Ok(Err(error)),
             };
-            records.add(&contact.record)?;
-            let mut row = NewRow {
-                number: None,
-                job: JobId(id),
+            records.add(contact.record)?;
+            let mut row = Sealed {
+                row: id,
                 line: contact.line,
                 lane,
                 kind: rows::INVALID,
                 assumed: false,
-                needs_code: false,
+                number: None,
+                job: JobId(id),
             };
             match contact.request {
                 Err(problem) => self.special.push((id, problem.0.to_owned())),
@@ -271,7 +259,7 @@ impl NewInput<'_> {
                         Some(GivenCode::Masked) => CodePrint::MASKED,
                         Some(GivenCode::Plain(code)) => {
                             let print = self.seals.code(request.number, code.expose_secret());
-                            self.given.push((id, code));
+                            self.given.insert(id, code);
                             print
                         }
                     };
@@ -290,22 +278,20 @@ impl NewInput<'_> {
     }
 
     /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
-    fn claim(&mut self, is_new: bool, codes: &Codes) -> rusqlite::Result<()> {
-        let Self {
-            db,
-            campaign,
-            rows,
-            special,
-            claims,
-            ..
-        } = self;
-        let id = campaign.record.id.0;
-        let first = campaign.span.first;
-        claims.sort_unstable();
+    /// Keeps the codes that are still to be checked, and forgets those of the input before that no
+    /// row of this one means.
+    fn claim(&mut self, is_new: bool, mut codes: Codes) -> rusqlite::Result<()> {
+        let (db, id) = (self.db, self.campaign.record.id.0);
+        let first = self.campaign.span.first;
+        self.claims.sort_unstable();
         let mut select =
             db.prepare("SELECT job, code_print FROM known WHERE number = ?1 AND campaign = ?2")?;
-        let mut added: Vec<Claim> = Vec::with_capacity(CHUNK);
-        for of_number in claims.chunk_by(|one, other| one.number == other.number) {
+        let (mut added, mut needed) = (Vec::with_capacity(CHUNK), Vec::new());
+        let was_kept = codes.kept.clone();
+        for of_number in self
+            .claims
+            .chunk_by(|one, other| one.number == other.number)
+        {
             let mut known = Vec::new();
             if !is_new {
                 let number = of_number[0].number.digits().cast_signed();
@@ -315,31 +301,35 @@ impl NewInput<'_> {
                         job,
                         print: CodePrint(row.get(1)?),
                         settled: codes.settled.contains(&job),
-                        has_code: codes.kept.contains(&job),
+                        has_code: was_kept.contains(&job),
                     })
                 })?;
                 known = found.collect::<Result<_, _>>()?;
             }
             claim(of_number, known, |claim, claimed| {
                 let place = usize::try_from(claim.row - first).unwrap_or(usize::MAX);
-                let row = &mut rows[place];
-                match claimed {
+                let row = &mut self.rows[place];
+                let mut said = |kind, text| {
+                    row.kind = kind;
+                    self.special.push((claim.row, text));
+                };
+                let settled = match claimed {
                     Claimed::New => {
-                        row.needs_code = true;
                         added.push(*claim);
+                        false
                     }
                     Claimed::Known(known) => {
                         row.job = known.job;
-                        row.needs_code = !known.settled;
+                        known.settled
                     }
                     Claimed::Duplicate { first_line } => {
-                        row.kind = rows::DUPLICATE;
-                        special.push((claim.row, first_line.to_string()));
+                        return said(rows::DUPLICATE, first_line.to_string());
                     }
-                    Claimed::NoKnownCode => {
-                        row.kind = rows::INVALID;
-                        special.push((claim.row, NO_KNOWN_CODE.to_owned()));
-                    }
+                    Claimed::NoKnownCode => return said(rows::INVALID, NO_KNOWN_CODE.to_owned()),
+                };
+                if !settled {
+                    codes.kept.remove(&row.job);
+                    needed.extend(self.given.remove(&claim.row).map(|code| (row.job, code)));
                 }
             });
             if added.len() >= CHUNK {
@@ -347,49 +337,16 @@ impl NewInput<'_> {
                 added.clear();
             }
         }
-        add_known(db, id, &added)
-    }
-
-    /// Writes the rows, in their order.
-    fn write(&mut self) -> rusqlite::Result<()> {
-        let starts = (self.campaign.span.first..).step_by(CHUNK);
-        for (chunk, first) in self.rows.chunks(CHUNK).zip(starts) {
-            let sealed = (first..).zip(chunk).map(|(id, row)| Sealed {
-                campaign: self.campaign.record.id,
-                row: id,
-                line: row.line.cast_signed(),
-                lane: lane_index(row.lane),
-                kind: row.kind,
-                assumed: row.assumed,
-                number: row.number,
-                job: row.job,
-            });
-            let sealed: Vec<Sealed> = sealed.collect();
-            rows::write(self.db, &self.seals, &sealed)?;
-        }
-        self.special.sort_unstable_by_key(|(row, _)| *row);
-        rows::write_special(self.db, &self.special)
-    }
-
-    /// Writes the codes that are still to be checked, and forgets those of the input before that
-    /// no row of this one means.
-    fn write_codes(&self, mut kept: HashSet<JobId>) -> rusqlite::Result<()> {
-        let first = self.campaign.span.first;
-        let mut given = self.given.iter().peekable();
-        let mut needed = Vec::new();
-        for (id, row) in (first..).zip(&self.rows) {
-            let code = given.next_if(|(of, _)| *of == id);
-            if row.kind == rows::JOB && row.needs_code {
-                kept.remove(&row.job);
-                needed.extend(code.map(|(_, code)| (row.job, code)));
-            }
-        }
+        add_known(db, id, &added)?;
+        needed.sort_unstable_by_key(|(job, _)| *job);
         let into = "INSERT OR REPLACE INTO code (job, code)";
-        insert_all(self.db, into, &needed, |(job, code)| {
+        insert_all(db, into, &needed, |(job, code)| {
             [job.0.into(), code.expose_secret().into()]
         })?;
-        kept.into_iter()
-            .try_for_each(|job| forget_code(self.db, job))
+        codes
+            .kept
+            .into_iter()
+            .try_for_each(|job| forget_code(db, job))
     }
 }
 

@@ -58,8 +58,8 @@ SELECT r.id, r.campaign, r.started_at,
   LEFT JOIN (SELECT run, count(verdict) AS answers, max(tries_max) AS tries_max,
                     max(verdict IS 5) AS believed FROM old_attempt GROUP BY run) a ON a.run = r.id;
 
-INSERT INTO run_fact (run, seq, kind)
-SELECT DISTINCT run, 0, 'endpoint_proven' FROM old_attempt WHERE verdict IN (1, 2, 3);";
+INSERT INTO run_fact (run, seq, fact)
+SELECT DISTINCT run, 0, '\"endpoint_proven\"' FROM old_attempt WHERE verdict IN (1, 2, 3);";
 
 /// What never left has no departure. A `Retry-After` that is over is dropped: with it, a try would
 /// no longer count. A run that answered with `try_number` less than there were tries has given the
@@ -72,7 +72,7 @@ SELECT job << 20 | n, iif(verdict = 6, NULL, left_at), answered_at, verdict, tex
        iif(retry_at > unixepoch() * 1000000, retry_at, NULL)
   FROM old_attempt WHERE verdict IS NOT NULL ORDER BY run, answered_at, job, n;
 
-INSERT INTO run_fact (run, seq, kind, lane, at, text)
+INSERT INTO run_fact (run, seq, fact)
 WITH failed AS (
     SELECT run, lane, left_at, answered_at, row_number() OVER tries AS place,
            count(*) OVER tries_of_all AS tries, last_value(try_number) OVER tries_of_all AS counted
@@ -84,10 +84,14 @@ uncounted AS (
     UNION SELECT run, lane, left_at, answered_at FROM old_attempt WHERE verdict = 7
              AND run IN (SELECT run FROM run_fact)),
 numbered AS (
-    SELECT *, row_number() OVER (PARTITION BY run ORDER BY answered_at, left_at, lane) AS place
-      FROM uncounted)
-SELECT run, 2 * place - 1, 'outage_began', lane, answered_at, 'an outage in an earlier version' FROM numbered
-UNION ALL SELECT run, 2 * place, 'outage_ended', lane, left_at + 1, NULL FROM numbered;";
+    SELECT run, answered_at, left_at, row_number() OVER (PARTITION BY run ORDER BY answered_at, left_at, lane) AS place,
+           CASE lane WHEN 0 THEN 'sms' WHEN 1 THEN 'call' ELSE 'verify' END AS lane FROM uncounted)
+SELECT run, 2 * place - 1, json_object('outage_began',
+           json_object('lane', lane, 'from', answered_at, 'why', 'an outage in an earlier version'))
+  FROM numbered
+UNION ALL
+SELECT run, 2 * place, json_object('outage_ended', json_object('lane', lane, 'at', left_at + 1))
+  FROM numbered;";
 
 const FINISH: &str = "
 INSERT INTO code SELECT coalesce(job, id), code FROM old_contact
@@ -122,10 +126,9 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
         }
         let (problem, first_line): (Option<String>, Option<i64>) = (row.get(6)?, row.get(7)?);
         chunk.push(Sealed {
-            campaign: campaign.record.id,
             row: id,
-            line: row.get(1)?,
-            lane: row.get(2)?,
+            line: row.get::<_, i64>(1)?.cast_unsigned(),
+            lane: rows::lane(row.get(2)?, 2)?,
             kind: match (&problem, first_line) {
                 (Some(_), _) => rows::INVALID,
                 (None, Some(_)) => rows::DUPLICATE,
@@ -138,9 +141,9 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
         if let Some(text) = problem.or(first_line.map(|line| line.to_string())) {
             special.push((id, text));
         }
-        records.add(row.get_ref(9)?.as_str()?)?;
+        records.add(row.get(9)?)?;
         if chunk.len() == CHUNK {
-            rows::write(db, seals, &chunk)?;
+            rows::write(db, seals, campaign.record.id, &chunk)?;
             chunk.clear();
         }
     }
@@ -148,7 +151,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
         return Err(damaged(format!("row {next} is missing")));
     }
     records.end()?;
-    rows::write(db, seals, &chunk)?;
+    rows::write(db, seals, campaign.record.id, &chunk)?;
     rows::write_special(db, &special)
 }
 

@@ -1,8 +1,6 @@
 //! Reading back: one scan that every reader shares, and the numbers that lanes and verdicts are
 //! stored as.
 
-use std::vec;
-
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 use secrecy::SecretString;
 
@@ -138,13 +136,13 @@ impl Scan<'_> {
         records: Records,
         mut each: impl FnMut(Stored) -> rusqlite::Result<bool>,
     ) -> rusqlite::Result<()> {
-        let mut blocks = match records {
-            Records::Skip => None,
-            Records::Read => Some(Blocks::new(self.seals)),
-        };
+        let mut block = Vec::new().into_iter();
         let mut complete = |mut stored: Stored| {
-            if let Some(blocks) = &mut blocks {
-                stored.record = blocks.next(self.db, stored.row.0)?;
+            if records == Records::Read {
+                if block.len() == 0 {
+                    block = read_block(self.db, self.seals, stored.row.0)?.into_iter();
+                }
+                stored.record = block.next().unwrap_or_default();
             }
             each(stored)
         };
@@ -180,11 +178,10 @@ impl Scan<'_> {
         let damaged = |why: &str| damaged(format!("row {id}: {why}"));
         let digits = row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned);
         let sealed = Sealed {
-            campaign: self.campaign,
             row: id,
             job: JobId(row.get(1)?),
-            line: row.get(2)?,
-            lane: row.get(3)?,
+            line: row.get::<_, i64>(2)?.cast_unsigned(),
+            lane: lane(row.get(3)?, 3)?,
             kind: row.get(4)?,
             assumed: row.get(5)?,
             number: digits
@@ -192,7 +189,7 @@ impl Scan<'_> {
                 .transpose()?,
         };
         let seal: i64 = row.get(7)?;
-        if self.seals.row(&sealed) != seal {
+        if self.seals.row(self.campaign, &sealed) != seal {
             return Err(damaged("it is not as it was written"));
         }
         let text: Option<String> = row.get(8)?;
@@ -207,9 +204,9 @@ impl Scan<'_> {
         Ok(Stored {
             row: RowId(id),
             job: sealed.job,
-            line: sealed.line.cast_unsigned(),
+            line: sealed.line,
             record: String::new(),
-            lane: lane(sealed.lane, 3)?,
+            lane: sealed.lane,
             number: sealed.number,
             assumed_mobile: sealed.assumed,
             code: row.get::<_, Option<String>>(9)?.map(SecretString::from),
@@ -276,18 +273,23 @@ impl Scan<'_> {
 }
 
 /// Writes rows down, sealed.
-pub fn write(db: &Connection, seals: &Seals, rows: &[Sealed]) -> rusqlite::Result<()> {
+pub fn write(
+    db: &Connection,
+    seals: &Seals,
+    campaign: CampaignId,
+    rows: &[Sealed],
+) -> rusqlite::Result<()> {
     let into = "INSERT INTO contact (id, line, lane, kind, assumed, number, job, seal)";
     insert_all(db, into, rows, |row| {
         [
             row.row.into(),
-            row.line.into(),
-            row.lane.into(),
+            row.line.cast_signed().into(),
+            (row.lane as i64).into(),
             row.kind.into(),
             row.assumed.into(),
             optional(row.number.map(|number| number.digits().cast_signed())),
             optional(Some(row.job.0).filter(|job| *job != row.row)),
-            seals.row(row).into(),
+            seals.row(campaign, row).into(),
         ]
     })
 }
@@ -319,47 +321,16 @@ fn read_answer(row: &DbRow<'_>) -> rusqlite::Result<Answer> {
 const BLOCK_ROWS: usize = 1_000;
 const BLOCK_BYTES: usize = 256 * 1_024;
 
-/// The records of an input, one after the other.
-struct Blocks<'a> {
-    seals: &'a Seals,
-    of_block: vec::IntoIter<String>,
-}
-
-impl<'a> Blocks<'a> {
-    fn new(seals: &'a Seals) -> Self {
-        Self {
-            seals,
-            of_block: Vec::new().into_iter(),
-        }
-    }
-
-    /// The record of the next row, which is this one.
-    fn next(&mut self, db: &Connection, row: i64) -> rusqlite::Result<String> {
-        if let Some(record) = self.of_block.next() {
-            return Ok(record);
-        }
-        let block: Option<(i64, Vec<u8>)> = db
-            .prepare_cached("SELECT sum, records FROM block WHERE first = ?1")?
-            .query_row([row], |block| Ok((block.get(0)?, block.get(1)?)))
-            .optional()?;
-        let records = block
-            .filter(|(sum, bytes)| self.seals.records(row, bytes) == *sum)
-            .and_then(|(_, bytes)| take_apart(&bytes));
-        self.of_block = records.unwrap_or_default().into_iter();
-        let missing = || damaged(format!("row {row}: its record is not as it was written"));
-        self.of_block.next().ok_or_else(missing)
-    }
-}
-
-fn take_apart(mut bytes: &[u8]) -> Option<Vec<String>> {
-    let mut records = Vec::with_capacity(BLOCK_ROWS);
-    while let Some((length, rest)) = bytes.split_first_chunk() {
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (record, rest) = rest.split_at_checked(length)?;
-        records.push(str::from_utf8(record).ok()?.to_owned());
-        bytes = rest;
-    }
-    bytes.is_empty().then_some(records)
+/// Reads the records of a block, and checks them.
+fn read_block(db: &Connection, seals: &Seals, first: i64) -> rusqlite::Result<Vec<String>> {
+    let block: Option<(i64, String)> = db
+        .prepare_cached("SELECT sum, records FROM block WHERE first = ?1")?
+        .query_row([first], |block| Ok((block.get(0)?, block.get(1)?)))
+        .optional()?;
+    block
+        .filter(|(sum, records)| seals.records(first, records) == *sum)
+        .and_then(|(_, records)| serde_json::from_str(&records).ok())
+        .ok_or_else(|| damaged(format!("row {first}: its record is not as it was written")))
 }
 
 /// Writes the records of an input down, block by block.
@@ -367,8 +338,8 @@ pub struct BlockWriter<'a> {
     db: &'a Connection,
     seals: &'a Seals,
     first: i64,
-    rows: usize,
-    bytes: Vec<u8>,
+    records: Vec<String>,
+    bytes: usize,
 }
 
 impl<'a> BlockWriter<'a> {
@@ -378,76 +349,73 @@ impl<'a> BlockWriter<'a> {
             db,
             seals,
             first,
-            rows: 0,
-            bytes: Vec::new(),
+            records: Vec::new(),
+            bytes: 0,
         }
     }
 
-    pub fn add(&mut self, record: &str) -> rusqlite::Result<()> {
-        let length = u32::try_from(record.len()).map_err(|_| rusqlite::Error::InvalidQuery)?;
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(record.as_bytes());
-        self.rows += 1;
-        if self.rows == BLOCK_ROWS || self.bytes.len() >= BLOCK_BYTES {
-            self.end()?;
+    pub fn add(&mut self, record: String) -> rusqlite::Result<()> {
+        self.bytes += record.len();
+        self.records.push(record);
+        if self.records.len() < BLOCK_ROWS && self.bytes < BLOCK_BYTES {
+            return Ok(());
         }
-        Ok(())
+        self.end()
     }
 
     /// Writes what is left.
     pub fn end(&mut self) -> rusqlite::Result<()> {
-        if self.rows > 0 {
-            let sum = self.seals.records(self.first, &self.bytes);
+        if !self.records.is_empty() {
+            let records = serde_json::to_string(&self.records).unwrap_or_default();
+            let sum = self.seals.records(self.first, &records);
             self.db
                 .prepare_cached("INSERT INTO block (first, sum, records) VALUES (?1, ?2, ?3)")?
-                .execute(params![self.first, sum, self.bytes])?;
+                .execute(params![self.first, sum, records])?;
         }
-        self.first += i64::try_from(self.rows).unwrap_or(i64::MAX);
-        self.rows = 0;
-        self.bytes.clear();
+        self.first += i64::try_from(self.records.len()).unwrap_or(i64::MAX);
+        self.records.clear();
+        self.bytes = 0;
         Ok(())
     }
 }
 
 /// The lane stored as this number: its place in [`Lane::ALL`], part of the format.
 pub fn lane(index: i64, column: usize) -> rusqlite::Result<Lane> {
-    usize::try_from(index)
+    let lane = usize::try_from(index)
         .ok()
-        .and_then(|index| Lane::ALL.get(index).copied())
+        .and_then(|index| Lane::ALL.get(index));
+    lane.copied()
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, index))
 }
 
-/// A lane as it is stored.
-pub fn lane_index(lane: Lane) -> i64 {
-    match lane {
-        Lane::Sms => 0,
-        Lane::Call => 1,
-        Lane::Verify => 2,
-    }
-}
+/// The kinds of answers in the order of the numbers that they are stored as, from 1 on: part of the
+/// format, only ever added to.
+const KINDS: [VerdictKind; VerdictKind::ALL.len()] = [
+    VerdictKind::Accepted,
+    VerdictKind::NotVerified,
+    VerdictKind::Rejected,
+    VerdictKind::Throttled,
+    VerdictKind::ServerError,
+    VerdictKind::Unreachable,
+    VerdictKind::Misdirected,
+    VerdictKind::KeyRefused,
+    VerdictKind::Ambiguous,
+    VerdictKind::AccountRefused,
+    VerdictKind::NoAnswer,
+    VerdictKind::Withdrawn,
+];
 
-/// The number that stands for a kind of answer in the ledger: part of the format, never reused.
+/// A kind of answer as it is stored.
 pub fn kind_index(kind: VerdictKind) -> i64 {
-    match kind {
-        VerdictKind::Accepted => 1,
-        VerdictKind::NotVerified => 2,
-        VerdictKind::Rejected => 3,
-        VerdictKind::Throttled => 4,
-        VerdictKind::ServerError => 5,
-        VerdictKind::Unreachable => 6,
-        VerdictKind::Misdirected => 7,
-        VerdictKind::KeyRefused => 8,
-        VerdictKind::Ambiguous => 9,
-        VerdictKind::AccountRefused => 10,
-        VerdictKind::NoAnswer => 11,
-        VerdictKind::Withdrawn => 12,
-    }
+    let mut kinds = (1..).zip(KINDS);
+    kinds
+        .find(|(_, other)| *other == kind)
+        .map_or(0, |(index, _)| index)
 }
 
-fn kind(index: i64, column: usize) -> rusqlite::Result<VerdictKind> {
-    let mut kinds = VerdictKind::ALL.into_iter();
-    let found = kinds.find(|kind| kind_index(*kind) == index);
-    found.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, index))
+fn kind(index: u32, column: usize) -> rusqlite::Result<VerdictKind> {
+    let kind = KINDS.get(index.wrapping_sub(1) as usize).copied();
+    kind.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, 0))
 }
 
 #[cfg(test)]
@@ -457,11 +425,13 @@ mod tests {
     #[test]
     fn every_kind_of_answer_and_every_lane_reads_back_as_it_was_written() {
         for of in VerdictKind::ALL {
-            assert_eq!(kind(kind_index(of), 0).unwrap(), of);
+            let index = u32::try_from(kind_index(of)).unwrap();
+            assert_eq!(kind(index, 0).unwrap(), of);
         }
         assert!(kind(0, 0).is_err() && kind(13, 0).is_err());
         for of in Lane::ALL {
-            assert_eq!(lane(lane_index(of), 0).unwrap(), of);
+            let index = i64::try_from(of.index()).unwrap();
+            assert_eq!(lane(index, 0).unwrap(), of);
         }
         assert!(lane(3, 0).is_err() && lane(-1, 0).is_err());
     }
@@ -477,22 +447,25 @@ mod tests {
     }
 
     #[test]
-    fn records_are_whatever_bytes_they_are() {
+    fn records_are_whatever_text_they_are() {
         let db = super::super::schema::made(2).unwrap();
         let seals = Seals::of(&db).unwrap();
-        let mut records = vec!["a,b".to_owned(), String::new(), "x".repeat(BLOCK_BYTES)];
+        let mut records = vec!["\"a\",b\u{1f4de}\n".to_owned(), String::new()];
+        records.push("x".repeat(BLOCK_BYTES));
         records.extend((0..BLOCK_ROWS * 2).map(|n| format!("row {n}")));
         let mut writer = BlockWriter::new(&db, &seals, 7);
         for record in &records {
-            writer.add(record).unwrap();
+            writer.add(record.clone()).unwrap();
         }
         writer.end().unwrap();
-        let mut blocks = Blocks::new(&seals);
-        for (record, row) in records.iter().zip(7..) {
-            assert_eq!(blocks.next(&db, row).unwrap(), *record);
+        let mut read = Vec::new();
+        while read.len() < records.len() {
+            let first = 7 + i64::try_from(read.len()).unwrap();
+            read.extend(read_block(&db, &seals, first).unwrap());
         }
-        db.execute_batch("UPDATE block SET records = x'000000' WHERE first = 7")
+        assert_eq!(read, records);
+        db.execute_batch("UPDATE block SET records = '[\"\"]' WHERE first = 7")
             .unwrap();
-        assert!(Blocks::new(&seals).next(&db, 7).is_err());
+        assert!(read_block(&db, &seals, 7).is_err());
     }
 }

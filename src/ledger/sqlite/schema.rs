@@ -87,10 +87,7 @@ CREATE INDEX run_campaign ON run (campaign);
 CREATE TABLE run_fact (
     run  INTEGER NOT NULL,
     seq  INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    lane INTEGER,
-    at   INTEGER,
-    text TEXT,
+    fact TEXT NOT NULL,            -- JSON
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -113,7 +110,7 @@ CREATE TABLE special (
 CREATE TABLE block (
     first   INTEGER PRIMARY KEY,   -- the first of the rows whose records these are
     sum     INTEGER NOT NULL,
-    records BLOB NOT NULL          -- each with its length before it, 4 bytes, the lowest first
+    records TEXT NOT NULL          -- JSON
 ) STRICT;
 
 CREATE TABLE code (

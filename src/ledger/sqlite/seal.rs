@@ -6,7 +6,7 @@ use ring::hmac;
 use rusqlite::Connection;
 
 use super::error::damaged;
-use crate::job::JobId;
+use crate::job::{JobId, Lane};
 use crate::ledger::rules::CodePrint;
 use crate::number::Number;
 use crate::record::CampaignId;
@@ -15,13 +15,12 @@ use crate::record::CampaignId;
 #[derive(Clone)]
 pub struct Seals(hmac::Key);
 
-/// What a row is sealed over: all of it but its record.
+/// What a row is sealed over, with its campaign: all of it but its record.
 #[derive(Clone, Copy)]
 pub struct Sealed {
-    pub campaign: CampaignId,
     pub row: i64,
-    pub line: i64,
-    pub lane: i64,
+    pub line: u64,
+    pub lane: Lane,
     pub kind: u8,
     pub assumed: bool,
     pub number: Option<Number>,
@@ -45,16 +44,16 @@ impl Seals {
         CodePrint(self.sum(text.as_bytes()) | 1)
     }
 
-    pub fn row(&self, row: &Sealed) -> i64 {
+    pub fn row(&self, campaign: CampaignId, row: &Sealed) -> i64 {
         // So that a row is never taken for a code.
         let kind = i64::from(u32::from_be_bytes(*b"row ")) << 32
-            | row.lane << 16
+            | (row.lane as i64) << 16
             | i64::from(row.kind) << 8;
         let fields = [
             kind | i64::from(row.assumed),
-            row.campaign.0,
+            campaign.0,
             row.row,
-            row.line,
+            row.line.cast_signed(),
             row.number.map_or(0, |number| number.digits().cast_signed()),
             row.job.0,
         ];
@@ -66,11 +65,11 @@ impl Seals {
     }
 
     /// Of the records of rows `first` and following.
-    pub fn records(&self, first: i64, records: &[u8]) -> i64 {
+    pub fn records(&self, first: i64, records: &str) -> i64 {
         let mut sum = hmac::Context::with_key(&self.0);
         sum.update(b"records ");
         sum.update(&first.to_le_bytes());
-        sum.update(records);
+        sum.update(records.as_bytes());
         shorten(&sum.sign())
     }
 

@@ -16,7 +16,7 @@ use super::bulk::{insert_all, optional};
 use super::error::words;
 use super::history::{self, Noted};
 use super::intake::forget_code;
-use super::rows::{kind_index, lane_index};
+use super::rows::kind_index;
 use super::run::work;
 use crate::job::{Answer, JobId, Lane, UnixMicros};
 use crate::ledger::{Begun, Execution};
@@ -103,7 +103,7 @@ pub async fn write_all(
         {
             sick = Some(why.clone());
         }
-        group.settle(result.map_err(|failure| failure.why));
+        group.settle(&result.map_err(|failure| failure.why));
     }
     (db, group.answers.len())
 }
@@ -200,7 +200,7 @@ impl Group {
 
     /// Tells those who wait, and keeps what has to be written again: a failed intent is its owner's
     /// matter, an answer must not get lost.
-    fn settle(&mut self, result: Result<Vec<usize>, String>) {
+    fn settle(&mut self, result: &Result<Vec<usize>, String>) {
         self.intents.clear();
         for (place, done) in self.begun.drain(..).enumerate() {
             let begun = result.as_ref().map(|taken| {
@@ -235,7 +235,7 @@ fn insert_intents(db: &Connection, run: RunId, intents: &[Intent]) -> rusqlite::
         [
             intent.id.into(),
             run.0.into(),
-            lane_index(intent.lane).into(),
+            (intent.lane as i64).into(),
             intent.begun_at.0.into(),
         ]
     })

@@ -6,6 +6,7 @@ use otpdrive::contacts::{ReadOptions, Survey, open};
 use otpdrive::outcome::{Channel, Contact, Lane, Operation};
 use otpdrive::record::{Row, RowState};
 use otpdrive::report::results::Results;
+use otpdrive::text::is_invisible;
 
 use super::choices::Choices;
 
@@ -261,11 +262,6 @@ fn simply(text: &[u8], survey: &Survey, options: &ReadOptions, read: &[Seen]) ->
         }
     });
     simple.collect()
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 fn is_empty(c: char) -> bool {

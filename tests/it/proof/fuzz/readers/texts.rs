@@ -1,8 +1,9 @@
 //! What takes keys and numbers out of texts, and the reader of faults.
 
+use otpdrive::gateway::redactor;
 use otpdrive::outcome::mask_numbers;
-use otpdrive::redact::{Redactor, percent_encoded};
 use otpdrive::sandbox::Faults;
+use otpdrive::text::percent_encoded;
 use secrecy::SecretString;
 
 use super::choices::Choices;
@@ -13,7 +14,7 @@ pub fn check(bytes: &[u8]) {
     let key = key(&mut choices);
     let text = text(&mut choices, &key);
 
-    let clean = Redactor::new(&SecretString::from(key.clone()))
+    let clean = redactor(&SecretString::from(key.clone()))
         .clean(&text)
         .into_owned();
     for secret in [key.clone(), percent_encoded(&key)] {

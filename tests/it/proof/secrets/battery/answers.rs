@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::super::needles::{KEY, KOOKOO_KEY, Needles, forms, number_forms};
+use super::super::needles::{KEY, KOOKOO_KEY, Needles, forms, number_forms, whole_forms};
 use super::super::{hunt, loud};
 use super::{codeless, fill, in_parallel, needles, work};
 use crate::proof::quick_or_long;
@@ -71,17 +71,16 @@ pub fn echo(request: &Request, form: usize) -> String {
     let keys = forms(KEY);
     let national = &request.number[3..];
     let numbers = number_forms(national);
+    let others = whole_forms(KOOKOO_KEY);
     let codes = if request.otp.is_empty() {
         vec![String::new()]
     } else {
-        forms(&request.otp)
+        whole_forms(&request.otp)
     };
-    // What a code is in base64 or in hex is not looked for: too short to be told from words.
-    let codes = &codes[..codes.len().min(16)];
     format!(
         "no: {} / {} / {} / {}",
         keys[form % keys.len()],
-        forms(KOOKOO_KEY)[form % 16],
+        others[form % others.len()],
         numbers[form % numbers.len()],
         codes[form % codes.len()],
     )
