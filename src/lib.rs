@@ -53,12 +53,12 @@
 //! - Nothing reads a result file back.
 //! - No library re-sends on its own: redirects, retries, referers and proxies of the environment
 //!   are off in `gateway::http`, and every retry is an [`outcome::Attempt`] in the ledger.
-//! - Every outside crate has its room, listed in `tests/it/house.rs`.
+//! - Every outside crate has its room.
 //! - A key and a code are `SecretString`s, a number prints masked unless
 //!   [`outcome::Number::e164`] is written out; no flag takes the key.
 //! - No `unsafe`, and no `process::exit` but at the second Ctrl-C.
 //!
-//! `tests/it/house.rs` keeps this page, the import directions and the README true.
+//! `tests/it/house.rs` keeps the table of rooms and the README true.
 
 pub mod campaign;
 pub mod cli;
