@@ -10,6 +10,51 @@ pub mod ledger;
 pub mod numbers;
 pub mod texts;
 
+use std::path::Path;
+
+use otpdrive::contacts::{ContactsError, ReadOptions, Survey, open};
+use otpdrive::outcome::Lane;
+
+/// A row as read: where it stands, what it holds, and the request it asks for.
+#[derive(Debug, PartialEq)]
+pub struct Seen {
+    pub line: u64,
+    pub record: String,
+    pub asks: Result<Asked, &'static str>,
+}
+
+/// A number as digits, and how it is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asked {
+    pub number: u64,
+    pub lane: Lane,
+    pub assumed_mobile: bool,
+}
+
+/// Reads a file of contacts, or says why not.
+fn read(path: &Path, options: &ReadOptions) -> Result<(Survey, Vec<Seen>), String> {
+    let read = || -> Result<_, ContactsError> {
+        let mut input = open(path, options.clone())?;
+        let survey = input.survey()?;
+        let mut rows = Vec::new();
+        for contact in input.contacts(&survey)? {
+            let contact = contact?;
+            let asks = contact.wish.map_err(|problem| problem.0);
+            rows.push(Seen {
+                line: contact.line,
+                record: contact.record,
+                asks: asks.map(|wish| Asked {
+                    number: wish.number.digits(),
+                    lane: wish.lane,
+                    assumed_mobile: wish.assumed_mobile,
+                }),
+            });
+        }
+        Ok((survey, rows))
+    };
+    read().map_err(|error| error.to_string())
+}
+
 /// A folder in memory where the system has one: the fuzzers make thousands a second.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
