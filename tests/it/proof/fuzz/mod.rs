@@ -14,7 +14,7 @@ use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::proof::quick_or_long;
-use crate::support::workdir::{Workdir, column};
+use crate::support::workdir::{Otpdrive, Workdir, column};
 use readers::choices::Choices;
 use readers::{files, ledger};
 
@@ -88,15 +88,13 @@ fn no_key_and_no_number_comes_through() {
     check("texts", 20_000, 200, readers::texts::check);
 }
 
-const REHEARSAL: [&str; 7] = [
-    "list.csv",
-    "--sandbox",
-    "--rate=unlimited",
-    "--max-invalid=100%",
-    "--max-attempts=2",
-    "--backoff=1ms..2ms",
-    "--ledger=ledger.db",
-];
+/// A rehearsal with `list.csv`, in `ledger.db`.
+fn rehearsal(dir: &Workdir, command: &str) -> Otpdrive {
+    let flags = "list.csv --sandbox --rate=unlimited --max-invalid=100% --max-attempts=2 \
+                 --backoff=1ms..2ms --ledger=ledger.db";
+    dir.otpdrive(&[command])
+        .args(&flags.split(' ').collect::<Vec<_>>())
+}
 
 /// Sends to a file of these lines, or checks their codes.
 fn rehearse(dir: &Workdir, command: &str, numbers: &[u64], campaign: &str) -> i32 {
@@ -108,8 +106,8 @@ fn rehearse(dir: &Workdir, command: &str, numbers: &[u64], campaign: &str) -> i3
         "list.csv",
         "phone,otp\n".to_owned() + &lines.collect::<String>(),
     );
-    let run = dir.otpdrive(&[command]).args(&REHEARSAL);
-    run.args(&["--campaign", campaign]).run().code
+    let run = rehearsal(dir, command).args(&["--campaign", campaign]);
+    run.run().code
 }
 
 /// Lets the program make a ledger in which each kind of answer is written down.
@@ -170,7 +168,7 @@ fn a_messy_file_comes_out_row_for_row_and_is_a_valid_next_input() {
     for _ in 0..cases {
         let (text, _) = files::messy(&mut Choices::new(&random_bytes(&mut random)));
         let dir = Workdir::with(&text);
-        let run = || dir.otpdrive(&["send"]).args(&REHEARSAL).run();
+        let run = || rehearsal(&dir, "send").run();
         let shown = String::from_utf8_lossy(&text);
         let first = run();
         if first.code == 2 {

@@ -164,11 +164,9 @@ fn simply(text: &[u8], survey: &Survey) -> Vec<(u64, String)> {
         }
         let ours = |n: usize| names.get(n).is_some_and(|name| is_ours(name));
         let kept = (0..width).filter(|n| !ours(*n)).map(|n| cells[n]);
-        let quoted = |cell: &str| match cell.contains(',') {
-            true => format!("\"{cell}\""),
-            false => cell.to_owned(),
-        };
-        kept.map(quoted).collect::<Vec<_>>().join(",")
+        let quote = |cell: &str| if cell.contains(',') { "\"" } else { "" };
+        let quoted = kept.map(|cell| [quote(cell), cell, quote(cell)].concat());
+        quoted.collect::<Vec<_>>().join(",")
     };
     let rows = rows.into_iter().map(|(line, cells)| (line, record(cells)));
     rows.collect()

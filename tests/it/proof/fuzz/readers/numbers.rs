@@ -87,13 +87,8 @@ fn is_in_the_cell(cell: &str, number: u64) {
 
 /// A digit of any script as an ASCII one.
 fn western(c: char) -> char {
-    const ZEROS: [u32; 15] = [
-        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
-        0xe50, 0xff10,
-    ];
-    let digit = ZEROS
-        .iter()
-        .find_map(|zero| u32::from(c).checked_sub(*zero).filter(|n| *n < 10));
+    let mut zeros = "0٠۰߀०০੦૦୦௦౦೦൦๐０".chars().map(u32::from);
+    let digit = zeros.find_map(|zero| u32::from(c).checked_sub(zero).filter(|n| *n < 10));
     digit.and_then(|n| char::from_digit(n, 10)).unwrap_or(c)
 }
 
@@ -113,6 +108,9 @@ fn cell(choices: &mut Choices<'_>) -> String {
         ¦ 7-9123456789 ¦ 36-201234567 ¦ 49-15123456789 ¦ 856-2023123456 ¦ 800-12345678";
     const SPECIAL: &str = "112 ¦ 1800123456 ¦ 18001234567 ¦ 1600123456 ¦ 140 ¦ 02223456789 \
         ¦ 5012345678 ¦ 9E+11 ¦ 9.19877E+11";
+    const AROUND: &str = "tel:@ ¦ '@ ¦ =\"@\" ¦ @.0 ¦ \u{a0}@\u{200b} ¦ \u{feff} @\t \
+        ¦ \u{202a}@\u{202c} ¦ @ ext 12 ¦ @/123456 ¦ @, @ ¦ @E+05 ¦ \"@\" ¦ TEL: @ ¦ @,";
+    const ODD: &str = "019OlIe.+- ()/;,'\"=#*\u{a0}\u{200b}\u{2011}\u{ff0b}९ｅ٫";
     let mut cell = match choices.below(8) {
         0 => {
             let abroad = choices.word(ABROAD);
@@ -143,29 +141,13 @@ fn cell(choices: &mut Choices<'_>) -> String {
         let foreign = |c: char| c.to_digit(10).and_then(|n| char::from_u32(zero + n));
         cell = cell.chars().map(|c| foreign(c).unwrap_or(c)).collect();
     }
-    cell = match choices.below(24) {
-        0 => format!("tel:{cell}"),
-        1 => format!("'{cell}"),
-        2 => format!("=\"{cell}\""),
-        3 => format!("{cell}.0"),
-        4 => format!("\u{a0}{cell}\u{200b}"),
-        5 => format!("\u{feff} {cell}\t"),
-        6 => format!("\u{202a}{cell}\u{202c}"),
-        7 => format!("{cell} ext 12"),
-        8 => format!("{cell}/{}", choices.below(1_000_000)),
-        9 => format!("{cell}, {cell}"),
-        10 => format!("{cell}E+05"),
-        11 => format!("\"{cell}\""),
-        12 => format!("TEL: {cell}"),
-        13 => format!("{cell},"),
-        _ => cell,
-    };
+    // One in two is left alone.
+    if choices.rarely(2) {
+        cell = choices.word(AROUND).replace('@', &cell);
+    }
     for _ in 0..choices.below(9).saturating_sub(5) {
         let at = cell.floor_char_boundary(choices.size(cell.len() + 1));
-        let odd = choices.of(&[
-            '0', '1', '9', 'O', 'l', 'I', 'e', '.', '+', '-', ' ', '(', ')', '/', ';', ',', '\'',
-            '"', '=', '#', '*', '\u{a0}', '\u{200b}', '\u{2011}', '\u{ff0b}', '९', 'ｅ', '٫',
-        ]);
+        let odd = choices.of(&ODD.chars().collect::<Vec<_>>());
         if choices.rarely(2) && at < cell.len() {
             cell.remove(at);
         } else {
@@ -179,11 +161,7 @@ fn cell(choices: &mut Choices<'_>) -> String {
 fn grouped(choices: &mut Choices<'_>, digits: &str) -> String {
     let between = choices.of(&["", "", "", " ", "-", ".", "\u{a0}", "\u{2011}", ") "]);
     let at = choices.size(digits.len()).max(1);
-    let at = if choices.rarely(2) {
-        at
-    } else {
-        digits.len() / 2
-    };
-    let (front, back) = digits.split_at(at);
+    let middle = digits.len() / 2;
+    let (front, back) = digits.split_at(if choices.rarely(2) { at } else { middle });
     format!("{front}{between}{back}")
 }

@@ -1,0 +1,280 @@
+//! Every kind of work and every failure, as loud as it can be; then every byte is looked at.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::needles::{Allowed, KEY, KOOKOO_KEY, Needles, forms, number_forms};
+use super::{hunt, in_parallel, loud};
+use crate::proof::quick_or_long;
+use crate::support::stub::{self, Reply, Request, Stub};
+use crate::support::wait_until;
+use crate::support::workdir::{Otpdrive, Workdir};
+
+const ROWS: usize = 6;
+
+pub fn number(n: usize) -> String {
+    format!("98437{:05}", 26_153 + n)
+}
+
+fn code(n: usize) -> String {
+    format!("q{n}Zw7K")
+}
+
+pub fn needles() -> Needles {
+    let numbers: Vec<String> = (0..ROWS).map(number).collect();
+    let codes: Vec<String> = (0..ROWS).map(code).collect();
+    Needles::new(&numbers, &codes)
+}
+
+/// A list for `verify`.
+pub fn list() -> String {
+    let lines = (0..ROWS).map(|n| format!("{},{}\n", number(n), code(n)));
+    "phone,otp\n".to_owned() + &lines.collect::<String>()
+}
+
+/// The ways to work.
+const WAYS: usize = 3;
+const VERIFY: usize = 2;
+
+/// A folder with a list, and one of the three ways to work through it at this address; with short
+/// waits for what goes wrong. No codes in a list for `send`: those would be the user's own columns.
+fn work(way: usize, url: &str) -> (Workdir, Otpdrive) {
+    let numbers = (0..ROWS).map(|n| number(n) + "\n").collect::<String>();
+    let dir = Workdir::with(if way == VERIFY {
+        list()
+    } else {
+        "phone\n".to_owned() + &numbers
+    });
+    let run = match way {
+        VERIFY => dir.verify_at(url).default("--on-unknown", "hold"),
+        0 => dir.send_to(url),
+        _ => dir
+            .send_to(url)
+            .args(&["--channel", "call", "--fallback", "sms"]),
+    };
+    let run = loud(run, &dir)
+        .default("--timeout", "400ms")
+        .default("--connect-timeout", "300ms")
+        .default("--max-outage", "200ms")
+        .default("--max-attempts", "2")
+        .default("--concurrency", "4");
+    (dir, run)
+}
+
+/// One disguise of everything that a request holds.
+fn echo(request: &Request, form: usize) -> String {
+    let numbers = number_forms(&request.number[3..]);
+    // What a code is in base64 or in hex is not looked for: too short to be told from words.
+    let some = |secret: &str, count: usize| forms(secret)[form % count].clone();
+    format!(
+        "no: {} / {} / {} / {}",
+        some(KEY, forms(KEY).len()),
+        some(KOOKOO_KEY, 15),
+        numbers[form % numbers.len()],
+        some(&request.otp, 15),
+    )
+}
+
+fn said(status: u16, word: &str, message: &str) -> Reply {
+    Reply::new(
+        status,
+        json!({"status": word, "message": message}).to_string(),
+    )
+}
+
+/// Answers by status, word and message, in which `@` repeats the secrets; without a word the
+/// message is all.
+const ANSWERS: [(u16, &str, &str); 18] = [
+    (200, "Error", "Authentication Error @"),
+    (401, "Error", "@"),
+    (403, "", "<html>@"),
+    (302, "", "@"),
+    (404, "no", "@"),
+    (400, "Error", "@"),
+    (500, "Error", "@"),
+    (502, "", "@"),
+    (503, "Error", "@"),
+    (504, "Error", "@"),
+    (429, "Error", "@"),
+    (200, "Error", "too many @"),
+    (200, "", "\0@\u{1b}"),
+    (200, "@", "@"),
+    (200, "", r#"{"status":"Error","message":{"why":["@"]}}"#),
+    (200, "Error", "@"),
+    (200, "success", "@"),
+    (200, "Error", "OTP code verification failed @"),
+];
+
+/// The answers above, and some that say it in another manner.
+const KINDS: usize = ANSWERS.len() + 6;
+
+fn answer(kind: usize, echo: &str) -> Reply {
+    let in_a_line = echo.replace(char::is_whitespace, "");
+    if let Some((status, word, message)) = ANSWERS.get(kind) {
+        let reply = match *word {
+            "" => Reply::new(*status, message.replace('@', echo)),
+            word => said(
+                *status,
+                &word.replace('@', echo),
+                &message.replace('@', echo),
+            ),
+        };
+        return match status {
+            302 => reply.header("location", &format!("/{in_a_line}")),
+            429 => reply.header("retry-after", &in_a_line),
+            _ => reply,
+        };
+    }
+    match kind - ANSWERS.len() {
+        0 => said(200, "success", echo).half_body(),
+        1 => Reply::dropped(),
+        2 => Reply::reset(),
+        3 => Reply::silence(),
+        4 => said(200, "Error", &format!("{}{echo}", "é".repeat(180))),
+        _ => said(200, "Error", &echo.repeat(2_000)),
+    }
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn no_answer_of_a_gateway_brings_a_secret_back_to_light() {
+    let needles = needles();
+    let runs = KINDS * WAYS * quick_or_long(1, 6);
+    let bytes = in_parallel(runs, |n| {
+        let (kind, way) = (n % KINDS, n / KINDS % WAYS);
+        let stub = Stub::start();
+        stub.default(move |index, request| answer(kind, &echo(request, n * 7 + index)));
+        let (dir, run) = work(way, &stub.url());
+        let format = ["text", "json"][(n + n / KINDS) % 2];
+        let what = format!("{:?}, kind {kind}, way {way}, {format}", ANSWERS.get(kind));
+        let run = run.args(&["--log-format", format, "--progress", "always"]);
+        let ran = run.run();
+        assert!([0, 1, 3, 4].contains(&ran.code), "{what}: {}", ran.stderr);
+        assert!(stub.count() > 0, "{what}: {}", ran.stderr);
+        let is_open = |status: &String| ["pending", "failed", "unknown"].contains(&&**status);
+        let settled = way != VERIFY || !dir.statuses().iter().any(is_open);
+        let mut looked_at = hunt(&what, &dir, &ran, &needles, settled);
+        for command in ["report", "status"] {
+            let ran = loud(dir.otpdrive(&[command]), &dir).run();
+            looked_at += hunt(&format!("{what}, {command}"), &dir, &ran, &needles, settled);
+        }
+        let all = "sent,verified,not_verified,rejected,failed,unknown,invalid,duplicate,pending";
+        let ran = loud(dir.otpdrive(&["report", "--only", all]), &dir).run();
+        // Its rows hold numbers on purpose.
+        needles.are_not_in(&what, ran.stdout.as_bytes(), Allowed::Numbers);
+        needles.are_not_in(&what, ran.stderr.as_bytes(), Allowed::Nothing);
+        looked_at + ran.stdout.len()
+    });
+    let disguises = forms(KEY).len();
+    println!(
+        "{runs} runs over {KINDS} kinds of answers that repeat the secrets in one of {disguises} \
+         forms: none in {bytes} bytes"
+    );
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn no_network_that_fails_brings_a_secret_to_light() {
+    let needles = needles();
+    let stub = Stub::start();
+    let no_tls = stub.url().replace("http:", "https:");
+    let down = stub::url(Stub::nowhere());
+    let nothing = "https://nothing.invalid/api";
+    let proxy_down = format!("http://{KOOKOO_KEY}:{KOOKOO_KEY}@{}", Stub::nowhere());
+    let cases: [(&str, &[&str]); 4] = [
+        (&down, &[]),
+        (&no_tls, &[]),
+        (nothing, &[]),
+        (nothing, &["--proxy", &proxy_down]),
+    ];
+    in_parallel(cases.len() * WAYS, |n| {
+        let (url, args) = cases[n % cases.len()];
+        let (dir, run) = work(n / cases.len(), url);
+        let format = ["text", "json"][n % 2];
+        let ran = run.args(args).args(&["--log-format", format]).ends(3);
+        hunt(url, &dir, &ran, &needles, false)
+    });
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn no_signal_brings_a_secret_to_light() {
+    let needles = needles();
+    in_parallel(6, |n| {
+        let stub = Stub::start();
+        stub.hold();
+        let (dir, run) = work(n % 2 * VERIFY, &stub.url());
+        let mut running = run.clone().args(&["--timeout", "10s"]).start();
+        stub.wait_for(4);
+        // Another run finds the ledger held.
+        hunt("held", &dir, &run.ends(5), &needles, false);
+        match n / 2 {
+            0 => {
+                running.signal("TERM");
+                stub.release();
+            }
+            1 => {
+                running.signal("TERM");
+                std::thread::sleep(Duration::from_millis(50));
+                running.signal("TERM");
+                wait_until("it ended", || running.has_ended());
+            }
+            _ => running.signal("KILL"),
+        }
+        hunt("signal", &dir, &running.end_soon(), &needles, false);
+        for command in ["report", "status"] {
+            let ran = loud(dir.otpdrive(&[command]), &dir).run();
+            hunt("after a signal", &dir, &ran, &needles, false);
+        }
+        stub.release();
+        0
+    });
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn no_broken_disk_and_no_closed_screen_brings_a_secret_to_light() {
+    const BROKEN: [&str; 4] = [
+        "inject=pwrite64:error=ENOSPC:when=1+",
+        "inject=pwrite64:error=ENOSPC:when=40+",
+        "inject=fdatasync:error=EIO:when=3+",
+        "inject=fsync,rename,renameat2:error=EIO:when=1+",
+    ];
+    const CLOSED: [&str; 3] = ["2>&-", ">&- 2>&-", "2>/dev/full"];
+    let needles = needles();
+    let cases = [&BROKEN[..], &CLOSED].concat();
+    in_parallel(cases.len() * 2, |n| {
+        let case = cases[n / 2];
+        let stub = Stub::start();
+        stub.default(|index, request| {
+            said(200, ["success", "Error"][index % 2], &echo(request, index))
+        });
+        let (dir, run) = work(n % 2 * VERIFY, &stub.url());
+        let run = if BROKEN.contains(&case) {
+            run.strace("/dev/null", &["-e", case])
+        } else {
+            run.in_shell(&format!("exec \"$@\" {case}"))
+        };
+        let ran = run.run();
+        assert!((0..4).contains(&ran.code), "{case}: {}", ran.stderr);
+        hunt(case, &dir, &ran, &needles, false)
+    });
+}
+
+#[test]
+#[ignore = "tests/prove secrets"]
+fn what_is_looked_for_is_found() {
+    let needles = needles();
+    let numbers = number_forms(&number(2)).into_iter();
+    // These two are read as spaces by nobody but people.
+    let numbers = numbers.filter(|form| !form.contains("%20") && !form.contains('\u{a0}'));
+    let codes = [code(1), code(1).to_uppercase()];
+    let keys = [forms(KEY), forms(KOOKOO_KEY)].concat().into_iter();
+    for text in keys.chain(numbers).chain(codes) {
+        let found = needles.find(format!("a {text} b").as_bytes(), Allowed::Nothing);
+        assert!(found.is_some(), "{text}");
+    }
+    let line = b"an ordinary line 2026-11-25T19:00:00.123456Z";
+    needles.are_not_in("", line, Allowed::Nothing);
+}
