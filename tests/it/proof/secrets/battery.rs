@@ -40,25 +40,18 @@ const VERIFY: usize = 2;
 /// A folder with a list, and one of the three ways to work through it at this address; with short
 /// waits for what goes wrong. No codes in a list for `send`: those would be the user's own columns.
 fn work(way: usize, url: &str) -> (Workdir, Otpdrive) {
-    let numbers = (0..ROWS).map(|n| number(n) + "\n").collect::<String>();
-    let dir = Workdir::with(if way == VERIFY {
-        list()
-    } else {
-        "phone\n".to_owned() + &numbers
-    });
+    let numbers: String = (0..ROWS).map(|n| number(n) + "\n").collect();
+    let dir = Workdir::with("phone\n".to_owned() + &numbers);
     let run = match way {
-        VERIFY => dir.verify_at(url).default("--on-unknown", "hold"),
         0 => dir.send_to(url),
-        _ => dir
-            .send_to(url)
-            .args(&["--channel", "call", "--fallback", "sms"]),
+        1 => dir.send_to(url).line("--channel call --fallback sms"),
+        _ => {
+            dir.write("list.csv", list());
+            dir.verify_at(url).line("--on-unknown hold")
+        }
     };
-    let run = loud(run, &dir)
-        .default("--timeout", "400ms")
-        .default("--connect-timeout", "300ms")
-        .default("--max-outage", "200ms")
-        .default("--max-attempts", "2")
-        .default("--concurrency", "4");
+    let short = "--connect-timeout 300ms --max-outage 200ms --max-attempts 2 --concurrency 4";
+    let run = loud(run, &dir).line(short).default("--timeout", "400ms");
     (dir, run)
 }
 
@@ -77,10 +70,8 @@ fn echo(request: &Request, form: usize) -> String {
 }
 
 fn said(status: u16, word: &str, message: &str) -> Reply {
-    Reply::new(
-        status,
-        json!({"status": word, "message": message}).to_string(),
-    )
+    let body = json!({"status": word, "message": message});
+    Reply::new(status, body.to_string())
 }
 
 /// Answers by status, word and message, in which `@` repeats the secrets; without a word the
@@ -112,13 +103,10 @@ const KINDS: usize = ANSWERS.len() + 6;
 fn answer(kind: usize, echo: &str) -> Reply {
     let in_a_line = echo.replace(char::is_whitespace, "");
     if let Some((status, word, message)) = ANSWERS.get(kind) {
-        let reply = match *word {
-            "" => Reply::new(*status, message.replace('@', echo)),
-            word => said(
-                *status,
-                &word.replace('@', echo),
-                &message.replace('@', echo),
-            ),
+        let (word, message) = (word.replace('@', echo), message.replace('@', echo));
+        let reply = match word.as_str() {
+            "" => Reply::new(*status, message),
+            word => said(*status, word, &message),
         };
         return match status {
             302 => reply.header("location", &format!("/{in_a_line}")),

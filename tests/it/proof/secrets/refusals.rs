@@ -33,7 +33,6 @@ report $
 report --campaign $
 status --log-format $
 sandbox --listen $
-sandbox --faults $
 $";
 
 /// Files that cannot be used; see [`lay_out`].
@@ -88,6 +87,7 @@ fn no_refusal_to_start_repeats_a_secret() {
     let cases = [
         with(&with(WITH_ADDRESS, ADDRESSES).join("\n"), &keys),
         with(WITH_KEY, &keys),
+        with("sandbox --faults $", KOOKOO_KEY),
         with(WITH_KEY_FILE, KEY_FILES),
         with(WITH_LIST, LISTS),
         OTHERS.lines().map(str::to_owned).collect(),

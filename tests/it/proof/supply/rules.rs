@@ -22,31 +22,25 @@ Unlicense/MIT
 Zlib";
 
 /// Crates in more than one version, how many, and why. Those behind `rlibphonenumber` come from its
-/// build script, and from crates that it has not moved on; none of them is our choice.
+/// build script, and from crates that it has not moved on; none of them is our choice: dashmap and
+/// petgraph, protox-parse, prost-reflect, miette. hashlink is rusqlite's, x509-parser something that
+/// rcgen (a test's) could be told to use.
 pub const TWICE: &[(&str, usize, &str)] = &[
     ("foldhash", 2, "of hashbrown"),
     ("getrandom", 2, "ring is at 0.2, tempfile at 0.4"),
     (
         "hashbrown",
         4,
-        "dashmap (rlibphonenumber), petgraph (its build), governor, hashlink (rusqlite)",
+        "of dashmap, petgraph, governor and hashlink",
     ),
-    (
-        "logos",
-        2,
-        "rlibphonenumber's build: protox-parse, prost-reflect",
-    ),
+    ("logos", 2, "of protox-parse and prost-reflect"),
     ("logos-codegen", 2, "of logos"),
     ("logos-derive", 2, "of logos"),
-    (
-        "synstructure",
-        2,
-        "one is in the lock only: x509-parser, which rcgen (a test's) could be told to use",
-    ),
+    ("synstructure", 2, "one in the lock only: x509-parser"),
     ("syn", 2, "macros are half-way from 2 to 3"),
     ("thiserror", 2, "rlibphonenumber is at 1"),
     ("thiserror-impl", 2, "of thiserror"),
-    ("unicode-width", 2, "rlibphonenumber's build: miette"),
+    ("unicode-width", 2, "of miette"),
 ];
 
 /// Crates that run code on the builder's machine: build scripts and macros. Before a name is added
