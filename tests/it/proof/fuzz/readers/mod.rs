@@ -15,20 +15,13 @@ use std::path::Path;
 use otpdrive::contacts::{ContactsError, ReadOptions, Survey, open};
 use otpdrive::outcome::Lane;
 
-/// A row as read: where it stands, what it holds, and the request it asks for.
+/// A row as read: where it stands, what it holds, and the number it asks for, as digits, with the
+/// way and whether it is only assumed to be a mobile's; or why it asks for none.
 #[derive(Debug, PartialEq)]
 pub struct Seen {
     pub line: u64,
     pub record: String,
-    pub asks: Result<Asked, &'static str>,
-}
-
-/// A number as digits, and how it is to be asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Asked {
-    pub number: u64,
-    pub lane: Lane,
-    pub assumed_mobile: bool,
+    pub asks: Result<(u64, Lane, bool), &'static str>,
 }
 
 /// Reads a file of contacts, or says why not.
@@ -43,11 +36,7 @@ fn read(path: &Path, options: &ReadOptions) -> Result<(Survey, Vec<Seen>), Strin
             rows.push(Seen {
                 line: contact.line,
                 record: contact.record,
-                asks: asks.map(|wish| Asked {
-                    number: wish.number.digits(),
-                    lane: wish.lane,
-                    assumed_mobile: wish.assumed_mobile,
-                }),
+                asks: asks.map(|wish| (wish.number.digits(), wish.lane, wish.assumed_mobile)),
             });
         }
         Ok((survey, rows))

@@ -53,7 +53,7 @@ pub fn read(path: &Path, cells: &[String], channel: Channel, region: Region) -> 
     let (_, rows) = super::read(path, &options).expect("it is CSV");
     assert_eq!(rows.len(), cells.len());
     let readings = rows.into_iter().map(|row| row.asks);
-    let readings = readings.map(|asks| asks.map(|asked| (asked.number, asked.assumed_mobile)));
+    let readings = readings.map(|asks| asks.map(|(number, _, assumed)| (number, assumed)));
     readings.collect()
 }
 
