@@ -8,28 +8,24 @@ use super::needles::{Allowed, KEY, KOOKOO_KEY, Needles, forms, number_forms};
 use super::{hunt, in_parallel, loud};
 use crate::proof::quick_or_long;
 use crate::support::stub::{Reply, Request, Stub};
-use crate::support::wait_until;
 use crate::support::workdir::{Otpdrive, Workdir};
+use crate::support::{contacts, phone, wait_until};
 
 const ROWS: usize = 6;
-
-pub fn number(n: usize) -> String {
-    format!("98437{:05}", 26_153 + n)
-}
 
 fn code(n: usize) -> String {
     format!("q{n}Zw7K")
 }
 
 pub fn needles() -> Needles {
-    let numbers: Vec<String> = (0..ROWS).map(number).collect();
+    let numbers: Vec<String> = (0..ROWS).map(phone).collect();
     let codes: Vec<String> = (0..ROWS).map(code).collect();
     Needles::new(&numbers, &codes)
 }
 
 /// A list for `verify`.
 pub fn list() -> String {
-    let lines = (0..ROWS).map(|n| format!("{},{}\n", number(n), code(n)));
+    let lines = (0..ROWS).map(|n| format!("{},{}\n", phone(n), code(n)));
     "phone,otp\n".to_owned() + &lines.collect::<String>()
 }
 
@@ -40,8 +36,7 @@ const VERIFY: usize = 2;
 /// A folder with a list, and one of the three ways to work through it at this address; with short
 /// waits for what goes wrong. No codes in a list for `send`: those would be the user's own columns.
 fn work(way: usize, url: &str) -> (Workdir, Otpdrive) {
-    let numbers: String = (0..ROWS).map(|n| number(n) + "\n").collect();
-    let dir = Workdir::with("phone\n".to_owned() + &numbers);
+    let dir = Workdir::with(contacts(0..ROWS));
     let run = match way {
         0 => dir.send_to(url),
         1 => dir.send_to(url).line("--channel call --fallback sms"),
@@ -250,7 +245,7 @@ fn no_signal_brings_a_secret_to_light() {
 #[ignore = "tests/prove secrets"]
 fn what_is_looked_for_is_found() {
     let needles = needles();
-    let numbers = number_forms(&number(2)).into_iter();
+    let numbers = number_forms(&phone(2)).into_iter();
     // These two are read as spaces by nobody but people.
     let numbers = numbers.filter(|form| !form.contains("%20") && !form.contains('\u{a0}'));
     let codes = [code(1), code(1).to_uppercase()];

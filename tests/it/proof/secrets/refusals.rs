@@ -1,8 +1,9 @@
 //! What cannot start: a wrong command line, file, key file or place, each with a secret in it.
 
-use super::battery::{list, needles, number};
+use super::battery::{list, needles};
 use super::needles::{Allowed, KEY, KOOKOO_KEY};
 use super::{in_parallel, loud};
+use crate::support::phone;
 use crate::support::workdir::Workdir;
 
 /// A key where an address is asked for, in place of `$`.
@@ -56,8 +57,8 @@ report --schema";
 /// The files that the cases name.
 fn lay_out() -> Workdir {
     let dir = Workdir::with(list());
-    let odd = number(3);
-    let wrong = format!("name,x {odd},{odd}1,98437 2615,9843726\na,b,c,d,e\n");
+    let odd = phone(3);
+    let wrong = format!("name,x {odd},{odd}1,98765 0000,9876500\na,b,c,d,e\n");
     dir.write("two", format!("phone,mobile\n{odd},{odd}\n"));
     dir.write("quote", format!("phone,name\n{odd},\"x\n{odd},y\n"));
     dir.write("wrong", wrong);
@@ -95,7 +96,7 @@ fn no_refusal_to_start_repeats_a_secret() {
     let cases = cases.concat();
     in_parallel(cases.len(), |n| {
         let (what, dir) = (&cases[n], lay_out());
-        let args = what.replace("NUMBER", &number(3));
+        let args = what.replace("NUMBER", &phone(3));
         let args: Vec<&str> = args.split(' ').collect();
         let mut command = loud(dir.otpdrive(&args), &dir);
         if args[0] == "send" {
