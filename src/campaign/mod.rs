@@ -424,12 +424,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
         attempt.answer = Some(answer.clone());
-        let stop = self.watch.heard(Instant::now(), job, hold);
-        self.context.ledger.answer(job.id, n, &answer).await;
-        self.pass_on_news().await;
-        if let Some((kind, message)) = stop {
+        // At once: nothing leaves any more while the ledger is being told.
+        if let Some((kind, message)) = self.watch.heard(Instant::now(), job, hold) {
             self.stop(kind, &message);
         }
+        // What turned up comes first: a crash in between must not leave an answer without it.
+        self.pass_on_news().await;
+        self.context.ledger.answer(job.id, n, &answer).await;
     }
 
     /// The time at which a lane may go on, said aloud.

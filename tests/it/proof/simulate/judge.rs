@@ -1,6 +1,6 @@
 //! What must hold, whatever happened: judged by the gateway's log and by what the ledger says.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use otpdrive::campaign::EarlierHolds;
@@ -60,7 +60,8 @@ pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reache
             };
             let send = request.lane != Lane::Verify;
             hold!(!send || times <= most, "a third OTP in a run: {request:?}");
-            reached.note_if(send && times == 2, "a second OTP is risked");
+            let now = log.last().is_some_and(|last| last.run == request.run);
+            reached.note_if(send && times == 2 && now, "a second OTP is risked");
             known.perhaps = Some((request.lane, request.run, times));
         }
     }
@@ -235,11 +236,8 @@ pub fn end_is_true(
 ) -> Verdicts {
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
     let End::Stopped(stop) = said.end else {
-        let wave = |fact: &&RunFact| matches!(fact, RunFact::Wave { .. });
-        let in_doubt = said.facts.iter().filter(wave).count();
-        let interrupted = *said.end != End::Complete;
-        hold!(interrupted || in_doubt == 0, "complete after a wave");
-        reached.note_if(in_doubt > 0, "refusals in doubt at an interruption");
+        let complete = *said.end == End::Complete;
+        hold!(!complete || !has_wave(said), "complete after a wave");
         return Ok(());
     };
     let came = |fate| of_run.iter().any(|r| r.fate == fate && r.heard.is_some());
@@ -262,8 +260,10 @@ pub fn end_is_true(
             reached.note("a key is refused");
         }
         StopKind::WrongEndpoint => {
-            let right = log.iter().any(|r| r.recorded && r.accepted && !r.doubtful);
+            let mut earlier = log.iter().filter(|r| r.run < orders.run);
+            let right = earlier.any(|r| r.recorded && r.accepted && !r.doubtful);
             hold!(!right, "the endpoint had proved right");
+            reached.note("an endpoint is wrong");
         }
         StopKind::Limit => reached.note("a limit"),
         StopKind::MaxDuration => reached.note("a time to start numbers is over"),
@@ -287,36 +287,60 @@ fn was_silent(of_run: &[&Request], max_outage: Duration, began: Instant) -> Verd
 
 /// All that were refused for the account's sake are pending, and nobody among them was called.
 fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts {
-    let alike = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
-    let mut waves = 0;
-    for lane in Lane::ALL {
-        let mut answers: Vec<_> = of_run.iter().filter(|r| r.lane == lane).collect();
-        answers.sort_by_key(|r| r.heard);
-        let last = answers.last().map_or("", |r| r.fate);
-        let streak = answers.iter().rev().take_while(|r| r.fate == last);
-        let numbers: HashSet<Number> = streak.map(|r| r.number).collect();
-        let words = matches!(last, "no credit" | "rejected" | "missing");
-        if numbers.len() < alike || !words {
-            continue;
-        }
-        waves += 1;
+    let most = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
+    let waves: Vec<_> = Lane::ALL
+        .into_iter()
+        .filter_map(|lane| Some((lane, alike(of_run, lane, most)?)))
+        .collect();
+    hold!(!waves.is_empty(), "{most} were not refused alike");
+    for (lane, refused) in waves {
         let again = of_run
             .iter()
-            .find(|r| r.lane != lane && numbers.contains(&r.number));
-        let fell_back = again.filter(|r| r.lane != lane && last == "no credit");
-        hold!(
-            fell_back.is_none(),
-            "a fallback out of a wave: {fell_back:?}"
-        );
+            .find(|r| r.lane != lane && refused.get(&r.who()).is_some_and(|at| r.at > *at));
+        hold!(again.is_none(), "a fallback out of a wave: {again:?}");
         for row in said.rows {
-            if row.number.is_some_and(|number| numbers.contains(&number)) {
-                let status = row.outcome(said.runs).status;
-                hold!(status != Status::Rejected, "refused in a wave: {row:?}");
+            let is_in = refused
+                .keys()
+                .any(|(number, _)| row.number == Some(*number));
+            let status = row.outcome(said.runs).status;
+            hold!(
+                !is_in || status != Status::Rejected,
+                "refused in a wave: {row:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Who was refused in the same words on this lane, one after the other, and when, if there are so
+/// many. What is neither an acceptance nor a refusal is not counted.
+fn alike<'r>(
+    of_run: &[&'r Request],
+    lane: Lane,
+    most: usize,
+) -> Option<HashMap<(Number, Option<&'r str>), Instant>> {
+    let mut answers: Vec<_> = of_run
+        .iter()
+        .filter(|r| r.lane == lane && !r.doubtful)
+        .filter_map(|r| Some((r.heard?, *r)))
+        .collect();
+    answers.sort_by_key(|(heard, _)| *heard);
+    let (mut words, mut refused) = ("", HashMap::new());
+    for (heard, request) in answers {
+        let fate = request.fate;
+        let is_refusal = matches!(fate, "rejected" | "missing" | "no credit");
+        if is_refusal || request.accepted || matches!(fate, "accepted" | "404" | "302") {
+            if fate != words {
+                refused.clear();
+            }
+            words = fate;
+            refused.insert(request.who(), heard);
+            if is_refusal && refused.len() >= most {
+                return Some(refused);
             }
         }
     }
-    hold!(waves > 0, "{alike} were not refused alike");
-    Ok(())
+    None
 }
 
 /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
@@ -348,12 +372,20 @@ pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize
     Ok(())
 }
 
+fn has_wave(said: &Said<'_>) -> bool {
+    let mut facts = said.facts.iter();
+    facts.any(|fact| matches!(fact, RunFact::Wave { .. }))
+}
+
 /// States of the whole run that were reached.
 pub fn notice(said: &Said<'_>, orders: &Orders, log: &[Request], reached: &Reached) {
     let of_run = || log.iter().filter(|request| request.run == orders.run);
     let mut first: HashMap<_, Lane> = HashMap::new();
     let fell_back = of_run().any(|r| *first.entry(r.who()).or_insert(r.lane) != r.lane);
     reached.note_if(fell_back, "a fallback");
+    let refused = matches!(said.end, End::Stopped(stop) if stop.kind == StopKind::AccountRefused);
+    let in_doubt = has_wave(said) && !refused;
+    reached.note_if(in_doubt, "refusals in doubt at an end");
     let down = said.facts.iter().filter_map(|fact| match fact {
         RunFact::OutageBegan { lane, .. } => *lane,
         _ => None,

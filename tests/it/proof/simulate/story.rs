@@ -76,7 +76,7 @@ impl Story {
             clock_jumps: random.u32(0..4) == 0,
             random,
         };
-        let most = [8, 30, 60, 150][story.random.usize(0..4)];
+        let most = [8, 40, 100, 150][story.random.usize(0..4)];
         for _ in 0..story.random.usize(1..most) {
             let line = story.line();
             story.lines.push(line);
@@ -198,7 +198,7 @@ impl Story {
         let weather = Weather::by_chance(&mut self.random);
         let jumps = self.clock_jumps;
         let random = &mut self.random;
-        let ends = random.u32(0..8);
+        let ends = random.u32(0..10);
         let soon = |random: &mut Rng| {
             let most = random.choice([50, 2_000, 40_000]).unwrap_or(50);
             random.u32(0..most) * MS
@@ -220,7 +220,7 @@ impl Story {
             wall,
             signal_at: (ends == 0).then(|| soon(random)),
             kill_at: (ends == 1).then(|| soon(random)),
-            kill_at_point: (ends > 2).then(|| {
+            kill_at_point: (3..8).contains(&ends).then(|| {
                 let size = random.u32(2..12);
                 random.u64(0..1 << size)
             }),
