@@ -80,6 +80,8 @@
 //! - **in doubt**: it may still turn out that a failure is the outage's, or a refusal the account's.
 //! - **wave**: many numbers in a row refused in the same words.
 //! - **probe**: the one request that goes out now and then while a breaker is open.
+//!
+//! `tests/it/house.rs` keeps the table of rooms and the README true.
 
 pub mod campaign;
 pub mod cli;

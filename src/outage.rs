@@ -11,14 +11,14 @@ use tokio::time::Instant;
 
 use crate::job::{JobId, UnixMicros};
 
-/// Different numbers failing in a row that open a lane's breaker.
-pub const NUMBERS_MAX: usize = 20;
+/// Different numbers failing in a row that open a lane's breaker. One number that fails again and
+/// again says nothing about the gateway.
+const NUMBERS_MAX: usize = 20;
 
-/// Failures to connect in a row that open the common breaker.
-pub const UNREACHABLE_MAX: usize = 3;
+/// Failures to connect in a row that open the common breaker, whosever they are.
+const UNREACHABLE_MAX: usize = 3;
 
-/// Where nothing else is left to do, so many different numbers failing in a row are an outage, too.
-/// One number that fails again and again says nothing about the gateway.
+/// Where nothing else is left to do, so many different numbers failing alike are an outage, too.
 const NUMBERS_AT_THE_END: usize = 2;
 
 /// The wait before the first probe; doubles up to [`PROBE_MAX`].
@@ -32,18 +32,28 @@ const PROBE_MAX: Duration = Duration::from_secs(15);
 pub struct Breaker {
     /// How long an outage may last.
     max: Duration,
-    /// This much evidence opens it.
-    threshold: usize,
+    watched: Watched,
     streak: Option<Streak>,
+    /// When the latest request left that worked.
+    worked_at: Option<UnixMicros>,
     open: Option<Open>,
+}
+
+/// What a breaker watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    /// Answers to the requests of a lane.
+    Lane,
+    /// The making of connections.
+    Connections,
 }
 
 /// Failures in a row.
 #[derive(Debug)]
 struct Streak {
+    /// When the first was answered.
     from: UnixMicros,
-    /// Different numbers, as far as they are evidence.
-    numbers: Vec<JobId>,
+    failures: Vec<Failure>,
 }
 
 #[derive(Debug)]
@@ -55,14 +65,27 @@ struct Open {
     deadline: Instant,
 }
 
+/// A number that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub job: JobId,
+    /// When its request left, or would have.
+    pub left_at: UnixMicros,
+    /// What was said, digits apart.
+    pub words: String,
+    /// What it says about the gateway.
+    pub evidence: Evidence,
+}
+
 /// What a failure says about the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// This number fails, which worked or was not tried before.
-    Of(JobId),
-    /// It could not even be connected to.
-    Unreachable,
-    /// Nothing new: this number failed before, while others did not.
+    /// Surely not sent, and it is not known to be this number's own trouble.
+    Strong,
+    /// It may be an outage where many others fail, too.
+    Weak,
+    /// Nothing: this number failed before, while others did not.
     None,
 }
 
@@ -80,38 +103,43 @@ pub enum Gate {
 }
 
 impl Breaker {
-    /// A gateway believed to be up; `max` is how long to wait out an outage, `threshold` how much
-    /// evidence of one is enough.
+    /// For the answers on one lane; `max` is how long to wait out an outage.
     #[must_use]
-    pub fn new(max: Duration, threshold: usize) -> Self {
+    pub fn of_lane(max: Duration) -> Self {
+        Self::new(max, Watched::Lane)
+    }
+
+    /// For the making of connections, which all lanes share.
+    #[must_use]
+    pub fn of_connections(max: Duration) -> Self {
+        Self::new(max, Watched::Connections)
+    }
+
+    fn new(max: Duration, watched: Watched) -> Self {
         Self {
             max,
-            threshold,
+            watched,
             streak: None,
+            worked_at: None,
             open: None,
         }
     }
 
     /// A failure was answered `at`; `now` is the same time. Says from when on there is an outage, if
     /// that turns up now.
-    pub fn failed(
-        &mut self,
-        now: Instant,
-        at: UnixMicros,
-        job: JobId,
-        evidence: Evidence,
-    ) -> Option<UnixMicros> {
+    pub fn failed(&mut self, now: Instant, at: UnixMicros, failure: Failure) -> Option<UnixMicros> {
         let streak = self.streak.get_or_insert(Streak {
             from: at,
-            numbers: Vec::new(),
+            failures: Vec::new(),
         });
-        let known = match evidence {
-            Evidence::Of(job) => streak.numbers.contains(&job),
-            Evidence::Unreachable => false,
-            Evidence::None => true,
+        let job = failure.job;
+        let mut failures = streak.failures.iter();
+        let (known, threshold) = match self.watched {
+            Watched::Lane => (failures.any(|known| known.job == job), NUMBERS_MAX),
+            Watched::Connections => (false, UNREACHABLE_MAX),
         };
-        if !known && streak.numbers.len() < self.threshold {
-            streak.numbers.push(job);
+        if !known && failure.evidence != Evidence::None && streak.failures.len() < threshold {
+            streak.failures.push(failure);
         }
         if let Some(open) = &mut self.open {
             if open.probing == Some(job) {
@@ -121,25 +149,43 @@ impl Breaker {
             }
             return None;
         }
-        if streak.numbers.len() >= self.threshold {
+        if streak.failures.len() >= threshold {
             self.open(now, at)
         } else {
             None
         }
     }
 
-    /// Something came back that is no failure. Says whether that ends an outage.
-    pub fn worked(&mut self) -> bool {
-        self.streak = None;
-        self.open.take().is_some()
+    /// Something came back, for a request that left at `left_at`, that is no failure. Says whether
+    /// that ends an outage.
+    ///
+    /// Only what left after the first failure was answered shows that the gateway works again: what
+    /// was under way then may have been answered before it fell.
+    pub fn worked(&mut self, left_at: UnixMicros) -> bool {
+        self.worked_at = self.worked_at.max(Some(left_at));
+        if self
+            .streak
+            .as_ref()
+            .is_none_or(|streak| streak.from <= left_at)
+        {
+            self.streak = None;
+            return self.open.take().is_some();
+        }
+        false
     }
 
     /// Nothing else is left to do that could show whether this is an outage: then it is one when
-    /// several numbers fail. Says from when on.
+    /// several numbers fail alike, and none that left after them worked. Says from when on.
     pub fn nothing_else_left(&mut self, now: Instant) -> Option<UnixMicros> {
         let streak = self.streak.as_ref()?;
         let from = streak.from;
-        if self.open.is_none() && streak.numbers.len() >= NUMBERS_AT_THE_END {
+        let since_it_worked = |failure: &&Failure| {
+            failure.evidence == Evidence::Strong && Some(failure.left_at) > self.worked_at
+        };
+        let strong = || streak.failures.iter().filter(since_it_worked);
+        let alike = |one: &Failure| strong().filter(|other| other.words == one.words).count();
+        let most = strong().map(alike).max().unwrap_or(0);
+        if self.open.is_none() && most >= NUMBERS_AT_THE_END {
             self.open(now, from)
         } else {
             None
@@ -153,7 +199,7 @@ impl Breaker {
         }
         let streak = self.streak.get_or_insert(Streak {
             from,
-            numbers: Vec::new(),
+            failures: Vec::new(),
         });
         streak.from = streak.from.min(from);
         self.open = Some(Open {
@@ -234,19 +280,21 @@ mod tests {
     const FROM: UnixMicros = UnixMicros(7);
     const LATER: UnixMicros = UnixMicros(9);
 
-    fn of(n: i64) -> Evidence {
-        Evidence::Of(JobId(n))
+    fn failure(n: i64) -> Failure {
+        Failure {
+            job: JobId(n),
+            left_at: FROM,
+            words: "HTTP 503".to_owned(),
+            evidence: Evidence::Strong,
+        }
     }
 
     fn down(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new(MAX, UNREACHABLE_MAX);
+        let mut breaker = Breaker::of_connections(MAX);
         for _ in 1..UNREACHABLE_MAX {
-            assert_eq!(
-                breaker.failed(now, FROM, JobId(1), Evidence::Unreachable),
-                None
-            );
+            assert_eq!(breaker.failed(now, FROM, failure(1)), None);
         }
-        let opened = breaker.failed(now, LATER, JobId(1), Evidence::Unreachable);
+        let opened = breaker.failed(now, LATER, failure(1));
         assert_eq!(opened, Some(FROM), "what failed before is part of it");
         breaker
     }
@@ -254,11 +302,11 @@ mod tests {
     #[test]
     fn failures_to_connect_in_a_row_are_an_outage_and_others_are_not() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(MAX, UNREACHABLE_MAX);
+        let mut breaker = Breaker::of_connections(MAX);
         for _ in 0..10 {
-            let _ = breaker.failed(now, FROM, JobId(1), Evidence::Unreachable);
-            let _ = breaker.failed(now, FROM, JobId(1), Evidence::Unreachable);
-            assert!(!breaker.worked());
+            let _ = breaker.failed(now, FROM, failure(1));
+            let _ = breaker.failed(now, FROM, failure(1));
+            assert!(!breaker.worked(LATER));
         }
         assert!(!breaker.is_open());
         assert!(down(now).is_open());
@@ -267,33 +315,62 @@ mod tests {
     #[test]
     fn one_number_that_always_fails_is_none_and_twenty_are() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(MAX, NUMBERS_MAX);
+        let mut breaker = Breaker::of_lane(MAX);
         for _ in 0..1_000 {
-            assert_eq!(breaker.failed(now, FROM, JobId(1), of(1)), None);
+            assert_eq!(breaker.failed(now, FROM, failure(1)), None);
         }
         assert_eq!(breaker.suspected_from(), Some(FROM));
         for n in 2..20 {
-            assert_eq!(
-                breaker.failed(now, LATER, JobId(n), of(n)),
-                None,
-                "after {n}"
-            );
+            assert_eq!(breaker.failed(now, LATER, failure(n)), None, "after {n}");
         }
-        assert_eq!(breaker.failed(now, LATER, JobId(99), Evidence::None), None);
-        assert_eq!(breaker.failed(now, LATER, JobId(20), of(20)), Some(FROM));
+        let own_trouble = Failure {
+            evidence: Evidence::None,
+            ..failure(99)
+        };
+        assert_eq!(breaker.failed(now, LATER, own_trouble), None);
+        assert_eq!(breaker.failed(now, LATER, failure(20)), Some(FROM));
         assert_eq!(breaker.suspected_from(), None);
     }
 
     #[test]
-    fn where_nothing_else_is_left_two_numbers_are_enough_and_one_is_not() {
+    fn what_had_left_before_the_first_failure_shows_nothing() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(MAX, NUMBERS_MAX);
-        assert_eq!(breaker.nothing_else_left(now), None);
-        assert_eq!(breaker.failed(now, FROM, JobId(1), of(1)), None);
-        assert_eq!(breaker.nothing_else_left(now), None);
-        assert_eq!(breaker.failed(now, LATER, JobId(2), of(2)), None);
-        assert_eq!(breaker.nothing_else_left(now), Some(FROM));
-        assert_eq!(breaker.nothing_else_left(now), None, "it is known already");
+        let mut breaker = down(now);
+        assert!(!breaker.worked(UnixMicros(FROM.0 - 1)));
+        assert!(breaker.is_open());
+        assert!(breaker.worked(FROM), "what left then came later");
+    }
+
+    #[test]
+    fn where_nothing_else_is_left_two_numbers_alike_are_enough() {
+        let now = Instant::now();
+        let opens = |failures: &[Failure], worked_at| {
+            let mut breaker = Breaker::of_lane(MAX);
+            for failure in failures {
+                assert_eq!(breaker.failed(now, LATER, failure.clone()), None);
+            }
+            breaker.worked(UnixMicros(worked_at));
+            breaker.nothing_else_left(now)
+        };
+        assert_eq!(opens(&[], 1), None);
+        assert_eq!(opens(&[failure(1)], 1), None);
+        assert_eq!(opens(&[failure(1), failure(1)], 1), None);
+        assert_eq!(opens(&[failure(1), failure(2)], 1), Some(LATER));
+        // One that left behind them worked, although it had left before they were answered.
+        assert_eq!(opens(&[failure(1), failure(2)], 8), None);
+        let other = |words: &str, evidence| Failure {
+            words: words.to_owned(),
+            evidence,
+            ..failure(2)
+        };
+        assert_eq!(
+            opens(&[failure(1), other("HTTP 500", Evidence::Strong)], 1),
+            None
+        );
+        assert_eq!(
+            opens(&[failure(1), other("HTTP 503", Evidence::Weak)], 1),
+            None
+        );
     }
 
     #[test]
@@ -310,9 +387,9 @@ mod tests {
             assert_eq!(breaker.gate(now), Gate::Probe);
             breaker.probe(JobId(1));
             // An older request that fails now says nothing about the probe.
-            let _ = breaker.failed(now, LATER, JobId(2), Evidence::Unreachable);
+            let _ = breaker.failed(now, LATER, failure(2));
             assert_eq!(breaker.gate(now + MAX), Gate::Probing);
-            let _ = breaker.failed(now, LATER, JobId(1), Evidence::Unreachable);
+            let _ = breaker.failed(now, LATER, failure(1));
         }
         assert_eq!(
             waits,
@@ -325,7 +402,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = down(now);
         assert_eq!(breaker.deadline(), Some(now + MAX));
-        assert!(breaker.worked());
+        assert!(breaker.worked(LATER));
         assert_eq!(breaker.gate(now), Gate::Closed);
         assert_eq!((breaker.deadline(), breaker.suspected_from()), (None, None));
     }

@@ -14,7 +14,7 @@ use super::Settings;
 use super::progress::Why;
 use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::next::{Step, next_step};
-use crate::outage::{self, Breaker, Evidence};
+use crate::outage::{self, Breaker, Evidence, Failure};
 use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
 
 /// This many answers that are all redirects or 4xx, and never anything else, say that the endpoint
@@ -85,6 +85,14 @@ impl Row {
     fn clear(&mut self) {
         *self = Self::default();
     }
+
+    /// Something else came back for a request that left then. What was under way when the first of
+    /// the row was answered shows nothing.
+    fn broken_by(&mut self, left_at: UnixMicros) {
+        if self.from <= Some(left_at) {
+            self.clear();
+        }
+    }
 }
 
 /// May a request of a lane go now?
@@ -104,7 +112,7 @@ pub type MustStop = (StopKind, String);
 impl<'a> Watch<'a> {
     pub fn new(settings: &'a Settings, run: RunId, runs: Runs) -> Self {
         let lane = |_| LaneWatch {
-            breaker: Breaker::new(settings.max_outage, outage::NUMBERS_MAX),
+            breaker: Breaker::of_lane(settings.max_outage),
             held_until: None,
             refused: Row::default(),
             bare: Row::default(),
@@ -114,7 +122,7 @@ impl<'a> Watch<'a> {
             run,
             state: RefCell::new(State {
                 runs,
-                common: Breaker::new(settings.max_outage, outage::UNREACHABLE_MAX),
+                common: Breaker::of_connections(settings.max_outage),
                 lanes: Lane::ALL.map(lane),
                 suspects: 0,
                 news: Vec::new(),
@@ -139,40 +147,63 @@ impl<'a> Watch<'a> {
     pub fn unreachable(&self, now: Instant, at: UnixMicros, lane: Lane, job: JobId, why: &str) {
         let mut state = self.state.borrow_mut();
         state.lanes[lane.index()].breaker.withdrawn(job);
-        if let Some(from) = state.common.failed(now, at, job, Evidence::Unreachable) {
+        let failure = Failure {
+            job,
+            left_at: at,
+            words: String::new(),
+            evidence: Evidence::Strong,
+        };
+        if let Some(from) = state.common.failed(now, at, failure) {
             state.outage_began(self.run, None, from, why);
         }
     }
 
     /// The job's last attempt was answered. Says whether the run has to stop for it.
     pub fn heard(&self, now: Instant, job: &Job, hold: Option<Instant>) -> Option<MustStop> {
-        let last = job.attempts.last()?;
-        let (at, verdict) = (last.answer.as_ref()?.answered_at, last.verdict()?);
-        match verdict.kind {
-            VerdictKind::Withdrawn => return None,
-            VerdictKind::Unreachable => {
-                self.unreachable(now, at, last.lane, job.id, &verdict.text);
-                return None;
+        let attempt = job.attempts.last()?;
+        let answer = attempt.answer.as_ref()?;
+        let text = &answer.verdict.text;
+        let Some(left_at) = answer.left_at else {
+            if answer.verdict.kind == VerdictKind::Unreachable {
+                self.unreachable(now, answer.answered_at, attempt.lane, job.id, text);
             }
-            _ => {}
-        }
+            return None;
+        };
+        let heard = Heard {
+            now,
+            job,
+            lane: attempt.lane,
+            left_at,
+            at: answer.answered_at,
+            verdict: &answer.verdict,
+        };
         let mut state = self.state.borrow_mut();
         if let Some(until) = hold {
-            state.hold(last.lane, until);
+            state.hold(attempt.lane, until);
         }
-        state.connected(self.run, now, at, job.id, verdict.kind);
-        let stop = match verdict.kind {
+        state.connected(self.run, &heard);
+        let stop = match answer.verdict.kind {
             VerdictKind::Throttled
             | VerdictKind::ServerError
             | VerdictKind::Ambiguous
             | VerdictKind::NoAnswer => {
-                state.failed(self.run, now, job, last, verdict);
+                state.failed(self.run, &heard);
                 None
             }
-            VerdictKind::Misdirected => self.misdirected(&mut state, now, job, last, verdict),
+            VerdictKind::Misdirected => self.misdirected(&mut state, &heard),
             kind => {
-                state.worked(self.run, last.lane, at, kind);
-                self.answered(&mut state, job, last, verdict)
+                state.worked(self.run, &heard);
+                let lane = &mut state.lanes[attempt.lane.index()];
+                lane.bare.broken_by(left_at);
+                match kind {
+                    VerdictKind::KeyRefused => Some(key_refused(text)),
+                    VerdictKind::AccountRefused => Some(account_refused(text)),
+                    VerdictKind::Rejected => self.rejected(&mut state, &heard),
+                    _ => {
+                        lane.refused.broken_by(left_at);
+                        None
+                    }
+                }
             }
         };
         drop(state);
@@ -180,82 +211,47 @@ impl<'a> Watch<'a> {
         stop
     }
 
-    /// Something came back that is no failure.
-    fn answered(
-        &self,
-        state: &mut State,
-        job: &Job,
-        last: &Attempt,
-        verdict: &Verdict,
-    ) -> Option<MustStop> {
-        let lane = &mut state.lanes[last.lane.index()];
-        lane.bare.clear();
-        let text = &verdict.text;
-        match verdict.kind {
-            VerdictKind::KeyRefused => Some((
-                StopKind::KeyRefused,
-                format!(
-                    "the gateway refused the API key ({text}); nothing more was sent. Check the key, then run the same command again"
-                ),
-            )),
-            VerdictKind::AccountRefused => Some((
-                StopKind::AccountRefused,
-                format!(
-                    "the gateway refused the account ({text}); nothing more was sent. Check its credit with the provider, then run the same command again"
-                ),
-            )),
-            VerdictKind::Rejected => {
-                let from = last.answer.as_ref()?.answered_at;
-                let alike = lane.refused.add(alike(text), from, job.id);
-                let max = self.settings.refused_alike?.get();
-                (alike >= max).then(|| {
-                    state.wave(self.run, last.lane);
-                    let lane = last.lane.name();
-                    (
-                        StopKind::AccountRefused,
-                        format!(
-                            "{alike} numbers in a row were refused on the lane {lane} in the same words (\"{text}\"): it is the account or the service, not the numbers. They stay pending, and nothing more was sent. Settle it with the provider, then run the same command again; if it really is the numbers, set --refused-alike"
-                        ),
-                    )
-                })
-            }
-            _ => {
-                lane.refused.clear();
-                None
-            }
+    /// Refused in the API's own words: one more of a row of them, or the first.
+    fn rejected(&self, state: &mut State, heard: &Heard<'_>) -> Option<MustStop> {
+        let text = &heard.verdict.text;
+        let refused = &mut state.lanes[heard.lane.index()].refused;
+        let count = refused.add(alike(text), heard.at, heard.job.id);
+        if count < self.settings.refused_alike?.get() {
+            return None;
         }
+        state.wave(self.run, heard.lane);
+        let lane = heard.lane.name();
+        Some((
+            StopKind::AccountRefused,
+            format!(
+                "{count} numbers in a row were refused on the lane {lane} in the same words (\"{text}\"): it is the account or the service, not the numbers. They stay pending, and nothing more was sent. Settle it with the provider, then run the same command again; if it really is the numbers, set --refused-alike"
+            ),
+        ))
     }
 
     /// A redirect or a 4xx without the API's words: the endpoint's fault, the service's, or the
     /// number's.
-    fn misdirected(
-        &self,
-        state: &mut State,
-        now: Instant,
-        job: &Job,
-        last: &Attempt,
-        verdict: &Verdict,
-    ) -> Option<MustStop> {
-        let at = last.answer.as_ref()?.answered_at;
+    fn misdirected(&self, state: &mut State, heard: &Heard<'_>) -> Option<MustStop> {
+        let text = &heard.verdict.text;
         let proven = state.runs.get(self.run)?.endpoint_proven();
+        let lane = &mut state.lanes[heard.lane.index()];
         if !proven {
             state.suspects += 1;
-            let lane = &mut state.lanes[last.lane.index()];
-            lane.bare.add(verdict.text.clone(), at, job.id);
-            return (state.suspects >= SUSPECTS_MAX).then(|| wrong_endpoint(&verdict.text));
+            lane.bare.add(text.clone(), heard.at, heard.job.id);
+            return (state.suspects >= SUSPECTS_MAX).then(|| wrong_endpoint(text));
         }
-        let lane = &mut state.lanes[last.lane.index()];
-        lane.refused.clear();
+        lane.refused.broken_by(heard.left_at);
         if lane.breaker.is_open() {
-            let _ = lane.breaker.failed(now, at, job.id, Evidence::None);
+            let failure = heard.failure(Evidence::None);
+            let _ = lane.breaker.failed(heard.now, heard.at, failure);
             return None;
         }
-        let alike = lane.bare.add(verdict.text.clone(), at, job.id);
-        if alike >= self.settings.refused_alike?.get() {
-            let from = lane.bare.from.unwrap_or(at);
+        let count = lane.bare.add(text.clone(), heard.at, heard.job.id);
+        if count >= self.settings.refused_alike?.get() {
+            let from = lane.bare.from.unwrap_or(heard.at);
             lane.bare.clear();
-            if let Some(from) = lane.breaker.open(now, from) {
-                state.outage_began(self.run, Some(last.lane), from, &verdict.text);
+            if let Some(from) = lane.breaker.open(heard.now, from) {
+                state.outage_began(self.run, Some(heard.lane), from, text);
             }
         }
         None
@@ -459,59 +455,46 @@ impl State {
 
     /// A request left, so there was a connection. Where nothing came back on it, that is no sign
     /// that the gateway is up.
-    fn connected(
-        &mut self,
-        run: RunId,
-        now: Instant,
-        at: UnixMicros,
-        job: JobId,
-        kind: VerdictKind,
-    ) {
-        if kind != VerdictKind::NoAnswer {
-            if self.common.worked() {
-                self.outage_ended(run, None, at);
+    fn connected(&mut self, run: RunId, heard: &Heard<'_>) {
+        if heard.verdict.kind != VerdictKind::NoAnswer {
+            if self.common.worked(heard.left_at) {
+                self.outage_ended(run, None, heard.at);
             }
         } else if self.common.is_open() {
-            let _ = self.common.failed(now, at, job, Evidence::None);
+            let failure = heard.failure(Evidence::None);
+            let _ = self.common.failed(heard.now, heard.at, failure);
         }
     }
 
-    fn failed(&mut self, run: RunId, now: Instant, job: &Job, last: &Attempt, verdict: &Verdict) {
-        let Some(at) = last.answer.as_ref().map(|answer| answer.answered_at) else {
-            return;
-        };
-        let breaker = &self.lanes[last.lane.index()].breaker;
-        let streak_from = breaker.suspected_from().unwrap_or(at);
-        // It failed while others did not: that is the number's own trouble.
-        let own_trouble = job.attempts.iter().any(|before| {
-            before.run == run
-                && before.lane == last.lane
-                && before
-                    .answer
-                    .as_ref()
-                    .is_some_and(|a| a.answered_at < streak_from)
-                && matches!(
-                    self.runs.meaning(before),
-                    Meaning::Failed | Meaning::Ambiguous
-                )
+    fn failed(&mut self, run: RunId, heard: &Heard<'_>) {
+        let breaker = &self.lanes[heard.lane.index()].breaker;
+        let streak_from = breaker.suspected_from().unwrap_or(heard.at);
+        let means = |attempt: &Attempt| self.runs.meaning(attempt);
+        // It failed before, while others did not.
+        let own_trouble = heard.job.attempts.iter().any(|before| {
+            let answered_at = before.answer.as_ref().map(|answer| answer.answered_at);
+            before.lane == heard.lane
+                && answered_at.is_some_and(|at| at < streak_from)
+                && matches!(means(before), Meaning::Failed | Meaning::Ambiguous)
         });
-        let evidence = if own_trouble {
-            Evidence::None
-        } else {
-            Evidence::Of(job.id)
+        let evidence = match heard.job.attempts.last().map(means) {
+            _ if own_trouble => Evidence::None,
+            Some(Meaning::Failed | Meaning::Held) => Evidence::Strong,
+            _ => Evidence::Weak,
         };
-        let breaker = &mut self.lanes[last.lane.index()].breaker;
-        if let Some(from) = breaker.failed(now, at, job.id, evidence) {
-            self.outage_began(run, Some(last.lane), from, &verdict.text);
+        let breaker = &mut self.lanes[heard.lane.index()].breaker;
+        if let Some(from) = breaker.failed(heard.now, heard.at, heard.failure(evidence)) {
+            self.outage_began(run, Some(heard.lane), from, &heard.verdict.text);
         }
     }
 
-    fn worked(&mut self, run: RunId, lane: Lane, at: UnixMicros, kind: VerdictKind) {
-        if self.lanes[lane.index()].breaker.worked() {
-            self.outage_ended(run, Some(lane), at);
+    fn worked(&mut self, run: RunId, heard: &Heard<'_>) {
+        let lane = &mut self.lanes[heard.lane.index()];
+        if lane.breaker.worked(heard.left_at) {
+            self.outage_ended(run, Some(heard.lane), heard.at);
         }
         let proven = self.runs.get(run).is_some_and(RunFacts::endpoint_proven);
-        if kind.proves_endpoint() && !proven {
+        if heard.verdict.kind.proves_endpoint() && !proven {
             self.suspects = 0;
             // What looked like a wrong endpoint was about the numbers.
             for lane in &mut self.lanes {
@@ -520,6 +503,41 @@ impl State {
             self.note(run, RunFact::EndpointProven);
         }
     }
+}
+
+/// What came back for a request that left.
+struct Heard<'h> {
+    now: Instant,
+    job: &'h Job,
+    lane: Lane,
+    left_at: UnixMicros,
+    at: UnixMicros,
+    verdict: &'h Verdict,
+}
+
+impl Heard<'_> {
+    fn failure(&self, evidence: Evidence) -> Failure {
+        Failure {
+            job: self.job.id,
+            left_at: self.left_at,
+            words: alike(&self.verdict.text),
+            evidence,
+        }
+    }
+}
+
+fn key_refused(said: &str) -> MustStop {
+    let message = format!(
+        "the gateway refused the API key ({said}); nothing more was sent. Check the key, then run the same command again"
+    );
+    (StopKind::KeyRefused, message)
+}
+
+fn account_refused(said: &str) -> MustStop {
+    let message = format!(
+        "the gateway refused the account ({said}); nothing more was sent. Check its credit with the provider, then run the same command again"
+    );
+    (StopKind::AccountRefused, message)
 }
 
 fn wrong_endpoint(said: &str) -> MustStop {

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ impl Connections {
         let mut builder = Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .connector_layer(layer_fn(move |inner| AtThreshold {
-                inner,
+                inner: Arc::new(Mutex::new(inner)),
                 gate: Arc::clone(&gate),
                 connect_timeout,
             }))
@@ -308,12 +308,22 @@ struct Gate {
     may_go: oneshot::Receiver<()>,
 }
 
-/// A connector that makes one connection and holds it at the threshold until the gate opens.
-#[derive(Clone)]
+/// A connector that makes one connection and holds it at the threshold until the gate opens. Shared
+/// and not copied, for each request on the connection asks for a clone.
 struct AtThreshold<S> {
-    inner: S,
+    inner: Arc<Mutex<S>>,
     gate: Arc<Mutex<Option<Gate>>>,
     connect_timeout: Duration,
+}
+
+impl<S> Clone for AtThreshold<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            gate: Arc::clone(&self.gate),
+            connect_timeout: self.connect_timeout,
+        }
+    }
 }
 
 impl<S, To> Service<To> for AtThreshold<S>
@@ -327,22 +337,17 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
+        locked(&self.inner).poll_ready(context)
     }
 
     fn call(&mut self, to: To) -> Self::Future {
-        let gate = self
-            .gate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(gate) = gate else {
+        let Some(gate) = locked(&self.gate).take() else {
             return Box::pin(async {
                 sleep(ON_ITS_WAY).await;
                 Err(NotSent::NoConnectionLeft.into())
             });
         };
-        let connecting = self.inner.call(to);
+        let connecting = locked(&self.inner).call(to);
         let connect_timeout = self.connect_timeout;
         Box::pin(async move {
             let connected = timeout(connect_timeout, connecting).await;
@@ -358,6 +363,10 @@ where
             }
         })
     }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends when the peer closes the connection, or says anything.

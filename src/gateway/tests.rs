@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rcgen::{CertificateParams, KeyPair};
+use reqwest::Client;
 use rustls::crypto::ring::default_provider as ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
+use super::connection::{Connections, Warm};
 use super::http::{KooKoo, Settings, Waiting};
-use super::{Gateway as _, Ready as _};
+use super::{Gateway as _, Ready};
 use crate::clock::Clock;
 use crate::job::{Job, JobId, Lane, RowId, Verdict, VerdictKind};
 use crate::number::Number;
@@ -32,6 +34,7 @@ const A_MOMENT: Duration = Duration::from_millis(30);
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
+    ended: AtomicUsize,
     requests: Mutex<Vec<String>>,
 }
 
@@ -43,12 +46,26 @@ impl Seen {
     fn requests(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
+
+    /// Waits until the server has ended all connections, and the client knows.
+    async fn all_ended(&self) {
+        while self.connections() == 0 || self.ended.load(Ordering::SeqCst) < self.connections() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// One connection, from the server's side.
 struct Line {
     stream: TcpStream,
     seen: Arc<Seen>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.seen.ended.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Line {
@@ -193,7 +210,7 @@ async fn requests_at_once_have_a_connection_each() {
     let kookoo = kookoo(address);
     for _ in 0..3 {
         let waiting = join_all((0..64).map(|_| connected(&kookoo))).await;
-        let verdicts = join_all(waiting.into_iter().map(|waiting| waiting.go())).await;
+        let verdicts = join_all(waiting.into_iter().map(Ready::go)).await;
         assert!(verdicts.iter().all(|v| v.kind == VerdictKind::Accepted));
     }
     assert_eq!((seen.requests(), seen.connections()), (192, 64));
@@ -220,6 +237,7 @@ async fn a_connection_that_ends_or_speaks_before_its_turn_carries_no_request() {
     for unasked in ["", "HTTP/1.1 408 Too late\r\ncontent-length: 0\r\n\r\n"] {
         let (address, seen) = server(move |mut line| async move {
             line.say(unasked).await;
+            line.seen.ended.fetch_add(1, Ordering::SeqCst);
             if !unasked.is_empty() {
                 line.ask().await;
             }
@@ -227,7 +245,7 @@ async fn a_connection_that_ends_or_speaks_before_its_turn_carries_no_request() {
         .await;
         let kookoo = kookoo(address);
         let waiting = connected(&kookoo).await;
-        sleep(A_MOMENT).await;
+        seen.all_ended().await;
         let verdict = waiting.go().await;
         is(&verdict, VerdictKind::Unreachable, "closed before");
         sleep(A_MOMENT).await;
@@ -251,7 +269,7 @@ async fn a_warm_connection_that_is_gone_withdraws_the_request_and_the_next_one_i
     let kookoo = kookoo(address);
     request(&kookoo).await;
     let waiting = connected(&kookoo).await;
-    sleep(A_MOMENT).await;
+    seen.all_ended().await;
     is(&waiting.go().await, VerdictKind::Withdrawn, "gone");
     assert_eq!((seen.requests(), seen.connections()), (1, 1));
     is(&request(&kookoo).await, VerdictKind::Accepted, "");
@@ -269,7 +287,7 @@ async fn where_idle_connections_are_closed_soon_few_requests_are_withdrawn() {
             VerdictKind::Withdrawn => withdrawn += 1,
             other => panic!("{other:?}"),
         }
-        sleep(Duration::from_millis(20)).await;
+        seen.all_ended().await;
     }
     assert_eq!(seen.requests(), accepted);
     assert!((1..=4).contains(&withdrawn), "{withdrawn} of 40");
@@ -351,16 +369,20 @@ fn tls_server(wait: Duration) -> (SocketAddr, Arc<Seen>, CertificateDer<'static>
     (address, seen, certificate)
 }
 
-fn kookoo_over_tls(address: SocketAddr, trusted: Option<CertificateDer<'static>>) -> KooKoo {
+/// Trusts this certificate and no other.
+fn trusting(certificate: Option<CertificateDer<'static>>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trusted);
-    let tls = ClientConfig::builder_with_provider(ring().into())
+    roots.add_parsable_certificates(certificate);
+    ClientConfig::builder_with_provider(ring().into())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth()
+}
+
+fn kookoo_over_tls(address: SocketAddr, trusted: Option<CertificateDer<'static>>) -> KooKoo {
     let settings = settings(&format!("https://localhost:{}/api", address.port()));
-    KooKoo::with_tls(&settings, Clock::start(), tls).unwrap()
+    KooKoo::with_tls(&settings, Clock::start(), trusting(trusted)).unwrap()
 }
 
 #[tokio::test]
@@ -491,4 +513,34 @@ async fn without_a_code_nothing_is_checked() {
     let verdict = kookoo.connect(&job(), Lane::Verify).await;
     is(&verdict.err().unwrap(), VerdictKind::Unreachable, "no code");
     assert_eq!(seen.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_used_until_the_age_at_which_others_were_found_closed() {
+    let tls = trusting(None);
+    let client = Client::builder().tls_backend_preconfigured(tls.clone());
+    let client = client.build().unwrap();
+    let connections = Connections::new(tls, None, Duration::from_secs(1));
+    let four_s = Duration::from_secs(4);
+    let is_warm_after = async |idle| {
+        connections.take_back(client.clone(), Some(four_s));
+        advance(idle).await;
+        connections.warm().and_then(Warm::redeem).is_some()
+    };
+    assert!(is_warm_after(Duration::from_millis(3_999)).await);
+    assert!(!is_warm_after(four_s).await, "too old");
+    connections.found_closed(Duration::from_secs(2));
+    assert!(!is_warm_after(Duration::from_millis(1_500)).await);
+    assert!(is_warm_after(Duration::from_millis(900)).await);
+    let mut renewed = 0;
+    while !is_warm_after(Duration::from_millis(1_500)).await {
+        renewed += 1;
+    }
+    assert!((10..50).contains(&renewed), "tried again after {renewed}");
+    assert_eq!(connections.warm().map(|_| ()), None, "nothing is left");
+
+    connections.take_back(client.clone(), Some(four_s));
+    let warm = connections.warm().unwrap();
+    advance(four_s + Duration::from_millis(100)).await;
+    assert!(warm.redeem().is_none(), "waited too long for its turn");
 }

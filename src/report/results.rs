@@ -205,7 +205,9 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
             "\"=1",
             "'=1",
             "\u{200b}=1",
+            "\u{feff}@x",
             "\u{202e}=1",
+            "\"\"+1",
         ] {
             let cell = cell(text);
             assert!(cell.trim_start_matches('"').starts_with('\''), "{text:?}");

@@ -17,6 +17,9 @@ mod simulate;
 // mod soak;
 // mod supply;
 
+use crate::support::Counts;
+use crate::support::workdir::{Row, Workdir};
+
 /// Is this the long form (`tests/prove NAME --long`)?
 fn long() -> bool {
     std::env::var("OTPDRIVE_LONG").is_ok_and(|long| !long.is_empty())
@@ -25,4 +28,25 @@ fn long() -> bool {
 /// The figure for the quick form, or the one for the long form.
 fn quick_or_long<T>(quick: T, long_form: T) -> T {
     if long() { long_form } else { quick }
+}
+
+/// Holds the results of a campaign that went on after a fault against a gateway that accepts
+/// everything, and that was asked so often for a number before the fault and after it. Who is `sent`
+/// was asked once, who is `unknown` once at most and not again; nobody is anything else. Gives how
+/// many are `unknown`.
+#[track_caller]
+fn nobody_twice_nobody_lost(dir: &Workdir, rows: usize, before: &Counts, later: &Counts) -> usize {
+    let results = dir.results();
+    assert_eq!(results.len(), rows);
+    let of = |asked: &Counts, row: &Row| asked.get(&row["otp_phone"]).copied().unwrap_or(0);
+    for row in &results {
+        let (before, later) = (of(before, row), of(later, row));
+        let is_right = match row["otp_status"].as_str() {
+            "sent" => before + later == 1,
+            "unknown" => before <= 1 && later == 0,
+            _ => false,
+        };
+        assert!(is_right, "asked {before} + {later}: {row:?}");
+    }
+    dir.count("unknown")
 }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::Counts;
+
 /// A request as the sandbox logged it.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Logged {
@@ -77,12 +79,26 @@ impl Gate {
         }
     }
 
+    /// So many numbers were asked, each once.
+    #[track_caller]
+    pub fn has_asked_each_once(&self, numbers: usize) {
+        let asked = counts(&self.settled_log());
+        assert_eq!(asked.len(), numbers);
+        assert!(asked.values().all(|times| *times == 1));
+    }
+
     /// Ends it; all requests there were.
     pub fn stop(mut self) -> Vec<Logged> {
         super::signal(&self.child, "TERM");
         self.child.wait().unwrap();
         self.log()
     }
+}
+
+/// How often each number was asked, by this log.
+pub fn counts(log: &[Logged]) -> Counts {
+    let seen = by_number(log).into_iter();
+    seen.map(|(number, asked)| (number, asked.len())).collect()
 }
 
 /// A log by number.

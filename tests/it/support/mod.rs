@@ -1,11 +1,17 @@
 //! What the tests stand on: a folder to work in, and a gateway that does as it is told.
 
+pub mod facts;
 pub mod gate;
 pub mod stub;
+pub mod wire;
 pub mod workdir;
 
+use std::collections::HashMap;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+
+/// How often each number was asked.
+pub type Counts = HashMap<String, usize>;
 
 /// How long a test waits for something that should happen soon.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -98,6 +98,11 @@ impl Workdir {
         }
     }
 
+    /// The program with the words of this line, nothing added.
+    pub fn line(&self, line: &str) -> Otpdrive {
+        self.otpdrive(&[]).flags(line)
+    }
+
     /// `send list.csv`, fast, to this gateway.
     pub fn send(&self, stub: &Stub) -> Otpdrive {
         self.send_to(&stub.url())
@@ -139,6 +144,11 @@ impl Workdir {
     /// The statuses in `list-results/results.csv`.
     pub fn statuses(&self) -> Vec<String> {
         column(&self.results(), "otp_status")
+    }
+
+    /// How many rows in `list-results/results.csv` have this status.
+    pub fn count(&self, status: &str) -> usize {
+        self.statuses().iter().filter(|it| *it == status).count()
     }
 
     /// `list-results/report.json`
@@ -215,6 +225,16 @@ impl Otpdrive {
         self.under(&["strace", "-f", "-qq", "-o", log]).under(args)
     }
 
+    /// Runs it under strace, which writes these system calls to a file and does this to them, only
+    /// to those about these files of the folder where any are named.
+    pub fn inject(self, log: &str, calls: &str, what: &str, files: &[&str]) -> Self {
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{what}"));
+        let paths: Vec<_> = files.iter().map(|file| self.folder.join(file)).collect();
+        let mut args = vec!["-e", &trace, "-e", &inject];
+        args.extend(paths.iter().flat_map(|path| ["-P", path.to_str().unwrap()]));
+        self.strace(log, &args)
+    }
+
     /// A flag that applies unless it is given.
     pub fn default(mut self, flag: &str, value: &str) -> Self {
         self.defaults.push([flag.to_owned(), value.to_owned()]);
@@ -230,6 +250,11 @@ impl Otpdrive {
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
         self
+    }
+
+    /// More arguments: the words of this line.
+    pub fn flags(self, line: impl AsRef<str>) -> Self {
+        self.args(&line.as_ref().split_whitespace().collect::<Vec<_>>())
     }
 
     pub fn input(mut self, file: &str) -> Self {

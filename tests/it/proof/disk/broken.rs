@@ -1,67 +1,69 @@
-//! System calls that fail: the N-th one, for every N there is, by strace.
+//! System calls that fail, or in which the program is killed: the N-th one, for every N there is,
+//! by strace.
 
-use super::{Tally, gist, judge};
+use super::{CLEAR, Tally, gist, judge, met};
 use crate::proof::quick_or_long;
 use crate::support::contacts;
 use crate::support::stub::Stub;
 use crate::support::workdir::Workdir;
 
 const ROWS: usize = 24;
-const IN_FLIGHT: usize = 1;
 
 /// How SQLite is built decides which of them it calls.
 const SYNCS: &str = "fsync,fdatasync";
 
-/// All files, or only the one with this name.
-const ALL: &str = "";
-const LOG: &str = "otpdrive.db-wal";
-const RESULTS: &str = "list-results";
+/// All files, or only these.
+const ALL: &[&str] = &[];
+const LOG: &[&str] = &["otpdrive.db-wal"];
+const RESULTS: &[&str] = &["list-results"];
+#[rustfmt::skip]
+const MAKING: &[&str] = &[
+    "otpdrive.db", "otpdrive.db.lock", "otpdrive.db.half-made", "otpdrive.db.half-made-wal",
+    "otpdrive.db.half-made-journal", "otpdrive.db.half-made-shm",
+];
 
-/// Lets each call of a kind fail in turn (`when=N`, or from then on with `when=N+`), until there is
-/// none left to fail; how it ended, how often.
-fn walk(call: &str, error: &str, onward: &str, file: &str, step: usize) -> Tally {
+/// Before the first request, and among them.
+const BOTH: &[&str] = &["exit 2", "exit 3: stopped"];
+
+/// Does this to each call of a kind about these files (`#` is N), with every so many N in the quick
+/// form, until there is none left; how it ended, how often. Some ends have to be met.
+fn walk(call: &str, what: &str, files: &[&str], step: usize, ends: &[&str]) -> Tally {
     let stub = Stub::start();
     let mut tally = Tally::new();
-    for n in (1..).step_by(step) {
+    for n in (1..).step_by(quick_or_long(step, 1)) {
         let dir = Workdir::with(contacts(0..ROWS));
-        let inject = format!("inject={call}:error={error}:when={n}{onward}");
-        let trace = format!("trace={call}");
-        let mut strace = vec!["-e", &trace, "-e", &inject];
-        let file_path = dir.path(file);
-        if file != ALL {
-            strace.extend(["-P", file_path.to_str().unwrap()]);
-        }
-        let send = || {
-            let few = IN_FLIGHT.to_string();
-            dir.send(&stub).args(&["-q", "--concurrency", &few])
-        };
-        let faulty = send().strace("strace", &strace);
-        let ran = judge(&dir, &stub, ROWS, IN_FLIGHT, faulty, send);
+        let send = || dir.send(&stub).flags("-q --concurrency 1");
+        let faulty = send().inject("strace", call, &what.replace('#', &n.to_string()), files);
+        let kills = what.contains("KILL");
+        let may_end = if kills { &[0, -1][..] } else { &CLEAR };
+        let ran = judge(&dir, &stub, (ROWS, 1), may_end, faulty, send);
         let log = dir.read("strace");
-        if !log.contains("(INJECTED)") {
+        if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
             assert_eq!(ran.code, 0, "no fault, no error: {ran:?}");
             assert!(n > 1, "{call} is never called");
             break;
         }
+        if kills {
+            let is_half = |name: &String| name.contains("half-made");
+            assert!(!dir.names().iter().any(is_half), "{call} {n}");
+            dir.line("status --verify").ends(0);
+        }
         *tally.entry(gist(&ran)).or_default() += 1;
     }
-    println!("{call} {error} {onward} {file}: {tally:#?}");
+    println!("{call} {what} {files:?}: {tally:#?}");
+    for end in ends {
+        assert!(met(&tally, end), "{call} {what} {files:?}: never {end}");
+    }
     tally
-}
-
-fn met(tally: &Tally, code: &str) -> bool {
-    tally.keys().any(|gist| gist.starts_with(code))
 }
 
 #[test]
 #[ignore = "tests/prove disk"]
 fn a_sync_that_fails_stops_the_run_before_the_request_leaves() {
-    assert!(met(&walk(SYNCS, "EIO", "", ALL, 1), "exit 2"));
+    walk(SYNCS, "error=EIO:when=#", ALL, 1, &["exit 2"]);
     // Of all syncs, that of the results is hidden where the ledger has as many.
-    let tally = walk(SYNCS, "EIO", "", RESULTS, 1);
-    assert!(met(&tally, "exit 3: cannot"));
-    let tally = walk(SYNCS, "EIO", "", LOG, 1);
-    assert!(met(&tally, "exit 2") && met(&tally, "exit 3: stopped"));
+    walk(SYNCS, "error=EIO:when=#", RESULTS, 1, &["exit 3: cannot"]);
+    let tally = walk(SYNCS, "error=EIO:when=#", LOG, 1, BOTH);
     // Whatever it was that could not be synced, the run stops: unless it was over.
     let went_on = tally.get("exit 0: nothing").copied().unwrap_or(0);
     assert!(went_on <= 2, "it went on {went_on} times");
@@ -69,30 +71,29 @@ fn a_sync_that_fails_stops_the_run_before_the_request_leaves() {
 
 #[test]
 #[ignore = "tests/prove disk"]
-fn a_disk_whose_syncs_fail_from_some_moment_on_is_told() {
-    let tally = walk(SYNCS, "EIO", "+", ALL, quick_or_long(3, 1));
-    assert!(met(&tally, "exit 2"));
-    let tally = walk(SYNCS, "EIO", "+", RESULTS, 1);
-    assert!(met(&tally, "exit 3: cannot"));
-    let tally = walk(SYNCS, "EIO", "+", LOG, 1);
-    assert!(met(&tally, "exit 2") && met(&tally, "exit 3: stopped"));
+fn a_disk_that_fails_from_some_moment_on_is_told() {
+    walk(SYNCS, "error=EIO:when=#+", ALL, 3, &["exit 2"]);
+    walk(SYNCS, "error=EIO:when=#+", RESULTS, 1, &["exit 3: cannot"]);
+    walk(SYNCS, "error=EIO:when=#+", LOG, 1, BOTH);
+    walk("pwrite64", "error=ENOSPC:when=#+", ALL, 13, &["exit 2"]);
+    walk("pwrite64", "error=ENOSPC:when=#+", LOG, 4, BOTH);
 }
 
 #[test]
 #[ignore = "tests/prove disk"]
-fn writes_that_find_no_room_from_some_moment_on_are_told() {
-    let tally = walk("pwrite64", "ENOSPC", "+", ALL, quick_or_long(13, 1));
-    assert!(met(&tally, "exit 2"));
-    let tally = walk("pwrite64", "ENOSPC", "+", LOG, quick_or_long(4, 1));
-    assert!(met(&tally, "exit 2") && met(&tally, "exit 3: stopped"));
-    let tally = walk("pwrite64", "EIO", "", LOG, quick_or_long(3, 1));
-    assert!(met(&tally, "exit 2") && met(&tally, "exit 3: stopped"));
+fn a_write_a_name_or_a_cut_that_fails_is_told() {
+    walk("pwrite64", "error=EIO:when=#", LOG, 3, BOTH);
+    walk("rename", "error=EIO:when=#", ALL, 1, &["exit 2"]);
+    walk("renameat", "error=EIO:when=#", ALL, 1, &["exit 3"]);
+    walk("ftruncate", "error=EIO:when=#", ALL, 1, &[]);
 }
 
 #[test]
 #[ignore = "tests/prove disk"]
-fn a_name_that_cannot_be_given_and_a_file_that_cannot_be_cut_are_told() {
-    assert!(met(&walk("rename", "EIO", "", ALL, 1), "exit 2"));
-    assert!(met(&walk("renameat", "EIO", "", ALL, 1), "exit 3"));
-    walk("ftruncate", "EIO", "", ALL, 1);
+fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
+    let calls = "openat pwrite64 fsync rename unlink ftruncate".split(' ');
+    let kill = |call| walk(call, "signal=KILL:when=#", MAKING, 3, &[]);
+    let kills: usize = calls.flat_map(|call| kill(call).into_values()).sum();
+    println!("killed {kills} times while the ledger was made or first opened");
+    assert!(kills > 10);
 }

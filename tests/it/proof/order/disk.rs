@@ -9,17 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
 use super::trace::{Event, events};
+use crate::support::Counts;
+use crate::support::facts::{Facts, ledger_facts};
 
 /// What the judge found.
 #[derive(Debug, Default)]
 pub struct Finding {
     /// Requests that left.
     pub requests: usize,
-    /// Result files that were given their names.
-    pub published: usize,
     /// What was not as it has to be.
     pub violations: Vec<String>,
 }
@@ -30,19 +28,16 @@ pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 /// The ledger's files in a folder, as they are now.
 pub fn ledger_files(folder: &Path) -> Files {
     let folder = folder.canonicalize().unwrap();
-    let entries = std::fs::read_dir(folder).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| is_ledger(path))
-        .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
-        .collect()
+    let paths = LEDGER.map(|name| folder.join(name));
+    let read = |path: PathBuf| std::fs::read(&path).ok().map(|bytes| (path, bytes));
+    paths.into_iter().filter_map(read).collect()
 }
 
 /// All of SQLite's files but the one that is only memory.
+const LEDGER: [&str; 3] = ["otpdrive.db", "otpdrive.db-wal", "otpdrive.db-journal"];
+
 fn is_ledger(path: &Path) -> bool {
-    ["otpdrive.db", "otpdrive.db-wal", "otpdrive.db-journal"]
-        .iter()
-        .any(|name| path.ends_with(name))
+    LEDGER.iter().any(|name| path.ends_with(name))
 }
 
 fn is_result(path: &Path) -> bool {
@@ -51,84 +46,83 @@ fn is_result(path: &Path) -> bool {
 
 /// Looks at a whole trace of a run that began with these files.
 pub fn judge(trace: &str, before: &Files) -> Finding {
-    let mut disk = Disk::new(before);
+    let mut disk = Disk::default();
+    for (path, bytes) in before {
+        let (now, durable) = (bytes.clone(), bytes.clone());
+        let file = File {
+            now,
+            durable,
+            is_named: true,
+            ..File::default()
+        };
+        disk.files.insert(path.clone(), file);
+    }
     let mut finding = Finding::default();
-    let mut asked: BTreeMap<u64, u32> = BTreeMap::new();
+    let earlier = read(before).unwrap_or_default();
+    let earlier = earlier
+        .into_iter()
+        .map(|(number, facts)| (number, facts.len()));
+    let mut asked: BTreeMap<_, _> = earlier.collect();
     for event in events(trace) {
         if let Some((number, lane)) = request(&event) {
             finding.requests += 1;
             let nth = asked.entry(number).or_default();
             *nth += 1;
-            if let Err(why) = disk.holds_intent(number, lane, *nth) {
-                let n = finding.requests;
-                finding
-                    .violations
-                    .push(format!("request {n}, {number}, {lane}: {why}"));
-            }
+            let lack = disk.lacks_intent(number, lane, *nth);
+            finding.violations.extend(lack);
         }
-        disk.see(&event, &mut finding);
+        disk.check_renaming(&event, &mut finding);
+        disk.see(&event);
     }
-    let unsafe_names = disk
-        .files
-        .iter()
-        .filter(|(path, file)| is_result(path) && !file.named);
-    for (path, _) in unsafe_names {
-        let why = format!(
-            "the folder of {} was not synced after the renaming",
-            path.display()
-        );
-        finding.violations.push(why);
+    for (path, file) in disk.files.iter().filter(|(path, _)| is_result(path)) {
+        if !file.is_named {
+            let why = format!(
+                "{}'s folder was not synced after the renaming",
+                path.display()
+            );
+            finding.violations.push(why);
+        }
     }
     finding
 }
 
-/// What a power cut left of the ledger's files.
-pub struct Cut {
-    pub files: Files,
-    /// Who had been asked by then, as digits.
-    pub asked: BTreeSet<u64>,
-}
-
 /// Cuts the power so many times in the course of a trace of a run that began without a ledger. Of
-/// what was written and not synced, all, nothing, or a random part has reached the disk.
-pub fn cuts(trace: &str, times: usize, random: &mut fastrand::Rng) -> Vec<Cut> {
+/// what was written and not synced, all, nothing, or a random part has reached the disk. Each time
+/// `go_on` is given what is left of the ledger's files, and who had been asked by then.
+pub fn cut(trace: &str, times: usize, mut go_on: impl FnMut(Files, &Counts)) {
+    let mut random = fastrand::Rng::with_seed(41);
     let events = events(trace);
-    let is_about_ledger = |event: &Event| event.path().is_some_and(|path| is_ledger(&path));
-    let moments = (0..events.len())
-        .filter(|at| is_about_ledger(&events[*at]) || request(&events[*at]).is_some());
-    let chosen: BTreeSet<usize> = random.choose_multiple(moments, times).into_iter().collect();
-    let mut disk = Disk::new(&Files::new());
-    let mut asked = BTreeSet::new();
-    let mut cuts = Vec::new();
+    let is_moment = |at: &usize| {
+        let path = events[*at].path();
+        path.is_some_and(|path| is_ledger(&path)) || request(&events[*at]).is_some()
+    };
+    let moments = (0..events.len()).filter(is_moment);
+    let chosen: BTreeSet<_> = random.choose_multiple(moments, times).into_iter().collect();
+    let (mut disk, mut asked) = (Disk::default(), Counts::new());
     for (at, event) in events.iter().enumerate() {
-        asked.extend(request(event).map(|(number, _)| number));
-        disk.see(event, &mut Finding::default());
+        if let Some((number, _)) = request(event) {
+            *asked.entry(format!("+{number}")).or_default() += 1;
+        }
+        disk.see(event);
         if chosen.contains(&at) {
             let share = [0.0, 0.3, 0.7, 1.0][random.usize(..4)];
-            let mut lucky = || random.f64() < share;
-            let files = disk.files_after_a_cut(&mut lucky);
-            let asked = asked.clone();
-            cuts.push(Cut { files, asked });
+            go_on(disk.after_a_cut(|| random.f64() < share), &asked);
         }
     }
-    cuts
 }
 
 /// Whom a request is about, and its lane, when this is where its first byte leaves.
 fn request(event: &Event) -> Option<(u64, i64)> {
-    if event.returned || !event.path()?.to_str()?.starts_with("socket:") {
+    if event.returned.is_some() || !event.path()?.to_str()?.starts_with("socket:") {
         return None;
     }
-    let sent = event.strings().concat();
-    let sent = std::str::from_utf8(&sent).ok()?;
+    let sent = String::from_utf8(event.strings().concat()).ok()?;
     let target = sent.strip_prefix("GET ")?.split(' ').next()?;
     let (path, query) = target.split_once('?')?;
-    let lane = ["smsotp", "callotp", "verifyotp"]
-        .iter()
-        .position(|lane| path.ends_with(lane))?;
-    let phone = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("phone_no="))?;
+    let mut lanes = ["smsotp", "callotp", "verifyotp"].iter();
+    let lane = lanes.position(|lane| path.ends_with(lane))?;
+    let (_, phone) = query.split_once("phone_no=")?;
+    let phone = phone.split('&').next()?;
     let phone = match phone.strip_prefix("%2B") {
         Some(international) => international.to_owned(),
         None => format!("91{phone}"),
@@ -136,105 +130,92 @@ fn request(event: &Event) -> Option<(u64, i64)> {
     Some((phone.parse().ok()?, i64::try_from(lane).ok()?))
 }
 
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
+/// The unit of which a disk has written all or nothing.
+const SECTOR: usize = 512;
+
+/// A file: as the program sees it, as it was when the latest sync began, as it surely is on the disk.
+#[derive(Clone, Default)]
+struct File {
+    now: Vec<u8>,
+    syncing: Vec<u8>,
+    durable: Vec<u8>,
+    /// Its name is surely on the disk.
+    is_named: bool,
+    /// It was deleted, but may come back.
+    is_deleted: bool,
+}
+
+impl File {
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        self.now.resize(self.now.len().max(end), 0);
+        self.now[at..end].copy_from_slice(bytes);
+    }
+
+    /// What is on the disk when only some of the sectors that were not synced are.
+    fn after_a_cut(&self, mut is_lucky: impl FnMut() -> bool) -> Vec<u8> {
+        let mut left = self.durable.clone();
+        if left.len() != self.now.len() && is_lucky() {
+            left.resize(self.now.len(), 0);
+        }
+        for (old, new) in left.chunks_mut(SECTOR).zip(self.now.chunks(SECTOR)) {
+            if old.len() == new.len() && old != new && is_lucky() {
+                old.copy_from_slice(new);
+            }
+        }
+        left
+    }
 }
 
 #[derive(Default)]
-struct Shadow {
-    changes: Vec<Change>,
-    /// So many changes were there when the sync that is under way began.
-    syncing: usize,
-    /// So many changes are surely on the disk.
-    durable: usize,
-    /// What those make of the file; `done` of them are in it.
-    content: Vec<u8>,
-    done: usize,
-    /// Where the next plain `write` goes.
-    end: usize,
-    /// Its name is surely on the disk.
-    named: bool,
-    /// It was deleted, but may come back.
-    deleted: bool,
-}
-
-impl Shadow {
-    fn change(&mut self, change: Change) {
-        self.changes.push(change);
-    }
-
-    fn durable_content(&mut self) -> &[u8] {
-        for change in &self.changes[self.done..self.durable] {
-            change.apply(&mut self.content);
-        }
-        self.done = self.durable;
-        &self.content
-    }
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => content.resize(*length, 0),
-            Self::Write(at, bytes) => {
-                let (at, end) = (*at, *at + bytes.len());
-                content.resize(content.len().max(end), 0);
-                content[at..end].copy_from_slice(bytes);
-            }
-        }
-    }
-}
-
 struct Disk {
-    files: BTreeMap<PathBuf, Shadow>,
-    /// The ledger as the disk holds it, opened; remade when that has changed.
-    image: Option<(tempfile::TempDir, Connection)>,
+    files: BTreeMap<PathBuf, File>,
+    /// What the ledger on the disk says; read again when that has changed.
+    facts: Option<Result<Facts, String>>,
 }
 
 impl Disk {
-    fn new(before: &Files) -> Self {
-        let shadow = |(path, content): (&PathBuf, &Vec<u8>)| {
-            let shadow = Shadow {
-                content: content.clone(),
-                named: true,
-                ..Shadow::default()
-            };
-            (path.clone(), shadow)
-        };
-        Self {
-            files: before.iter().map(shadow).collect(),
-            image: None,
-        }
-    }
-
     /// Follows one call.
-    fn see(&mut self, event: &Event, finding: &mut Finding) {
-        let path = event.path();
+    fn see(&mut self, event: &Event) {
+        let path = event.path().unwrap_or_default();
         let is_sync = matches!(event.call.as_str(), "fsync" | "fdatasync");
-        if !event.returned {
-            if is_sync && let Some(file) = path.and_then(|path| self.files.get_mut(&path)) {
-                file.syncing = file.changes.len();
-            }
-            if event.call.starts_with("rename") {
-                self.check_renaming(event, finding);
+        let file = self.files.get_mut(&path);
+        let Some(done) = event.returned else {
+            if let (true, Some(file)) = (is_sync, file) {
+                file.syncing.clone_from(&file.now);
             }
             return;
-        }
-        if event.result < 0 {
+        };
+        let Ok(done) = usize::try_from(done) else {
             return;
-        }
-        match event.call.as_str() {
-            "open" | "openat" | "creat" => self.opened(event),
-            "fsync" | "fdatasync" => self.synced(&path.unwrap()),
-            "unlink" | "unlinkat" => {
-                let path = named(event).pop().unwrap();
-                if let Some(file) = self.files.get_mut(&path) {
-                    file.deleted = true;
+        };
+        let written = event.strings().concat();
+        match (event.call.as_str(), file) {
+            ("open" | "openat" | "creat", _) => self.opened(event),
+            ("rename" | "renameat" | "renameat2", _) => {
+                let [from, to] = named(event).try_into().unwrap();
+                if let Some(mut file) = self.files.remove(&from) {
+                    file.is_named = false;
+                    self.files.insert(to, file);
                 }
             }
-            "rename" | "renameat" | "renameat2" => self.renamed(event),
-            _ => self.changed(event, path),
+            ("unlink" | "unlinkat", _) => {
+                if let Some(file) = self.files.get_mut(&named(event)[0]) {
+                    file.is_deleted = true;
+                }
+            }
+            (_, Some(file)) if is_sync => {
+                file.durable.clone_from(&file.syncing);
+                self.facts = None;
+            }
+            (_, None) if is_sync => self.folder_synced(&path),
+            (_, None) => {}
+            ("pwrite64", Some(file)) => file.write(event.number(0), &written[..done]),
+            // They are only ever written from the beginning to the end.
+            ("write" | "writev", Some(file)) => file.write(file.now.len(), &written[..done]),
+            ("ftruncate", Some(file)) => file.now.resize(event.number(0), 0),
+            ("fallocate", Some(file)) => file.write(event.number(1) + event.number(0), &[]),
+            (call, Some(_)) => panic!("{call} changes a file, and the judge cannot follow it"),
         }
     }
 
@@ -243,141 +224,84 @@ impl Disk {
         let Some(path) = named(event).pop() else {
             return;
         };
-        let makes =
-            event.args.contains("O_CREAT") && self.files.get(&path).is_none_or(|f| f.deleted);
-        if makes {
-            self.files.insert(path, Shadow::default());
+        let is_there = self.files.get(&path).is_some_and(|file| !file.is_deleted);
+        if event.args.contains("O_CREAT") && !is_there {
+            self.files.insert(path, File::default());
         }
     }
 
-    fn changed(&mut self, event: &Event, path: Option<PathBuf>) {
-        let Some(file) = path.and_then(|path| self.files.get_mut(&path)) else {
-            return;
-        };
-        let done = usize::try_from(event.result).unwrap();
-        match event.call.as_str() {
-            "pwrite64" => {
-                let mut bytes = event.strings().concat();
-                bytes.truncate(done);
-                let at = event.number(0).unwrap();
-                file.change(Change::Write(at, bytes));
-            }
-            "write" | "writev" => {
-                let mut bytes = event.strings().concat();
-                bytes.truncate(done);
-                let at = file.end;
-                file.end += bytes.len();
-                file.change(Change::Write(at, bytes));
-            }
-            "ftruncate" => file.change(Change::Length(event.number(0).unwrap())),
-            other => panic!("{other} changes a file, and the judge cannot follow it"),
-        }
-    }
-
-    fn synced(&mut self, path: &Path) {
-        self.image = None;
-        if let Some(file) = self.files.get_mut(path) {
-            file.durable = file.syncing;
-            return;
-        }
-        // A folder.
+    fn folder_synced(&mut self, folder: &Path) {
+        self.facts = None;
+        let is_in = |path: &Path| path.parent() == Some(folder);
         self.files
-            .retain(|name, file| !(file.deleted && name.parent() == Some(path)));
-        let inside = self
-            .files
-            .iter_mut()
-            .filter(|(name, _)| name.parent() == Some(path));
-        inside.for_each(|(_, file)| file.named = true);
+            .retain(|path, file| !(file.is_deleted && is_in(path)));
+        for (_, file) in self.files.iter_mut().filter(|(path, _)| is_in(path)) {
+            file.is_named = true;
+        }
     }
 
+    /// A file of results is whole and durable before it gets its name.
     fn check_renaming(&self, event: &Event, finding: &mut Finding) {
-        let names = named(event);
-        if !names.last().is_some_and(|to| is_result(to)) {
-            return;
-        }
-        finding.published += 1;
-        let whole = |file: &Shadow| !file.changes.is_empty() && file.durable == file.changes.len();
-        if !self.files.get(&names[0]).is_some_and(whole) {
-            let why = format!("{} got its name before it was durable", names[0].display());
-            finding.violations.push(why);
-        }
-    }
-
-    fn renamed(&mut self, event: &Event) {
-        let names = named(event);
-        if let Some(mut file) = self.files.remove(&names[0]) {
-            file.named = false;
-            self.files.insert(names[1].clone(), file);
+        let begins = event.call.starts_with("rename") && event.returned.is_none();
+        let names = if begins { named(event) } else { Vec::new() };
+        if names.last().is_some_and(|to| is_result(to)) {
+            let is_whole = |file: &File| !file.now.is_empty() && file.durable == file.now;
+            if !self.files.get(&names[0]).is_some_and(is_whole) {
+                let why = format!("{} got its name before it was durable", names[0].display());
+                finding.violations.push(why);
+            }
         }
     }
 
-    /// Would the ledger, after a power cut now, know that the `nth` request for this number is on
-    /// its way, and what became of those before?
-    fn holds_intent(&mut self, number: u64, lane: i64, nth: u32) -> Result<(), String> {
-        if self.image.is_none() {
-            self.image = Some(self.power_cut()?);
+    /// Would the ledger, after a power cut now, not know that the `nth` request for this number is
+    /// on its way, and what became of those before?
+    fn lacks_intent(&mut self, number: u64, lane: i64, nth: usize) -> Option<String> {
+        if self.facts.is_none() {
+            self.facts = Some(read(&self.after_a_cut(|| false)));
         }
-        let (_, db) = self.image.as_ref().unwrap();
-        let mut select = db
-            .prepare(
-                "SELECT a.lane, a.answered_at IS NOT NULL FROM attempt a JOIN contact c ON c.id = a.job
-                  WHERE c.number = ?1 ORDER BY a.n",
-            )
-            .map_err(|error| error.to_string())?;
-        let found = select.query_map([number.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)));
-        let found: Vec<(i64, bool)> = found.unwrap().map(Result::unwrap).collect();
-        let open = found.iter().filter(|(_, answered)| !answered).count();
-        match found.last() {
-            Some(&(on, false)) if on == lane && open == 1 && found.len() == nth as usize => Ok(()),
-            _ => Err(format!(
-                "the disk holds {found:?}, and this is request {nth}"
-            )),
-        }
+        let found = match self.facts.as_ref()? {
+            Ok(facts) => facts.get(&number).map_or(&[][..], Vec::as_slice),
+            Err(why) => return Some(format!("request of {number}: {why}")),
+        };
+        let is_open = |n: &usize| !found[*n].is_answered;
+        let open: Vec<_> = (0..found.len()).filter(is_open).collect();
+        let is_there = found.len() == nth && open == [nth - 1] && found[nth - 1].lane == lane;
+        (!is_there).then(|| format!("request {nth} of {number}, {lane}: the disk holds {found:?}"))
     }
 
-    /// The ledger's files; whether something that was not synced is on the disk nevertheless is
-    /// asked of `lucky`.
-    fn files_after_a_cut(&mut self, lucky: &mut impl FnMut() -> bool) -> Files {
+    /// The ledger's files; whether something that was not synced is on the disk nevertheless is a
+    /// matter of luck.
+    fn after_a_cut(&self, mut is_lucky: impl FnMut() -> bool) -> Files {
         let mut files = Files::new();
-        for (path, file) in &mut self.files {
-            let has_name = file.named || lucky();
-            let is_gone = file.deleted && lucky();
-            if !is_ledger(path) || !has_name || is_gone {
-                continue;
+        for (path, file) in self.files.iter().filter(|(path, _)| is_ledger(path)) {
+            let is_gone = !file.is_named && !is_lucky() || file.is_deleted && is_lucky();
+            if !is_gone {
+                files.insert(path.clone(), file.after_a_cut(&mut is_lucky));
             }
-            let mut content = file.durable_content().to_vec();
-            for change in file.changes[file.durable..].iter().filter(|_| lucky()) {
-                change.apply(&mut content);
-            }
-            files.insert(path.clone(), content);
         }
         files
     }
+}
 
-    fn power_cut(&mut self) -> Result<(tempfile::TempDir, Connection), String> {
-        let folder = tempfile::tempdir().unwrap();
-        for (path, file) in &mut self.files {
-            if is_ledger(path) && file.named {
-                let name = path.file_name().unwrap();
-                std::fs::write(folder.path().join(name), file.durable_content()).unwrap();
-            }
-        }
-        let path = folder.path().join("otpdrive.db");
-        if !path.exists() {
-            return Err("there is no ledger on the disk".to_owned());
-        }
-        let db = Connection::open(path).map_err(|error| error.to_string())?;
-        Ok((folder, db))
+/// Writes these files into a folder.
+pub fn write(files: &Files, folder: &Path) {
+    for (path, bytes) in files {
+        std::fs::write(folder.join(path.file_name().unwrap()), bytes).unwrap();
     }
+}
+
+/// What the ledger says that these files make.
+fn read(files: &Files) -> Result<Facts, String> {
+    let folder = tempfile::tempdir().unwrap();
+    write(files, folder.path());
+    ledger_facts(&folder.path().join(LEDGER[0])).map_err(|error| error.to_string())
 }
 
 /// The paths that a call names by strings, made absolute by what strace says of the folder.
 fn named(event: &Event) -> Vec<PathBuf> {
-    let texts = event.strings();
-    let texts = texts
-        .iter()
-        .map(|text| String::from_utf8_lossy(text).into_owned());
     let folder = event.path().unwrap_or_else(|| PathBuf::from("/"));
     let tidy = |path: PathBuf| path.components().filter(|c| c.as_os_str() != ".").collect();
+    let texts = event.strings().into_iter();
+    let texts = texts.map(|text| String::from_utf8(text).unwrap());
     texts.map(|text| tidy(folder.join(text))).collect()
 }

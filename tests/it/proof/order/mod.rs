@@ -4,116 +4,71 @@
 mod disk;
 mod trace;
 
-use crate::proof::quick_or_long;
-use crate::support::gate::{Gate, by_number};
+use crate::proof::crash::{Campaign, KINDS};
+use crate::proof::{nobody_twice_nobody_lost, quick_or_long};
+use crate::support::contacts;
+use crate::support::gate::{Gate, counts};
 use crate::support::workdir::{Otpdrive, Ran, Workdir};
-use crate::support::{code, contacts, phone};
-use disk::{Cut, Files, Finding, cuts, judge, ledger_files};
+use disk::{Files, Finding, cut, judge, ledger_files, write};
 use trace::hex;
 
 /// A run that was watched.
 struct Watched {
     ran: Ran,
     trace: String,
-    before: Files,
+    finding: Finding,
 }
 
-impl Watched {
-    fn judge(&self) -> Finding {
-        judge(&self.trace, &self.before)
+/// Runs it under strace, which is given this for `inject` too; every request that the gateway sees
+/// is in the trace.
+#[track_caller]
+fn watch(dir: &Workdir, command: Otpdrive, gate: &Gate, fault: Option<&str>) -> Watched {
+    let fault = fault.map_or(String::new(), |fault| format!("-e inject={fault}"));
+    let args = format!(
+        "-y -xx -s 1000000 --seccomp-bpf -e trace={} {fault}",
+        trace::CALLS
+    );
+    let args: Vec<_> = args.split_whitespace().collect();
+    let (before, earlier) = (ledger_files(&dir.path(".")), gate.settled_log().len());
+    let ran = command.strace("trace.txt", &args).run();
+    let arrived = gate.settled_log().len() - earlier;
+    let trace = dir.read("trace.txt");
+    let finding = judge(&trace, &before);
+    assert!((0..=3).contains(&ran.code), "{}", ran.stderr);
+    assert_eq!(finding.requests, arrived, "as the gateway saw");
+    Watched {
+        ran,
+        trace,
+        finding,
     }
 }
 
-/// Runs it under strace; `more` are further arguments for it.
-fn watch(dir: &Workdir, command: Otpdrive, more: &[&str]) -> Watched {
-    let whole = ["-y", "-xx", "-s", "1000000", "--seccomp-bpf"];
-    let args = [&whole[..], more, &["-e", trace::CALLS]].concat();
-    let before = ledger_files(&dir.path("."));
-    let ran = command.strace("trace.txt", &args).run();
-    let trace = dir.read("trace.txt");
-    Watched { ran, trace, before }
-}
+/// Two requests in five are tried again; who is refused may get a call.
+const FAULTS: &str = "500=20%,rejected=20%,throttle=10%,drop=5%,408=10%";
 
-/// Watches a run to its end: every request the gateway saw is in the trace, and none left too early.
-#[track_caller]
-fn holds(dir: &Workdir, command: Otpdrive, gate: &Gate, what: &str) -> Finding {
-    let earlier = gate.settled_log().len();
-    let watched = watch(dir, command, &[]);
-    let finding = watched.judge();
-    let arrived = gate.settled_log().len() - earlier;
-    assert!(
-        [0, 1, 3].contains(&watched.ran.code),
-        "{}",
-        watched.ran.stderr
-    );
-    assert!(
-        finding.violations.is_empty(),
-        "{what}: {:#?}",
-        finding.violations
-    );
-    assert_eq!(
-        finding.requests, arrived,
-        "{what}: requests in the trace, and at the gateway"
-    );
-    assert_eq!(finding.published, 2, "{what}");
-    println!("{what}: {arrived} requests, each with its intent on the disk before its first byte");
-    finding
-}
+/// One by one; many at once; at a pace, where intents are written ahead.
+const PACES: [&str; 3] = ["--concurrency 1", "--concurrency 32", "--rate 200/s"];
 
 #[test]
 #[ignore = "tests/prove order"]
-fn one_by_one_each_intent_is_durable_before_its_request_leaves() {
-    let gate = Gate::start(&[]);
-    let rows = quick_or_long(30, 1_000);
-    let dir = Workdir::with(contacts(0..rows));
-    let send = || dir.send_to(gate.url()).args(&["--concurrency", "1"]);
-    let limit = (rows / 3).to_string();
-    let first = holds(
-        &dir,
-        send().args(&["--limit", &limit]),
-        &gate,
-        "a new ledger",
-    );
-    let second = holds(&dir, send(), &gate, "the run after it");
-    assert_eq!(first.requests + second.requests, rows);
-}
-
-#[test]
-#[ignore = "tests/prove order"]
-fn with_many_at_once_retries_and_fallback_each_intent_is_durable_before_its_request_leaves() {
-    let gate = Gate::start(&[
-        "--faults",
-        "500=20%,rejected=20%,throttle=10%,drop=5%,408=10%",
-    ]);
-    let rows = quick_or_long(100, 3_000);
-    let dir = Workdir::with(contacts(0..rows));
-    let send = dir.send_to(gate.url()).args(&["--fallback", "call"]);
-    let finding = holds(&dir, send, &gate, "32 at once, retries and fallback");
-    assert!(
-        finding.requests > rows * 5 / 4,
-        "there were retries: {}",
-        finding.requests
-    );
-    // At a pace, intents are written ahead.
-    let dir = Workdir::with(contacts(rows..2 * rows));
-    let send = dir.send_to(gate.url()).args(&["--rate", "200/s"]);
-    holds(&dir, send, &gate, "at 200/s");
-}
-
-#[test]
-#[ignore = "tests/prove order"]
-fn checking_codes_each_intent_is_durable_before_its_request_leaves() {
-    let gate = Gate::start(&["--faults", "500=10%,drop=10%,504=10%,429=2%"]);
-    let rows = quick_or_long(60, 2_000);
-    let line = |n| format!("{},{}\n", phone(n), code(n));
-    let list = (0..rows).map(line).collect::<Vec<_>>().concat();
-    let dir = Workdir::with(format!("phone,otp\n{list}"));
-    let finding = holds(&dir, dir.verify_at(gate.url()), &gate, "verify");
-    assert!(
-        finding.requests > rows,
-        "there were retries: {}",
-        finding.requests
-    );
+fn each_intent_is_durable_before_its_request_leaves() {
+    let rows = quick_or_long(50, 1_500);
+    let gate = Gate::start(&["--faults", FAULTS]);
+    for (nth, kind) in KINDS.into_iter().enumerate() {
+        let campaign = Campaign::new(kind, nth * rows..(nth + 1) * rows);
+        let (pace, what) = (PACES[nth % 3], kind.command);
+        let mut requests = 0;
+        // A new ledger, and the run after it.
+        for limit in [rows / 3, rows] {
+            let limit = format!("--limit {limit}");
+            let command = campaign.command(&gate).flags(pace).flags(&limit);
+            let finding = watch(&campaign.dir, command, &gate, None).finding;
+            assert_eq!(finding.violations, [""; 0], "{what}");
+            requests += finding.requests;
+        }
+        assert!(requests > rows * 5 / 4, "there were retries: {requests}");
+        println!("{what} {pace}: {requests} requests, each with its intent on the disk");
+    }
 }
 
 #[test]
@@ -125,32 +80,18 @@ fn when_the_disk_refuses_to_sync_nothing_leaves_without_its_intent() {
     // the same count meets the thread that writes intents in the middle of its work.
     for nth in quick_or_long(vec![3, 11, 16, 23], (1..70).collect()) {
         let dir = Workdir::with(contacts(0..20));
-        let send = || dir.send_to(gate.url()).args(&["--concurrency", "1"]);
-        send().args(&["--limit", "1"]).ends(3);
-        let fault = format!("inject=fsync,fdatasync:error=EIO:when={nth}+");
-        let earlier = gate.settled_log().len();
-        let watched = watch(&dir, send(), &["-e", &fault]);
-        let finding = watched.judge();
-        let arrived = gate.settled_log().len() - earlier;
-        let told: Vec<_> = finding
-            .violations
-            .iter()
-            .filter(|v| v.starts_with("request"))
-            .collect();
+        let send = || dir.send_to(gate.url()).flags("--concurrency 1");
+        send().flags("--limit 1").ends(3);
+        let fault = format!("fsync,fdatasync:error=EIO:when={nth}+");
+        let watched = watch(&dir, send(), &gate, Some(&fault));
+        let mut told = watched.finding.violations;
+        told.retain(|violation| violation.starts_with("request"));
         assert!(told.is_empty(), "from sync {nth} on: {told:#?}");
-        assert_eq!(finding.requests, arrived);
-        assert!(
-            [0, 2, 3].contains(&watched.ran.code),
-            "{}",
-            watched.ran.stderr
-        );
         stopped += usize::from(watched.ran.code != 0);
-        asked += arrived;
+        asked += watched.finding.requests;
     }
     assert!(stopped > 0 && asked > 0);
-    println!(
-        "EIO from a sync on: {stopped} runs stopped, {asked} requests, each with its intent on the disk"
-    );
+    println!("EIO from a sync on: {stopped} runs stopped, {asked} requests, each with its intent");
 }
 
 /// The power fails at random moments of a run, and with it goes a random part of what was not
@@ -158,56 +99,28 @@ fn when_the_disk_refuses_to_sync_nothing_leaves_without_its_intent() {
 #[test]
 #[ignore = "tests/prove order"]
 fn after_a_power_cut_nobody_is_asked_twice_and_nobody_is_lost() {
-    const CONCURRENCY: usize = 4;
     // Some ten moments a row.
-    let rows = quick_or_long(30, 100);
+    let (rows, times) = quick_or_long((30, 60), (100, 1_000));
     let gate = Gate::start(&["--latency", "1ms..4ms"]);
-    let list = contacts(0..rows);
-    let send = |dir: &Workdir, gate: &Gate| {
-        let send = dir.send_to(gate.url());
-        send.args(&["--concurrency", &CONCURRENCY.to_string()])
-    };
-    let dir = Workdir::with(&list);
-    let watched = watch(&dir, send(&dir, &gate), &[]);
+    let send = |dir: &Workdir, gate: &Gate| dir.send_to(gate.url()).flags("--concurrency 4");
+    let dir = Workdir::with(contacts(0..rows));
+    let watched = watch(&dir, send(&dir, &gate), &gate, None);
     assert_eq!(watched.ran.code, 0, "{}", watched.ran.stderr);
-    let mut random = fastrand::Rng::with_seed(41);
-    let cuts = cuts(&watched.trace, quick_or_long(60, 1_000), &mut random);
-    let (mut unknown, mut in_the_middle) = (0, 0);
-    for Cut { files, asked } in &cuts {
-        let dir = Workdir::with(&list);
-        for (path, content) in files {
-            dir.write(path.file_name().unwrap().to_str().unwrap(), content);
-        }
+    let (mut cuts, mut unknown, mut in_the_middle) = (0, 0, 0);
+    cut(&watched.trace, times, |files, asked| {
+        let dir = Workdir::with(contacts(0..rows));
+        write(&files, &dir.path("."));
         let gate = Gate::start(&[]);
         let ran = send(&dir, &gate).run();
         assert!([0, 1].contains(&ran.code), "{}", ran.stderr);
-        let later = by_number(&gate.stop());
-        let results = dir.results();
-        assert_eq!(results.len(), rows);
-        let mut open = 0;
-        for row in &results {
-            let was_asked = asked.contains(&row["otp_phone"][1..].parse().unwrap());
-            let again = later.get(&row["otp_phone"]).map_or(0, Vec::len);
-            match row["otp_status"].as_str() {
-                "sent" => assert_eq!(again, usize::from(!was_asked), "{row:?}"),
-                "unknown" => assert_eq!(again, 0, "{row:?}"),
-                other => panic!("{other}: {row:?}"),
-            }
-            open += usize::from(row["otp_status"] == "unknown");
-        }
-        assert!(open <= CONCURRENCY, "{open} unknown");
-        unknown += open;
+        let held = nobody_twice_nobody_lost(&dir, rows, asked, &counts(&gate.stop()));
+        assert!(held <= 4, "{held} unknown");
+        cuts += 1;
+        unknown += held;
         in_the_middle += usize::from((1..rows).contains(&asked.len()));
-    }
-    assert!(
-        in_the_middle > cuts.len() / 4,
-        "{in_the_middle} in the middle"
-    );
-    println!(
-        "{} power cuts, {in_the_middle} of them in the middle of the sending: nobody asked twice, \
-         nobody lost, {unknown} unknown",
-        cuts.len()
-    );
+    });
+    assert!(in_the_middle > cuts / 4, "{in_the_middle} in the middle");
+    println!("{cuts} power cuts, {in_the_middle} among requests: none twice, {unknown} unknown");
 }
 
 /// The judge must be able to find fault: with traces that were tampered with, and with a disk that
@@ -215,77 +128,53 @@ fn after_a_power_cut_nobody_is_asked_twice_and_nobody_is_lost() {
 #[test]
 #[ignore = "tests/prove order"]
 fn the_judge_sees_a_sync_that_is_missing_late_or_a_lie() {
+    const ROWS: usize = 12;
+    const LOG: &str = "otpdrive.db-wal";
     let gate = Gate::start(&[]);
-    let rows = 12;
-    let run = |more: &[&str]| {
-        let dir = Workdir::with(contacts(0..rows));
-        let send = dir.send_to(gate.url()).args(&["--concurrency", "1"]);
-        let watched = watch(&dir, send, more);
+    let run = |fault| {
+        let dir = Workdir::with(contacts(0..ROWS));
+        let send = dir.send_to(gate.url()).flags("--concurrency 1");
+        let watched = watch(&dir, send, &gate, fault);
         assert_eq!(watched.ran.code, 0, "{}", watched.ran.stderr);
         watched
     };
-    let honest = run(&[]);
-    assert!(honest.judge().violations.is_empty());
-    let tampered = |lines: Vec<&str>| judge(&lines.join("\n"), &honest.before).violations;
-    let about = |violations: &[String], what: &str| {
-        violations
-            .iter()
-            .filter(|violation| violation.contains(what))
-            .count()
+    let about = |finding: Finding, what: &str| {
+        let is_about = |violation: &&String| violation.contains(what);
+        finding.violations.iter().filter(is_about).count()
     };
-    let lines = || honest.trace.lines();
+    let honest = run(None);
+    assert!(honest.finding.violations.is_empty());
     let is_sync = |line: &str, of: &str| line.contains("sync(") && line.contains(&(hex(of) + ">"));
+    // Without these of the syncs of a file.
+    let without = |of: &str, which: &[usize]| {
+        let mut seen = 0;
+        let mut left = String::new();
+        for line in honest.trace.lines() {
+            seen += usize::from(is_sync(line, of));
+            if !is_sync(line, of) || !which.is_empty() && !which.contains(&seen) {
+                left = left + line + "\n";
+            }
+        }
+        judge(&left, &Files::new())
+    };
+    assert_eq!(about(without(LOG, &[]), "request "), ROWS);
+    // Of a dozen, each with an intent or more, some that lie in the middle.
+    assert!(about(without(LOG, &[9, 10]), "request ") >= 1);
+    assert_eq!(about(without(".tmp", &[]), "got its name before"), 2);
+    assert_eq!(about(without("list-results", &[]), "not synced after"), 2);
 
-    let missing = tampered(
-        lines()
-            .filter(|line| !is_sync(line, "otpdrive.db-wal"))
-            .collect(),
-    );
-    assert_eq!(about(&missing, "request "), rows, "{missing:#?}");
-
-    let one = lines().filter(|l| is_sync(l, "otpdrive.db-wal")).count() / 2;
-    let mut seen = 0;
-    let one_missing = tampered(
-        lines()
-            .filter(|line| {
-                seen += usize::from(is_sync(line, "otpdrive.db-wal"));
-                !(is_sync(line, "otpdrive.db-wal") && (one..one + 2).contains(&seen))
-            })
-            .collect(),
-    );
-    assert!(about(&one_missing, "request ") >= 1, "{one_missing:#?}");
-
+    // Each request before the sync that it waited for.
     let mut late: Vec<&str> = Vec::new();
-    for line in lines() {
-        let last = late
-            .iter()
-            .rposition(|earlier| earlier.contains("sync") && earlier.contains(") "));
-        let at = last.filter(|_| line.contains(&format!("\"{}", hex("GET /"))));
-        late.insert(at.unwrap_or(late.len()), line);
+    for line in honest.trace.lines() {
+        let is_request = line.contains(&format!("\"{}", hex("GET /")));
+        let mut earlier = late.iter();
+        let sync = earlier.rposition(|line| line.contains("sync") && line.contains(") "));
+        let at = sync.filter(|_| is_request).unwrap_or(late.len());
+        late.insert(at, line);
     }
-    let late = tampered(late);
-    assert!(about(&late, "request ") >= rows / 2, "{late:#?}");
-
-    let unsafe_files = tampered(lines().filter(|line| !is_sync(line, ".tmp")).collect());
-    assert_eq!(
-        about(&unsafe_files, "before it was durable"),
-        2,
-        "{unsafe_files:#?}"
-    );
-    let unsafe_names = tampered(
-        lines()
-            .filter(|line| !is_sync(line, "list-results"))
-            .collect(),
-    );
-    assert_eq!(
-        about(&unsafe_names, "not synced after"),
-        2,
-        "{unsafe_names:#?}"
-    );
-
-    let lied = run(&["-e", "inject=fsync,fdatasync:retval=0"])
-        .judge()
-        .violations;
-    assert_eq!(about(&lied, "request "), rows, "{lied:#?}");
+    let late = judge(&late.join("\n"), &Files::new());
+    assert!(about(late, "request ") >= ROWS / 2);
+    let lied = run(Some("fsync,fdatasync:retval=0"));
+    assert_eq!(about(lied.finding, "request "), ROWS);
     println!("seen: syncs that were missing, that came too late, that did nothing");
 }

@@ -8,20 +8,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// The calls that can change what is on the disk, or let a request leave.
-pub const CALLS: &str = "trace=openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,\
+pub const CALLS: &str = "openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,\
      sendmmsg,sendfile,splice,copy_file_range,fallocate,fsync,fdatasync,ftruncate,rename,renameat,\
      renameat2,unlink,unlinkat,io_uring_enter";
 
 /// Half of a call.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// It has returned; otherwise it begins.
-    pub returned: bool,
     pub call: String,
     /// As strace writes them; of a call that returns, all of them.
     pub args: String,
-    /// Below zero for a failure; 0 while it is not known.
-    pub result: i64,
+    /// What it returned, below zero for a failure; `None` where it begins.
+    pub returned: Option<i64>,
 }
 
 impl Event {
@@ -39,15 +37,16 @@ impl Event {
     }
 
     /// An argument that is a number, counted from the end: 0 is the last one.
-    pub fn number(&self, from_end: usize) -> Option<usize> {
-        self.args.rsplit(", ").nth(from_end)?.parse().ok()
+    pub fn number(&self, from_end: usize) -> usize {
+        let argument = self.args.rsplit(", ").nth(from_end).unwrap();
+        argument.parse().unwrap()
     }
 }
 
 /// Bytes as strace writes them with `-xx`: `\x47\x45`.
 pub fn hex(text: &str) -> String {
-    let bytes = text.bytes().map(|byte| format!("\\x{byte:02x}"));
-    bytes.collect::<Vec<_>>().concat()
+    let bytes: Vec<_> = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+    bytes.concat()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -60,67 +59,53 @@ pub fn events(trace: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut under_way: HashMap<&str, String> = HashMap::new();
     for line in trace.lines() {
-        let Some((thread, what)) = line.split_once(' ') else {
-            continue;
-        };
+        let (thread, what) = line.split_once(' ').unwrap_or_default();
         let what = what.trim_start();
-        if what.starts_with(['+', '-']) {
-            continue;
-        }
-        if let Some((begun, _)) = what.split_once(" <unfinished ...>") {
-            let (call, args) = begun.split_once('(').unwrap();
-            events.push(event(false, call, args, 0));
-            under_way.insert(thread, args.to_owned());
-            continue;
-        }
-        if let Some(resumed) = what.strip_prefix("<... ") {
-            let (call, rest) = resumed.split_once(" resumed>").unwrap();
-            // It began before the trace, or was taken out of it.
+        let text = if let Some(resumed) = what.strip_prefix("<... ") {
+            let (_, rest) = resumed.split_once(" resumed>").unwrap();
+            // It may have begun before the trace.
             let Some(begun) = under_way.remove(thread) else {
                 continue;
             };
-            if let Some((args, result)) = returned(&(begun + rest)) {
-                events.push(event(true, call, args, result));
-            }
+            begun + rest
+        } else if let Some(begins) = event(what, false) {
+            events.push(begins);
+            what.to_owned()
+        } else {
             continue;
-        }
-        let Some((call, rest)) = what.split_once('(') else {
-            panic!("strace wrote {line:.200}");
         };
-        match returned(rest) {
-            Some((args, result)) => {
-                events.push(event(false, call, args, 0));
-                events.push(event(true, call, args, result));
+        match text.strip_suffix(" <unfinished ...>") {
+            Some(begun) => {
+                under_way.insert(thread, begun.to_owned());
             }
-            // The process was killed in it.
-            None => events.push(event(false, call, rest, 0)),
+            None => events.extend(event(&text, true)),
         }
     }
     events
 }
 
-fn event(returned: bool, call: &str, args: &str, result: i64) -> Event {
-    Event {
-        returned,
-        call: call.to_owned(),
-        args: args.to_owned(),
-        result,
-    }
-}
-
-/// The arguments and the result of a call that has returned. What strace only pretended was done
-/// was not done.
-fn returned(rest: &str) -> Option<(&str, i64)> {
-    let (args, result) = rest.rsplit_once(") ")?;
-    let (args, result) = match result.trim_start().strip_prefix("= ") {
-        Some(result) => (args, result),
-        // `) = -1 EIO (Input/output error) (INJECTED)`: the last bracket was not the call's.
-        None => rest
-            .split_once(") ")
-            .and_then(|(args, more)| Some((args, more.trim_start().strip_prefix("= ")?)))?,
+/// A call that begins, or has returned; `None` for one in which the process was killed. What strace
+/// only pretended was done was not done.
+fn event(text: &str, has_returned: bool) -> Option<Event> {
+    let (call, rest) = text.split_once('(')?;
+    // Strings and paths are in hexadecimal: the first bracket is the call's.
+    let (args, result) = rest.split_once(')').unwrap_or((rest, ""));
+    let (call, args) = (call.to_owned(), args.to_owned());
+    let returned = if has_returned {
+        let value = result.trim_start().strip_prefix("= ")?;
+        let is_digit = |c: char| c == '-' || c.is_ascii_digit();
+        let value = value.split(|c| !is_digit(c)).next()?.parse().ok()?;
+        Some(if result.contains("(INJECTED)") {
+            -1
+        } else {
+            value
+        })
+    } else {
+        None
     };
-    let digits = result.split(|c: char| c != '-' && !c.is_ascii_digit());
-    let value: i64 = digits.into_iter().next()?.parse().ok()?;
-    let pretended = result.contains("(INJECTED)") && value >= 0;
-    Some((args, if pretended { -1 } else { value }))
+    Some(Event {
+        call,
+        args,
+        returned,
+    })
 }
