@@ -358,8 +358,10 @@ impl<'a> Watch<'a> {
             return false;
         };
         let lane = &state.lanes[last.lane.index()];
-        let suspected = lane.breaker.suspected_from();
-        let suspected = suspected.is_some_and(|from| answer.answered_at >= from);
+        let suspected = [&lane.breaker, &state.common]
+            .into_iter()
+            .filter_map(Breaker::suspected_from)
+            .any(|from| answer.answered_at >= from);
         let kind = answer.verdict.kind;
         match state.runs.meaning(last) {
             // An OTP may have gone out: nothing that turns up later changes that.
@@ -404,6 +406,7 @@ impl<'a> Watch<'a> {
             of_lane.breaker.forget();
             of_lane.refused.clear();
             of_lane.bare.clear();
+            state.common.forget();
         }
         let unproven = state
             .runs

@@ -7,4 +7,4 @@ mod engine;
 // mod front_door;
 // mod house;
 mod proof;
-// mod support;
+mod support;

@@ -240,7 +240,8 @@ pub fn end_is_true(
         hold!(!complete || !has_wave(said), "complete after a wave");
         return Ok(());
     };
-    let came = |fate| of_run.iter().any(|r| r.fate == fate && r.heard.is_some());
+    let heard = |r: &&&Request| r.heard.is_some() && !r.doubtful;
+    let came = |fate| of_run.iter().filter(heard).any(|r| r.fate == fate);
     match stop.kind {
         // It would be the same request twice.
         StopKind::Ledger => {
@@ -313,7 +314,7 @@ fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts
 }
 
 /// Who was refused in the same words on this lane, one after the other, and when, if there are so
-/// many. What is neither an acceptance nor a refusal is not counted.
+/// many. An acceptance in between counts if its request left after the first refusal was heard.
 fn alike<'r>(
     of_run: &[&'r Request],
     lane: Lane,
@@ -329,13 +330,20 @@ fn alike<'r>(
     for (heard, request) in answers {
         let fate = request.fate;
         let is_refusal = matches!(fate, "rejected" | "missing" | "no credit");
-        if is_refusal || request.accepted || matches!(fate, "accepted" | "404" | "302") {
-            if fate != words {
-                refused.clear();
-            }
+        let first = refused.values().min().copied();
+        let breaks = if is_refusal {
+            fate != words
+        } else {
+            let says = request.accepted || matches!(fate, "404" | "302" | "accepted");
+            says && first.is_some_and(|first| request.at >= first)
+        };
+        if breaks {
+            refused.clear();
+        }
+        if is_refusal {
             words = fate;
-            refused.insert(request.who(), heard);
-            if is_refusal && refused.len() >= most {
+            refused.entry(request.who()).or_insert(heard);
+            if refused.len() >= most {
                 return Some(refused);
             }
         }
