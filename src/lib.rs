@@ -90,6 +90,7 @@ pub mod contacts;
 pub mod gateway;
 pub mod job;
 pub mod ledger;
+pub mod mistake;
 pub mod next;
 pub mod number;
 pub mod outage;

@@ -12,6 +12,7 @@ use super::rows::lane;
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::NewRun;
 use crate::ledger::rules::{Departure, hold};
+use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, RunRecord};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
@@ -67,6 +68,9 @@ pub fn runs(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Runs> {
 
 /// Has an endpoint proved right in any earlier run? Rehearsals prove nothing for real runs.
 pub fn is_proven(db: &Connection, campaign: CampaignId, endpoint: &str) -> rusqlite::Result<bool> {
+    if is_made(Mistake::EndpointForgotten) {
+        return Ok(false);
+    }
     db.query_row(
         "SELECT EXISTS (SELECT 1 FROM run_fact f JOIN run r ON r.id = f.run
                           JOIN campaign c ON c.id = r.campaign
@@ -193,7 +197,9 @@ pub fn holds(
     while let Some(row) = found.next()? {
         let held = &mut holds[lane(row.get(0)?, 0)?.index()];
         let (answered_at, retry_at) = (UnixMicros(row.get(1)?), UnixMicros(row.get(2)?));
-        *held = (*held).max(hold(answered_at, retry_at, now));
+        if !is_made(Mistake::HoldForgotten) {
+            *held = (*held).max(hold(answered_at, retry_at, now));
+        }
     }
     Ok(holds)
 }

@@ -8,6 +8,7 @@
 mod disk;
 mod judge;
 mod killer;
+mod mistakes;
 mod process;
 mod reached;
 mod story;
@@ -203,7 +204,7 @@ fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
     }
     let seeds = number_in("OTPDRIVE_SEEDS").unwrap_or(quick_or_long(2_000, 100_000));
     // One is enough to catch a deliberate mistake.
-    let enough = if std::env::var_os("OTPDRIVE_MISTAKE").is_some() {
+    let enough = if std::env::var_os(mistakes::MADE).is_some() {
         1
     } else {
         10
