@@ -360,10 +360,14 @@ impl<'a> Watch<'a> {
             return false;
         };
         let lane = &state.lanes[last.lane.index()];
-        let suspected = [&lane.breaker, &state.common]
-            .into_iter()
-            .filter_map(Breaker::suspected_from)
-            .any(|from| answer.answered_at >= from);
+        // Whatever may still turn out to be an outage would cover it.
+        let outages = [
+            lane.breaker.suspected_from(),
+            state.common.suspected_from(),
+            lane.bare.from,
+        ];
+        let mut outages = outages.into_iter().flatten();
+        let suspected = outages.any(|from| answer.answered_at >= from);
         let kind = answer.verdict.kind;
         match state.runs.meaning(last) {
             // An OTP may have gone out: nothing that turns up later changes that.
