@@ -638,6 +638,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     fn stop(&self, kind: StopKind, message: &str) {
+        if self.has_ended() {
+            return;
+        }
         let message = mask_numbers(message);
         tracing::warn!(?kind, "{message}");
         self.finish(End::Stopped(Stop { kind, message }));

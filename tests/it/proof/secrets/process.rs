@@ -61,7 +61,7 @@ fn the_program_starts_no_other() {
         "check list.csv",
         "send list.csv --sandbox --rate 99/s",
     ];
-    let others = others.map(|line| dir.otpdrive(&[]).line(line));
+    let others = others.map(|line| dir.otpdrive(&[]).flags(line));
     let mut threads = 0;
     for command in [with_key_file(&dir, &stub)].into_iter().chain(others) {
         let calls = ["-e", "trace=execve,execveat,fork,vfork,clone,clone3"];
