@@ -183,6 +183,10 @@ pub struct RunArgs {
     /// The durable memory of all campaigns, with --sandbox ./otpdrive-sandbox.db [default: ./otpdrive.db]
     #[arg(long, value_name = "PATH")]
     pub ledger: Option<PathBuf>,
+    /// Use a ledger that is a copy or lacks its log, although its latest run never ended: whoever
+    /// was sent to after the copy was made is sent to again
+    #[arg(long)]
+    pub accept_restored_ledger: bool,
     /// Where the result files go, with --sandbox ./CAMPAIGN-sandbox-results [default:
     /// ./CAMPAIGN-results]
     #[arg(long, value_name = "DIR")]

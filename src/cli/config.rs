@@ -15,7 +15,7 @@ use super::values::RateLimit;
 use crate::campaign::Settings;
 use crate::contacts::ReadOptions;
 use crate::gateway::http;
-use crate::ledger::sqlite::CampaignKey;
+use crate::ledger::sqlite::{CampaignKey, Restored};
 use crate::outcome::{Channel, Lane, Operation, Policy};
 use crate::redact::Redactor;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub campaign: CampaignKey,
     /// The ledger.
     pub ledger: PathBuf,
+    /// What to do when it may lack requests that were made.
+    pub restored: Restored,
     /// Where the result files go.
     pub out: PathBuf,
     /// How the engine goes about it.
@@ -163,6 +165,11 @@ impl Given {
                 sandbox: run.sandbox,
             },
             ledger: run.ledger.unwrap_or(files.ledger),
+            restored: if run.accept_restored_ledger {
+                Restored::Accept
+            } else {
+                Restored::Refuse
+            },
             out: run.out.unwrap_or(files.out),
             engine: Settings {
                 policy: Policy {

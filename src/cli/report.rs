@@ -10,7 +10,7 @@ use super::config::{Files, default_ledger};
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
 use crate::ledger::LedgerError;
-use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
+use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified};
 use crate::outcome::Status;
 use crate::record::{End, RunRecord};
 use crate::redact::visible;
@@ -31,7 +31,7 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
         .ledger
         .clone()
         .unwrap_or_else(|| default_ledger(args.sandbox));
-    let ledger = SqliteLedger::open_to_read(&path)?;
+    let ledger = open(&path)?;
     let campaign = choose(&ledger, args)?;
     if !args.only.is_empty() {
         let header = &campaign.record.input.header;
@@ -55,6 +55,19 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| Files::new(&campaign.record.name, campaign.record.sandbox).out);
     write_results(&ledger, &campaign, &folder, screen)?;
     Ok(Exit::Done)
+}
+
+/// Opens a ledger to read, and says so when it may not know of all requests.
+fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
+    let ledger = SqliteLedger::open_to_read(path)?;
+    if let Some(why) = ledger.doubt() {
+        let path = path.to_owned();
+        tracing::warn!(
+            "the ledger {} may lack requests that were made: {why}",
+            path.display()
+        );
+    }
+    Ok(ledger)
 }
 
 fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
@@ -153,11 +166,11 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         .ledger
         .clone()
         .unwrap_or_else(|| default_ledger(args.sandbox));
-    let ledger = SqliteLedger::open_to_read(&path)?;
+    let ledger = open(&path)?;
     if args.verify {
         return verify(&ledger, &path);
     }
-    let running = holder(&path);
+    let running = ledger.holder();
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
     for campaign in &campaigns {

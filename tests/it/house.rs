@@ -94,7 +94,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "tempfile",
-        &["cli/run.rs", "contacts/source.rs", "report/write.rs"],
+        &[
+            "cli/run.rs",
+            "contacts/source.rs",
+            "ledger/sqlite/",
+            "report/write.rs",
+        ],
     ),
     (
         "thiserror",

@@ -77,6 +77,18 @@ fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
     found.collect()
 }
 
+/// A table, view, trigger or index that no ledger of this format has. `SQLite`'s own do not count.
+pub fn strange(db: &Connection, format: u32) -> rusqlite::Result<Option<String>> {
+    let names = |db: &Connection| -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT type || ' ' || name FROM sqlite_schema
+                    WHERE name NOT GLOB 'sqlite_*'";
+        db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let made = names(&schema::made(format)?)?;
+    let found = names(db)?.into_iter().find(|name| !made.contains(name));
+    Ok(found.map(|name| format!("a {}", name.replace(char::is_control, " "))))
+}
+
 /// Looks at everything.
 ///
 /// # Errors

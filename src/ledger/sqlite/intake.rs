@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::error::failed_to;
 use super::rows::{self, Span, Stored, for_each};
-use super::{Campaign, code_print};
+use super::{Campaign, code_print, keep_log};
 use crate::ledger::LedgerError;
 use crate::outcome::{Contact, GivenCode, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
@@ -124,6 +124,7 @@ impl<'l> Intake<'l> {
                 ],
             )?;
             let run = RunId(self.step.last_insert_rowid());
+            keep_log(&self.step, true)?;
             self.step.commit()?;
             Ok((self.campaign, run))
         };

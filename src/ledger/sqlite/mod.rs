@@ -17,9 +17,9 @@ mod schema;
 mod tests;
 mod writer;
 
-use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
@@ -30,7 +30,7 @@ use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord
 use error::failed_to;
 pub use health::Verified;
 pub use intake::{CampaignKey, Intake};
-pub use lock::holder;
+use lock::{LedgerFile, Locked};
 use rows::{Span, for_each};
 pub use run::{Place, RunLedger};
 
@@ -47,10 +47,19 @@ const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// A ledger file, open.
 pub struct SqliteLedger {
-    db: Connection,
+    db: Locked,
     path: PathBuf,
-    /// Held as long as this process may write; `None` when it only reads.
-    lock: Option<File>,
+    doubt: Option<String>,
+}
+
+/// What to do with a ledger that may lack requests which were made; see
+/// [`doubt`](SqliteLedger::doubt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// Leave it.
+    Refuse,
+    /// Go on with it: whoever was sent to since may be sent to again.
+    Accept,
 }
 
 /// A campaign in a ledger, with the place of its rows.
@@ -74,31 +83,36 @@ impl SqliteLedger {
     /// before anything is written to it: a damaged one stays exactly as it is.
     ///
     /// # Errors
-    /// When another run holds it, when it is damaged, no ledger or too new, when it cannot be
-    /// written.
+    /// When another run holds it, when it is damaged, no ledger or too new, when it has several
+    /// names or may lack requests, when it cannot be written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Self::open_restored(path, Restored::Refuse)
+    }
+
+    /// Opens the file for a run, also one that may lack requests if that is what is wished.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_restored(path: &Path, restored: Restored) -> Result<Self, LedgerError> {
         let fault = failed_to("open the ledger", path);
-        let real = file::real(path)?;
-        let lock = lock::take(path)?;
-        if !file::is_there(&real)? {
-            file::make(&real)?;
-        }
-        // SQLite would open a file that it may not write to read-only, and say so much later.
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&real)
-            .map_err(file::file_fault(path))?;
+        let file = Arc::new(LedgerFile::to_write(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Connection::open_with_flags(&real, flags).map_err(&fault)?;
+        let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
+        let mut db = Locked::new(db, file);
         // Or closing a damaged file would move the log into it.
-        let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        db.set_db_config(keep_log, true).map_err(&fault)?;
+        keep_log(&db, file::log_length(&db.file.real) > 0).map_err(&fault)?;
         let format = recognise(&db, path)?;
+        let doubt = doubt(&db, &db.file).map_err(&fault)?;
+        if let (Some(why), Restored::Refuse) = (doubt, restored) {
+            return Err(LedgerError::Restored {
+                path: path.to_owned(),
+                why,
+            });
+        }
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
-        let damage = health::damage(&db, &real).map_err(&fault)?;
-        let lost = health::lost(&real).map_err(file::file_fault(path))?;
+        let damage = health::damage(&db, &db.file.real).map_err(&fault)?;
+        let lost = health::lost(&db.file.real).map_err(file::file_fault(path))?;
         if let Some(why) = damage.into_iter().chain(lost).next() {
             return Err(LedgerError::Damaged {
                 path: path.to_owned(),
@@ -109,36 +123,60 @@ impl SqliteLedger {
         if format < schema::newest() {
             schema::migrate(&mut db, format).map_err(&fault)?;
         }
-        empty_the_log(&db).map_err(&fault)?;
-        db.set_db_config(keep_log, false).map_err(&fault)?;
+        // The log is what tells a killed run's own file from a copy of it.
+        let killed = unfinished(&db).map_err(&fault)?.is_some();
+        if !killed {
+            empty_the_log(&db).map_err(&fault)?;
+        }
+        keep_log(&db, killed).map_err(&fault)?;
+        ensure_in_place(&db.file, path)?;
         Ok(Self {
             db,
             path: path.to_owned(),
-            lock: Some(lock),
+            doubt: None,
         })
     }
 
     /// Opens the file to read beside a run.
     ///
     /// # Errors
-    /// When there is none, when it is damaged, no ledger or too new.
+    /// When there is none, when it is damaged, no ledger or too new, when it has several names.
     pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        if !Self::exists(path)? {
-            return Err(LedgerError::Missing(path.to_owned()));
-        }
+        let file = Arc::new(LedgerFile::to_read(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fault = failed_to("open the ledger", path);
-        let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
+        let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
+        let db = Locked::new(db, file);
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
         recognise(&db, path)?;
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
+        let doubt = doubt(&db, &db.file).map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
-            lock: None,
+            doubt,
         })
+    }
+
+    /// Who works with the ledger now, if anybody; to be asked of one that was opened to read.
+    #[must_use]
+    pub fn holder(&self) -> Option<String> {
+        self.db.file.holder()
+    }
+
+    /// Why requests that were made may be missing in the file, if so; only when it was opened to
+    /// read.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    /// Does the ledger's path lead to another file by now, or to none?
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.db.file.has_moved()
     }
 
     /// Looks through the whole ledger for what cannot be so.
@@ -146,12 +184,12 @@ impl SqliteLedger {
     /// # Errors
     /// When it cannot be read at all.
     pub fn verify(&self) -> Result<Verified, LedgerError> {
-        let real = file::real(&self.path)?;
-        let mut verified = health::verify(&self.db, &real)
+        let real = &self.db.file.real;
+        let mut verified = health::verify(&self.db, real)
             .map_err(failed_to("look through the ledger", &self.path))?;
         // Beside a run the log is on the move.
-        if holder(&self.path).is_none() {
-            let lost = health::lost(&real).map_err(file::file_fault(&self.path))?;
+        if self.holder().is_none() {
+            let lost = health::lost(real).map_err(file::file_fault(&self.path))?;
             verified.wrong.extend(lost);
         }
         Ok(verified)
@@ -187,7 +225,7 @@ impl SqliteLedger {
         now: UnixMicros,
         place: Place,
     ) -> Result<RunLedger, LedgerError> {
-        empty_the_log(&self.db).map_err(failed_to("start a run", &self.path))?;
+        mark_log(&self.db, run, &self.path)?;
         RunLedger::start(self, campaign, run, now, place)
     }
 
@@ -213,6 +251,7 @@ impl SqliteLedger {
                 ],
             )
             .and_then(|_| empty_the_log(&self.db))
+            .and_then(|()| keep_log(&self.db, false))
             .map_err(failed_to("note the end of the run", &self.path))
     }
 
@@ -308,6 +347,82 @@ fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
+/// Does closing the file leave its log beside it? While a run is unfinished it has to: that is how
+/// the file is told from a copy.
+fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
+        .map(drop)
+}
+
+/// Where a run's settings have the number of the file that it works on.
+const INODE: &str = "ledger_inode";
+
+/// Makes the file tell that a run is on before its first request leaves, and on which file: in the
+/// file itself that the run is unfinished, in the log the number of the file. As `empty_the_log`,
+/// it leaves nothing old in the log; but the log is never empty, which is what it becomes beside a
+/// copy that somebody looks into.
+fn mark_log(db: &Locked, run: RunId, path: &Path) -> Result<(), LedgerError> {
+    let fault = failed_to("start a run", path);
+    let [log, moved] = db
+        .query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
+            Ok([row.get::<_, i64>(1)?, row.get(2)?])
+        })
+        .map_err(&fault)?;
+    if log != moved {
+        return Err(LedgerError::Database {
+            path: path.to_owned(),
+            what: "start a run",
+            why: "somebody has been reading in it all the while (a report, a viewer, a backup). Wait for the end of that, then run the same command again".to_owned(),
+        });
+    }
+    // The first commit into a log begun afresh cuts it to this length, or to its own.
+    db.pragma_update(None, "journal_size_limit", 0)
+        .and_then(|()| {
+            let sql = "UPDATE run SET settings = json_set(settings, '$.' || ?2, ?3) WHERE id = ?1";
+            db.execute(sql, params![run.0, INODE, db.file.inode()])
+        })
+        .and_then(|_| db.pragma_update(None, "journal_size_limit", -1))
+        .map_err(&fault)
+}
+
+/// The settings of the ledger's latest run, if that never came to its end.
+fn unfinished(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT settings FROM run
+                WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";
+    db.query_row(sql, [], |row| row.get(0)).optional()
+}
+
+/// Why this may not be the file that its latest run worked on, or not all of it. While a run is
+/// unfinished, the file has a log with something in it; whoever only opens a copy gives it an empty
+/// one.
+fn doubt(db: &Connection, file: &LedgerFile) -> rusqlite::Result<Option<String>> {
+    let Some(settings) = unfinished(db)? else {
+        return Ok(None);
+    };
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap_or_default();
+    let of_run = settings[INODE].as_i64();
+    let why = if file::log_length(&file.real) == 0 {
+        "its latest run did not come to its end, and the log of that run (-wal) is not beside it: the file was copied, restored, moved or renamed without it, or another program took the log in"
+    } else if of_run.is_some() && of_run != file.inode() {
+        "it is a copy, made while a run was on or after a run that was killed"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(why.to_owned()))
+}
+
+/// Refuses a file that was moved or replaced while it was being opened.
+fn ensure_in_place(file: &LedgerFile, path: &Path) -> Result<(), LedgerError> {
+    if !file.has_moved() {
+        return Ok(());
+    }
+    Err(LedgerError::Database {
+        path: path.to_owned(),
+        what: "open the ledger",
+        why: "it was moved or replaced meanwhile. Run the same command again".to_owned(),
+    })
+}
+
 /// The format of the file. Refuses what is not ours, and what is too new.
 fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
     let fault = failed_to("read the ledger's format", path);
@@ -331,7 +446,12 @@ fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
             found,
             known: schema::newest(),
         }),
-        Ok(found) if found > 0 => Ok(found),
+        Ok(found) if found > 0 => match health::strange(db, found).map_err(&fault)? {
+            None => Ok(found),
+            Some(what) => Err(not_ours(format!(
+                "somebody put {what} into it, which may change what is written or read"
+            ))),
+        },
         _ => Err(LedgerError::Damaged {
             path: path.to_owned(),
             why: "there never was a format like the one it names".to_owned(),

@@ -1,17 +1,18 @@
 //! The ledger during a run: the engine's side of it, a reader and the writer behind it.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::error::failed_to;
+use super::lock::Locked;
 use super::rows::{self, Span, damaged, for_each};
 use super::writer::{self, Entry};
-use super::{CACHE_KIB, Campaign, SqliteLedger, stored_lane};
+use super::{CACHE_KIB, Campaign, SqliteLedger, ensure_in_place, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
 use crate::outcome::{
     Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,
@@ -54,9 +55,8 @@ pub struct RunLedger {
     path: PathBuf,
     place: Place,
     queue: mpsc::Sender<Entry>,
-    writer: JoinHandle<(Connection, usize)>,
-    reader: tokio::sync::Mutex<Option<Connection>>,
-    lock: Option<File>,
+    writer: JoinHandle<(Locked, usize)>,
+    reader: tokio::sync::Mutex<Option<Locked>>,
     last_left_at: Cell<Option<UnixMicros>>,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
@@ -69,10 +69,12 @@ impl RunLedger {
         now: UnixMicros,
         place: Place,
     ) -> Result<Self, LedgerError> {
-        let SqliteLedger { db, path, lock } = ledger;
+        let SqliteLedger { db, path, .. } = ledger;
         let fault = failed_to("start a run", &path);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(&path, flags).map_err(&fault)?;
+        let reader = Connection::open_with_flags(&db.file.real, flags).map_err(&fault)?;
+        let reader = Locked::new(reader, Arc::clone(&db.file));
+        ensure_in_place(&db.file, &path)?;
         reader
             .pragma_update(None, "cache_size", CACHE_KIB / 4)
             .map_err(&fault)?;
@@ -90,7 +92,6 @@ impl RunLedger {
             queue,
             writer: tokio::spawn(writer::write_all(db, entries, place)),
             reader: tokio::sync::Mutex::new(Some(reader)),
-            lock,
             last_left_at: Cell::new(last_left_at),
             holds,
         })
@@ -112,7 +113,7 @@ impl RunLedger {
         let ledger = SqliteLedger {
             db,
             path: self.path,
-            lock: self.lock,
+            doubt: None,
         };
         (ledger, lost)
     }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::error::words;
+use super::lock::Locked;
 use super::rows::{channel_index, encode, lane_index};
 use super::run::Place;
 use crate::outcome::{Attempt, JobId, Lane, RowId, UnixMicros, Verdict};
@@ -60,10 +61,10 @@ impl Entry {
 /// Writes what arrives on `queue` until all senders are gone, then gives the connection back, and
 /// how many answers could not be written.
 pub async fn write_all(
-    mut db: Connection,
+    mut db: Locked,
     mut queue: mpsc::Receiver<Entry>,
     place: Place,
-) -> (Connection, usize) {
+) -> (Locked, usize) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut next_commit = Instant::now();
     let mut sick: Option<String> = None;
