@@ -86,7 +86,7 @@ pub fn strange(db: &Connection, format: u32) -> rusqlite::Result<Option<String>>
     };
     let made = names(&schema::made(format)?)?;
     let found = names(db)?.into_iter().find(|name| !made.contains(name));
-    Ok(found.map(|name| format!("a {}", name.replace(char::is_control, " "))))
+    Ok(found.map(|name| format!("the {}", name.replace(char::is_control, " "))))
 }
 
 /// Looks at everything.

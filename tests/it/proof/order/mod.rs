@@ -266,7 +266,7 @@ fn the_judge_sees_a_sync_that_is_missing_late_or_a_lie() {
     let late = tampered(late);
     assert!(about(&late, "request ") >= rows / 2, "{late:#?}");
 
-    let unsafe_files = tampered(lines().filter(|line| !is_sync(line, ".tmp")).collect());
+    let unsafe_files = tampered(lines().filter(|line| !is_sync(line, "-draft")).collect());
     assert_eq!(
         about(&unsafe_files, "before it was durable"),
         2,

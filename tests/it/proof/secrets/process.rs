@@ -92,19 +92,14 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
         "otpdrive.db",
         "otpdrive.db-wal",
         "otpdrive.db-shm",
-        "otpdrive.db.lock",
+        "otpdrive.db.otpdrive-lock",
     ];
     for name in ledger {
         assert_eq!(mode(&dir.path(name)), 0o600, "{name} while it runs");
     }
     stub.release();
     assert_eq!(running.end_soon().code, 0);
-    for name in [
-        "otpdrive.db",
-        "otpdrive.db.lock",
-        "a/b/results.csv",
-        "a/b/report.json",
-    ] {
+    for name in ["otpdrive.db", "a/b/results.csv", "a/b/report.json"] {
         assert_eq!(mode(&dir.path(name)), 0o600, "{name}");
     }
     for name in ["a", "a/b"] {
