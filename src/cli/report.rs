@@ -60,12 +60,9 @@ pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
 /// Opens a ledger to read, and says so when it may not know of all requests.
 fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
     let ledger = SqliteLedger::open_to_read(path)?;
-    if let Some(why) = ledger.doubt() {
-        let path = path.to_owned();
-        tracing::warn!(
-            "the ledger {} may lack requests that were made: {why}",
-            path.display()
-        );
+    if let Some(why) = ledger.doubt()? {
+        let path = path.display();
+        tracing::warn!("the ledger {path} may lack requests that were made: {why}");
     }
     Ok(ledger)
 }

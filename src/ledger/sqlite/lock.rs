@@ -31,7 +31,6 @@ pub struct LedgerFile {
     file: File,
     /// Its path behind all links, absolute: `SQLite` can take it for nothing but a path.
     pub real: PathBuf,
-    holds_lock: bool,
 }
 
 impl LedgerFile {
@@ -68,19 +67,13 @@ impl LedgerFile {
             }
             std::thread::sleep(LOCK_WAIT);
         }
-        let mut locked = Self::with_one_name(file, real, path)?;
-        locked.holds_lock = true;
-        write_note(&locked.real);
-        Ok(locked)
+        write_note(&real);
+        Self::with_one_name(file, real, path)
     }
 
     fn with_one_name(file: File, real: PathBuf, path: &Path) -> Result<Self, LedgerError> {
         match file.metadata().map_err(file_fault(path))?.nlink() {
-            0 | 1 => Ok(Self {
-                file,
-                real,
-                holds_lock: false,
-            }),
+            0 | 1 => Ok(Self { file, real }),
             names => Err(LedgerError::SeveralNames {
                 path: path.to_owned(),
                 names,
@@ -111,24 +104,10 @@ impl LedgerFile {
     }
 }
 
-impl Drop for LedgerFile {
-    fn drop(&mut self) {
-        if self.holds_lock {
-            remove_note(&self.real);
-        }
-    }
-}
-
 /// A connection and the file that it works on; fields are dropped in this order.
 pub struct Locked {
-    db: Connection,
+    pub db: Connection,
     pub file: Arc<LedgerFile>,
-}
-
-impl Locked {
-    pub(super) fn new(db: Connection, file: Arc<LedgerFile>) -> Self {
-        Self { db, file }
-    }
 }
 
 impl Deref for Locked {
@@ -147,29 +126,22 @@ impl DerefMut for Locked {
 
 /// Says who holds the lock. What is not a note of ours stays as it is: then there is no note.
 fn write_note(real: &Path) {
-    remove_note(real);
+    let path = with(real, NOTE);
+    if note(&path).is_some() {
+        // Where it cannot be removed, it cannot be made either.
+        let _ = fs::remove_file(&path);
+    }
     let now = jiff::Timestamp::now();
     let text = format!("{NOTE_START}process {} since {now:.0}", std::process::id());
-    let note = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(with(real, NOTE));
+    let mut new = OpenOptions::new();
+    let made = new.write(true).create_new(true).mode(0o600).open(path);
     // Without it only the holder's name is missing.
-    let _ = note.and_then(|mut note| note.write_all(text.as_bytes()));
+    let _ = made.and_then(|mut note| note.write_all(text.as_bytes()));
 }
 
 fn read_note(real: &Path) -> String {
     let unknown = || "a process that left no note of itself".to_owned();
     note(&with(real, NOTE)).unwrap_or_else(unknown)
-}
-
-fn remove_note(real: &Path) {
-    let path = with(real, NOTE);
-    if note(&path).is_some() {
-        // The next holder tries again.
-        let _ = fs::remove_file(path);
-    }
 }
 
 /// The holder in a note of ours; no link is followed, and nothing is opened that could block.

@@ -7,6 +7,7 @@
 mod error;
 mod file;
 mod health;
+mod identity;
 mod intake;
 mod lock;
 mod log;
@@ -21,7 +22,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::LedgerError;
@@ -29,6 +29,7 @@ use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
 use error::failed_to;
 pub use health::Verified;
+use identity::{doubt, ensure_in_place, keep_log, mark_log, unfinished};
 pub use intake::{CampaignKey, Intake};
 use lock::{LedgerFile, Locked};
 use rows::{Span, for_each};
@@ -49,7 +50,6 @@ const CHECKPOINT_PAGES: i64 = 8_000;
 pub struct SqliteLedger {
     db: Locked,
     path: PathBuf,
-    doubt: Option<String>,
 }
 
 /// What to do with a ledger that may lack requests which were made; see
@@ -98,11 +98,11 @@ impl SqliteLedger {
         let file = Arc::new(LedgerFile::to_write(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
-        let mut db = Locked::new(db, file);
+        let mut db = Locked { db, file };
         // Or closing a damaged file would move the log into it.
         keep_log(&db, file::log_length(&db.file.real) > 0).map_err(&fault)?;
         let format = recognise(&db, path)?;
-        let doubt = doubt(&db, &db.file).map_err(&fault)?;
+        let doubt = doubt(&db).map_err(&fault)?;
         if let (Some(why), Restored::Refuse) = (doubt, restored) {
             return Err(LedgerError::Restored {
                 path: path.to_owned(),
@@ -133,7 +133,6 @@ impl SqliteLedger {
         Ok(Self {
             db,
             path: path.to_owned(),
-            doubt: None,
         })
     }
 
@@ -146,17 +145,15 @@ impl SqliteLedger {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fault = failed_to("open the ledger", path);
         let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
-        let db = Locked::new(db, file);
+        let db = Locked { db, file };
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
         recognise(&db, path)?;
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
-        let doubt = doubt(&db, &db.file).map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
-            doubt,
         })
     }
 
@@ -166,11 +163,12 @@ impl SqliteLedger {
         self.db.file.holder()
     }
 
-    /// Why requests that were made may be missing in the file, if so; only when it was opened to
-    /// read.
-    #[must_use]
-    pub fn doubt(&self) -> Option<&str> {
-        self.doubt.as_deref()
+    /// Why requests that were made may be missing in the file, if so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn doubt(&self) -> Result<Option<String>, LedgerError> {
+        doubt(&self.db).map_err(failed_to("read the latest run", &self.path))
     }
 
     /// Does the ledger's path lead to another file by now, or to none?
@@ -345,82 +343,6 @@ impl SqliteLedger {
 /// that up; the next time does it then.
 fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-}
-
-/// Does closing the file leave its log beside it? While a run is unfinished it has to: that is how
-/// the file is told from a copy.
-fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
-        .map(drop)
-}
-
-/// Where a run's settings have the number of the file that it works on.
-const INODE: &str = "ledger_inode";
-
-/// Makes the file tell that a run is on before its first request leaves, and on which file: in the
-/// file itself that the run is unfinished, in the log the number of the file. As `empty_the_log`,
-/// it leaves nothing old in the log; but the log is never empty, which is what it becomes beside a
-/// copy that somebody looks into.
-fn mark_log(db: &Locked, run: RunId, path: &Path) -> Result<(), LedgerError> {
-    let fault = failed_to("start a run", path);
-    let [log, moved] = db
-        .query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
-            Ok([row.get::<_, i64>(1)?, row.get(2)?])
-        })
-        .map_err(&fault)?;
-    if log != moved {
-        return Err(LedgerError::Database {
-            path: path.to_owned(),
-            what: "start a run",
-            why: "somebody has been reading in it all the while (a report, a viewer, a backup). Wait for the end of that, then run the same command again".to_owned(),
-        });
-    }
-    // The first commit into a log begun afresh cuts it to this length, or to its own.
-    db.pragma_update(None, "journal_size_limit", 0)
-        .and_then(|()| {
-            let sql = "UPDATE run SET settings = json_set(settings, '$.' || ?2, ?3) WHERE id = ?1";
-            db.execute(sql, params![run.0, INODE, db.file.inode()])
-        })
-        .and_then(|_| db.pragma_update(None, "journal_size_limit", -1))
-        .map_err(&fault)
-}
-
-/// The settings of the ledger's latest run, if that never came to its end.
-fn unfinished(db: &Connection) -> rusqlite::Result<Option<String>> {
-    let sql = "SELECT settings FROM run
-                WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";
-    db.query_row(sql, [], |row| row.get(0)).optional()
-}
-
-/// Why this may not be the file that its latest run worked on, or not all of it. While a run is
-/// unfinished, the file has a log with something in it; whoever only opens a copy gives it an empty
-/// one.
-fn doubt(db: &Connection, file: &LedgerFile) -> rusqlite::Result<Option<String>> {
-    let Some(settings) = unfinished(db)? else {
-        return Ok(None);
-    };
-    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap_or_default();
-    let of_run = settings[INODE].as_i64();
-    let why = if file::log_length(&file.real) == 0 {
-        "its latest run did not come to its end, and the log of that run (-wal) is not beside it: the file was copied, restored, moved or renamed without it, or another program took the log in"
-    } else if of_run.is_some() && of_run != file.inode() {
-        "it is a copy, made while a run was on or after a run that was killed"
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(why.to_owned()))
-}
-
-/// Refuses a file that was moved or replaced while it was being opened.
-fn ensure_in_place(file: &LedgerFile, path: &Path) -> Result<(), LedgerError> {
-    if !file.has_moved() {
-        return Ok(());
-    }
-    Err(LedgerError::Database {
-        path: path.to_owned(),
-        what: "open the ledger",
-        why: "it was moved or replaced meanwhile. Run the same command again".to_owned(),
-    })
 }
 
 /// The format of the file. Refuses what is not ours, and what is too new.

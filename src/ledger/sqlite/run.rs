@@ -69,11 +69,14 @@ impl RunLedger {
         now: UnixMicros,
         place: Place,
     ) -> Result<Self, LedgerError> {
-        let SqliteLedger { db, path, .. } = ledger;
+        let SqliteLedger { db, path } = ledger;
         let fault = failed_to("start a run", &path);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(&db.file.real, flags).map_err(&fault)?;
-        let reader = Locked::new(reader, Arc::clone(&db.file));
+        let reader = Locked {
+            db: reader,
+            file: Arc::clone(&db.file),
+        };
         ensure_in_place(&db.file, &path)?;
         reader
             .pragma_update(None, "cache_size", CACHE_KIB / 4)
@@ -113,7 +116,6 @@ impl RunLedger {
         let ledger = SqliteLedger {
             db,
             path: self.path,
-            doubt: None,
         };
         (ledger, lost)
     }

@@ -616,7 +616,7 @@ fn an_empty_file_or_a_log_without_its_file_is_no_new_ledger() {
 }
 
 #[test]
-fn a_new_ledger_appears_whole_and_locked_and_leaves_nothing_else() {
+fn a_new_ledger_appears_whole_and_locked_and_leaves_no_draft() {
     let home = Home::new();
     let first = super::file::make(&home.path()).unwrap().unwrap();
     assert!(super::file::make(&home.path()).unwrap().is_none());
@@ -625,6 +625,7 @@ fn a_new_ledger_appears_whole_and_locked_and_leaves_nothing_else() {
     drop(first);
     drop(SqliteLedger::open(&home.path()).unwrap());
     let names = std::fs::read_dir(home.folder.path()).unwrap();
-    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["otpdrive.db"]);
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["otpdrive.db", "otpdrive.db.otpdrive-lock"]);
 }

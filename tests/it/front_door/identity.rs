@@ -139,6 +139,7 @@ fn a_ledger_moved_during_a_run_meets_the_lock_and_keeps_what_the_run_did() {
     assert!(ran.stderr.contains("moved or replaced"), "{}", ran.stderr);
     assert_eq!(dir.statuses(), ["sent"; ROWS]);
     with(&dir, &stub, "two.db").ends(0);
+    refuses(&stub, with(&dir, &stub, "one.db"), "one.db-wal");
     assert_eq!(stub.count(), ROWS);
 }
 
@@ -345,11 +346,20 @@ fn a_lock_does_not_hang_on_a_file_beside_the_ledger() {
     stub.release();
     assert_eq!(run.end_soon().code, 0);
     nobody_was_asked_twice(&stub);
-    assert_eq!(
-        dir.names(),
-        ["list-results", "list.csv", "otpdrive.db"],
-        "nothing is left behind"
-    );
+    assert!(dir.path("otpdrive.db-wal").metadata().is_err());
+}
+
+#[test]
+fn a_run_does_not_start_while_somebody_reads_from_before_it() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..ROWS));
+    dir.send(&stub).args(&["--limit", "2"]).ends(3);
+    let db = rusqlite::Connection::open(dir.path("otpdrive.db")).unwrap();
+    db.execute_batch("BEGIN; SELECT * FROM run;").unwrap();
+    refuses(&stub, dir.send(&stub), "somebody reads in it");
+    drop(db);
+    dir.send(&stub).ends(0);
+    assert_eq!(stub.count(), ROWS);
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn two_names_of_a_ledger_that_is_not_there_yet_are_one_ledger() {
     by("one.db").ends(0);
     assert_eq!(stub.count(), ROWS);
     let names = dir.names_in("away");
-    assert_eq!(names.len(), 2, "the ledger, the link: {names:?}");
+    assert_eq!(names.len(), 3, "the ledger, its note, the link: {names:?}");
     symlink("loop.db", dir.path("loop.db")).unwrap();
     let ran = by("loop.db").ends(2);
     assert!(ran.stderr.contains("loop.db"), "{}", ran.stderr);

@@ -11,7 +11,8 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Live, Means, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::contacts::{self, ReadOptions};
-use otpdrive::ledger::sqlite::{Campaign, CampaignKey, Place, SqliteLedger};
+use otpdrive::ledger::LedgerError;
+use otpdrive::ledger::sqlite::{Campaign, CampaignKey, Place, Restored, SqliteLedger};
 use otpdrive::outcome::{Attempt, Channel, Lane, Operation, Status, Step, UnixMicros, next_step};
 use otpdrive::record::{End, InputRecord, Row, RowState, Signal};
 use otpdrive::report::{Facts, Pace, write_all};
@@ -131,7 +132,13 @@ impl Process<'_> {
         let settings = &self.orders.settings;
         self.killer.point("at the start").await;
         let path = self.folder.join(LEDGER);
-        let mut ledger = SqliteLedger::open(&path).unwrap();
+        let mut ledger = match SqliteLedger::open(&path) {
+            // What a killed process leaves is copied here: nothing else may be found wrong with it.
+            Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
+                SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+            }
+            opened => opened.unwrap(),
+        };
         self.killer.point("the ledger is open").await;
         let options = ReadOptions::new(self.orders.operation, self.orders.channel);
         let mut file = contacts::open(self.input, options).unwrap();
