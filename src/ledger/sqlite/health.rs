@@ -59,7 +59,7 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
     let format = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for expected in tables(&schema::made(format)?)? {
         if !ours.contains(&expected) {
-            wrong.push(format!("the table or index {} is not as made", expected.0));
+            wrong.push(format!("the {} is not as made", expected.0));
         }
     }
     Ok(wrong)
@@ -72,21 +72,22 @@ pub fn lost(file: &Path) -> io::Result<Option<String>> {
 }
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
-    let mut select = db.prepare("SELECT name, sql FROM sqlite_schema")?;
+    let mut select = db.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema")?;
     let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     found.collect()
 }
 
 /// A table, view, trigger or index that no ledger of this format has. `SQLite`'s own do not count.
 pub fn strange(db: &Connection, format: u32) -> rusqlite::Result<Option<String>> {
-    let names = |db: &Connection| -> rusqlite::Result<Vec<String>> {
-        let sql = "SELECT type || ' ' || name FROM sqlite_schema
-                    WHERE name NOT GLOB 'sqlite_*'";
-        db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    let made = tables(&schema::made(format)?)?;
+    let is_sqlites = |name: &str| {
+        name.split(' ')
+            .nth(1)
+            .is_some_and(|n| n.starts_with("sqlite_"))
     };
-    let made = names(&schema::made(format)?)?;
-    let found = names(db)?.into_iter().find(|name| !made.contains(name));
-    Ok(found.map(|name| format!("the {}", name.replace(char::is_control, " "))))
+    let mut found = tables(db)?.into_iter().map(|(name, _)| name);
+    let strange = found.find(|name| !is_sqlites(name) && made.iter().all(|(made, _)| made != name));
+    Ok(strange.map(|name| format!("the {}", name.replace(char::is_control, " "))))
 }
 
 /// Looks at everything.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::failed_to;
 use super::file::log_length;
-use super::lock::{LedgerFile, Locked};
+use super::lock::Locked;
 use crate::ledger::LedgerError;
 use crate::outcome::RunId;
 
@@ -25,10 +25,16 @@ pub fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
     db.set_db_config(no_checkpoint, keep).map(drop)
 }
 
-/// Before the first request leaves: writes into the file that its run is unfinished, and into the
+/// When all connections are there and no request has left: writes into the file that its run is unfinished, and into the
 /// log on which file it works. Nothing older stays in the log (codes, above all), and at no moment
 /// is it empty.
 pub fn mark_log(db: &Locked, run: RunId, path: &Path) -> Result<(), LedgerError> {
+    if db.file.has_moved() {
+        return Err(unusable(
+            path,
+            "it was moved or replaced meanwhile. Run the same command again",
+        ));
+    }
     let fault = failed_to("start a run", path);
     let (log, moved): (i64, i64) = db
         .query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
@@ -76,17 +82,6 @@ pub fn doubt(db: &Locked) -> rusqlite::Result<Option<String>> {
         return Ok(None);
     };
     Ok(Some(why.to_owned()))
-}
-
-/// Refuses a file that was moved or replaced while it was being opened.
-pub fn ensure_in_place(file: &LedgerFile, path: &Path) -> Result<(), LedgerError> {
-    if file.has_moved() {
-        return Err(unusable(
-            path,
-            "it was moved or replaced meanwhile. Run the same command again",
-        ));
-    }
-    Ok(())
 }
 
 fn unusable(path: &Path, why: &str) -> LedgerError {

@@ -51,22 +51,22 @@ impl LedgerFile {
         let made = if is_there(&real)? { None } else { make(&real)? };
         let open = || OpenOptions::new().read(true).write(true).open(&real);
         let file = made.map_or_else(open, Ok).map_err(file_fault(path))?;
-        let mut tries = 0;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                // `status` holds it for an instant, to see whether anybody does.
-                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => tries += 1,
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LedgerError::Held {
-                        path: path.to_owned(),
-                        holder: read_note(&real),
-                    });
-                }
-                Err(TryLockError::Error(source)) => return Err(file_fault(path)(source)),
+        let mut locked = file.try_lock();
+        for _ in 0..LOCK_TRIES {
+            // `status` holds it for an instant, to see whether anybody does.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
             }
             std::thread::sleep(LOCK_WAIT);
+            locked = file.try_lock();
         }
+        locked.map_err(|error| match error {
+            TryLockError::WouldBlock => LedgerError::Held {
+                path: path.to_owned(),
+                holder: read_note(&real),
+            },
+            TryLockError::Error(source) => file_fault(path)(source),
+        })?;
         write_note(&real);
         Self::with_one_name(file, real, path)
     }

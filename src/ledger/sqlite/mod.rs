@@ -29,7 +29,7 @@ use crate::outcome::{Contact, Lane, Number, Operation, RunId, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, End, InputRecord, Row, RunRecord};
 use error::failed_to;
 pub use health::Verified;
-use identity::{doubt, ensure_in_place, keep_log, mark_log, unfinished};
+use identity::{doubt, keep_log, unfinished};
 pub use intake::{CampaignKey, Intake};
 use lock::{LedgerFile, Locked};
 use rows::{Span, for_each};
@@ -129,7 +129,6 @@ impl SqliteLedger {
             empty_the_log(&db).map_err(&fault)?;
         }
         keep_log(&db, killed).map_err(&fault)?;
-        ensure_in_place(&db.file, path)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -215,7 +214,8 @@ impl SqliteLedger {
     /// Gives the ledger to a run: from now on only the run writes.
     ///
     /// # Errors
-    /// When the memory of the pace cannot be read.
+    /// When somebody reads in it from before the run, when it was moved, when the memory of the
+    /// pace cannot be read.
     pub fn start(
         self,
         campaign: &Campaign,
@@ -223,7 +223,6 @@ impl SqliteLedger {
         now: UnixMicros,
         place: Place,
     ) -> Result<RunLedger, LedgerError> {
-        mark_log(&self.db, run, &self.path)?;
         RunLedger::start(self, campaign, run, now, place)
     }
 

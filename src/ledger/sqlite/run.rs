@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::error::failed_to;
+use super::identity::mark_log;
 use super::lock::Locked;
 use super::rows::{self, Span, damaged, for_each};
 use super::writer::{self, Entry};
-use super::{CACHE_KIB, Campaign, SqliteLedger, ensure_in_place, stored_lane};
+use super::{CACHE_KIB, Campaign, SqliteLedger, stored_lane};
 use crate::ledger::{Due, Ledger, LedgerError, Reserved};
 use crate::outcome::{
     Job, JobId, Lane, Policy, RowId, RunId, Status, Step, UnixMicros, next_step, outcome,
@@ -77,7 +78,7 @@ impl RunLedger {
             db: reader,
             file: Arc::clone(&db.file),
         };
-        ensure_in_place(&db.file, &path)?;
+        mark_log(&db, run, &path)?;
         reader
             .pragma_update(None, "cache_size", CACHE_KIB / 4)
             .map_err(&fault)?;
