@@ -1,10 +1,9 @@
 //! The one place that writes result files: beside the old file, whole and durable, then in its
 //! place. A reader sees the old file or the new one, never a part; nobody else may read it.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -64,23 +63,22 @@ pub fn make_folder(folder: &Path) -> Result<(), WriteError> {
 /// What the names of drafts end with, after a random part.
 const SUFFIX: &str = ".otpdrive-draft";
 
-/// A living writer is never silent for so long.
-const SILENT_MAX: Duration = Duration::from_hours(1);
-
-/// A process that was killed leaves its drafts behind; those that nobody writes any more go. Only
-/// the entry itself is looked at: nothing is opened, no link followed.
+/// A process that was killed leaves its drafts behind; those that nobody writes any more go. No
+/// link is followed, and nothing is opened that could block.
 fn remove_dead_drafts(folder: &Path, prefix: &str) {
-    let is_dead = |about: Metadata| {
-        let silent = about.modified().ok().and_then(|at| at.elapsed().ok());
-        about.is_file() && silent > Some(SILENT_MAX)
-    };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name.starts_with(prefix) && name.ends_with(SUFFIX);
-        if ours && entry.metadata().is_ok_and(is_dead) {
+        let path = entry.path();
+        // Its lock is kept until it is gone: a writer that comes for it then knows.
+        if name.starts_with(prefix)
+            && name.ends_with(SUFFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(draft) = File::open(&path)
+            && draft.try_lock().is_ok()
+        {
             // The next one tries again.
-            let _ = fs::remove_file(entry.path());
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -101,11 +99,19 @@ impl Draft {
         let path = folder.join(name);
         let prefix = format!(".{name}.");
         remove_dead_drafts(folder, &prefix);
-        let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(SUFFIX)
-            .tempfile_in(folder)
-            .map_err(WriteError::at("write", &path))?;
+        let file = loop {
+            let file = tempfile::Builder::new()
+                .prefix(&prefix)
+                .suffix(SUFFIX)
+                .tempfile_in(folder)
+                .map_err(WriteError::at("write", &path))?;
+            // Says that its writer lives. Where the file system has no locks, no draft is removed.
+            let locked = file.as_file().try_lock();
+            // Before that, somebody else may have taken it for dead.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) && file.path().exists() {
+                break file;
+            }
+        };
         Ok(Self {
             out: BufWriter::new(file),
             path,
@@ -209,30 +215,40 @@ mod tests {
     }
 
     #[test]
-    fn drafts_of_a_killed_process_go_and_those_of_a_living_one_and_of_others_stay() {
+    fn drafts_of_a_killed_process_go_and_those_of_a_living_one_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let long_ago = std::time::SystemTime::now() - 2 * SILENT_MAX;
-        let dead = |name: &str| folder.path().join(format!(".{name}{SUFFIX}"));
-        for path in [
-            dead("a.x1y2z3"),
-            dead("b.x1y2z3"),
-            folder.path().join(".a.tmp"),
+        for dead in [
+            ".a.x1y2z3.otpdrive-draft",
+            ".b.x1y2z3.otpdrive-draft",
+            ".a.tmp",
         ] {
-            let file = File::create(path).unwrap();
-            file.set_modified(long_ago).unwrap();
+            fs::write(folder.path().join(dead), "half").unwrap();
         }
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(".a.tmp", dead("a.link")).unwrap();
-        fs::create_dir(dead("a.folder")).unwrap();
-        let before = names(folder.path());
         let living = draft(folder.path(), "a", "first");
         publish(folder.path(), [draft(folder.path(), "a", "second")]).unwrap();
         publish(folder.path(), [living]).unwrap();
-        let mut expected = before;
-        expected.retain(|name| !name.starts_with(".a.x1y2z3"));
-        expected.push("a".to_owned());
-        assert_eq!(names(folder.path()), expected);
+        assert_eq!(
+            names(folder.path()),
+            [".a.tmp", ".b.x1y2z3.otpdrive-draft", "a"]
+        );
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
+    }
+
+    #[test]
+    fn writers_that_begin_at_once_leave_each_others_drafts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let draft = Draft::new(folder.path(), "a").unwrap();
+                        std::thread::yield_now();
+                        assert!(draft.out.get_ref().path().exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(names(folder.path()), [""; 0]);
     }
 
     #[test]
