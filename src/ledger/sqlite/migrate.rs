@@ -52,7 +52,7 @@ SELECT r.id, r.campaign, r.started_at,
            'fallback', r.settings ->> '$.fallback',
            'on_unknown', coalesce(r.settings ->> '$.on_unknown', iif(c.operation = 'verify', 'retry', 'hold')),
            'on_server_error', iif(a.believed, 'retry', coalesce(r.settings ->> '$.on_server_error', 'retry'))),
-       r.settings, r.version, r.finished_at, r.end, r.last_left_at
+       r.settings, r.version, r.finished_at, r.end, r.last_left_at, NULL
   FROM old_run r
   LEFT JOIN campaign c ON c.id = r.campaign
   LEFT JOIN (SELECT run, count(verdict) AS answers, max(tries_max) AS tries_max,
@@ -158,7 +158,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use secrecy::ExposeSecret;
     use serde_json::Value;
@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::job::{Job, Lane, UnixMicros};
-    use crate::ledger::sqlite::{SqliteLedger, history};
-    use crate::ledger::{Execution, Ledger, NewRun, Records, Store, Then};
+    use crate::ledger::sqlite::{Restored, SqliteLedger, history};
+    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
     use crate::run::{Policy, RunId, WhenUncertain};
 
     /// Ledgers as the first version left them, with the status that it gave each row: one of a run
@@ -244,7 +244,10 @@ mod tests {
                 "{name} was written to"
             );
 
-            drop(SqliteLedger::open(&path).unwrap());
+            let refused = SqliteLedger::open(&path).err();
+            let lacks_its_log = matches!(refused, Some(LedgerError::Restored { .. }));
+            assert_eq!(lacks_its_log, name == "killed", "{refused:?}");
+            drop(SqliteLedger::open_restored(&path, Restored::Accept).unwrap());
             let migrated = SqliteLedger::open(&path).unwrap();
             assert_eq!(statuses(&migrated), expected, "{name}");
             assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
@@ -315,7 +318,8 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+            let open = |path: &Path| SqliteLedger::open_restored(path, Restored::Accept);
+            for open in [open, SqliteLedger::open_to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }
