@@ -191,6 +191,11 @@ mod tests {
         (folder, path, statuses.split(' ').collect())
     }
 
+    /// Opens one for a run; some of them lack the log of a killed run.
+    fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        SqliteLedger::open_restored(path, Restored::Accept)
+    }
+
     fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let runs = ledger.runs(campaign.record.id).unwrap();
@@ -244,10 +249,7 @@ mod tests {
                 "{name} was written to"
             );
 
-            let refused = SqliteLedger::open(&path).err();
-            let lacks_its_log = matches!(refused, Some(LedgerError::Restored { .. }));
-            assert_eq!(lacks_its_log, name == "killed", "{refused:?}");
-            drop(SqliteLedger::open_restored(&path, Restored::Accept).unwrap());
+            drop(open(&path).unwrap());
             let migrated = SqliteLedger::open(&path).unwrap();
             assert_eq!(statuses(&migrated), expected, "{name}");
             assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
@@ -293,10 +295,24 @@ mod tests {
     }
 
     #[test]
+    fn a_killed_run_of_the_first_version_has_its_log_beside_it() {
+        let (_folder, path, _) = ledger(LEDGERS[1].1);
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert!(reader.doubt().is_some_and(|why| why.contains("log")));
+        drop(reader);
+        let refused = SqliteLedger::open(&path).err();
+        assert!(matches!(refused, Some(LedgerError::Restored { .. })));
+        drop(open(&path).unwrap());
+        drop(SqliteLedger::open(&path).unwrap());
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert_eq!(reader.doubt(), None);
+    }
+
+    #[test]
     fn an_endpoint_that_has_proved_right_has_for_good() {
         for (name, sql) in LEDGERS {
             let (_folder, path, statuses) = ledger(sql);
-            let ledger = SqliteLedger::open(&path).unwrap();
+            let ledger = open(&path).unwrap();
             let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
             let campaign = ledger.campaigns().unwrap()[0].record.id;
             let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
@@ -318,12 +334,11 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            let open = |path: &Path| SqliteLedger::open_restored(path, Restored::Accept);
             for open in [open, SqliteLedger::open_to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }
-            assert!(SqliteLedger::open(&path).is_err(), "{damage}");
+            assert!(open(&path).is_err(), "{damage}");
             let format: u32 = Connection::open(&path)
                 .unwrap()
                 .pragma_query_value(None, "user_version", |row| row.get(0))

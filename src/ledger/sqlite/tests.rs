@@ -471,6 +471,7 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
     ledger.rest(&jobs[0], Settled::Yes).await;
     ledger.rest(&jobs[2], Settled::No).await;
     drop(close(ledger).await);
+    drop(SqliteLedger::open(&home.path()).unwrap());
     assert_eq!(codes(&home), ["222222", "333333"]);
     let bytes = std::fs::read(home.path()).unwrap();
     let holds = |code: &[u8]| bytes.windows(code.len()).any(|bytes| bytes == code);
