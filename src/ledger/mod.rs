@@ -232,7 +232,8 @@ pub enum Records {
 pub enum Execution {
     /// On threads beside the engine, so that a slow disk holds up nothing else.
     Threads,
-    /// On the engine's own thread: for simulations, which are the same each time.
+    /// On the engine's own thread, and with no room made beforehand: for simulations, which are the
+    /// same each time.
     Inline,
 }
 

@@ -235,7 +235,10 @@ impl Store for SqliteLedger {
     ) -> Result<RunLedger, LedgerError> {
         let path = self.path.clone();
         empty_the_log(&self.db)
-            .and_then(|()| log::fill(&mut self.db))
+            .and_then(|()| match execution {
+                Execution::Threads => log::fill(&mut self.db),
+                Execution::Inline => Ok(()),
+            })
             .and_then(|()| RunLedger::start(self, campaign, run, clock, execution))
             .map_err(failed_to("start a run", &path))
     }
