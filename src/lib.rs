@@ -4,79 +4,102 @@
 //! # The idea
 //!
 //! The **ledger** is the only thing written while a campaign runs. It stores *facts*: rows as read,
-//! requests begun, requests answered. *Judgements* (`sent`, `failed`, `unknown`, what to do next) are
-//! derived from the facts by two functions, [`outcome::outcome`] and [`outcome::next_step`]; the
-//! progress line, the result files, `status` and recovery after a crash all use these two, so they
-//! cannot disagree. A request that was begun and never answered *is* the definition of `unknown`.
-//! Result files are pure renderings of the ledger, made when a run ends and again at any time.
+//! requests begun, requests answered, what turned up in a run. Facts stay facts: an attempt is
+//! written twice in its life, begun and answered, and never changed; what is true of a run and not
+//! of a number (its policy, "outage from … until …", a wave of one refusal, a proven endpoint) is a
+//! fact of the run. *Judgements* (`sent`, `failed`, `unknown`, what to do next) are derived by one
+//! fold over both, [`status::outcome`], and one table, [`next::next_step`]; the engine, the progress
+//! line, the result files, `status` and recovery after a crash all use these two, so they cannot
+//! disagree. A request that was begun and never answered *is* the definition of `unknown`. Result
+//! files are pure renderings of the ledger, made when a run ends and again at any time.
 //!
 //! ```text
-//!  file ──contacts──▶ Contact ──plan──▶ ledger ──▶ Job ──campaign──▶ Attempt ──▶ ledger ──report──▶ results.csv
-//!                                                   │  ▲                                            report.json
-//!                     slot, durable intent, pace    │  │ Verdict
+//!  file ──contacts──▶ Contact ──plan──▶ ledger ──▶ Job ──deliver──▶ Attempt ──▶ ledger ──report──▶ results.csv
+//!                                                   │  ▲                                           report.json
+//!                  slot, connection, intent, turn   │  │ Verdict
 //!                                                   ▼  │
 //!                                                  gateway   (one request, one verdict)
 //! ```
 //!
 //! # The rooms, in reading order
 //!
-//! | room | what lives there | what it sees |
+//! | level | room | what lives there |
 //! |---|---|---|
-//! | [`outcome`] | the nouns (number, lane, job, attempt, verdict, status), the fold, the table of next steps | nothing |
-//! | [`campaign`] | the engine: who is next, may it go now, begin, send, settle, decide | `outcome` `record` `clock` `pace` `retry` `outage`, and the traits of `gateway` and `ledger` |
-//! | [`gateway`] | KooKoo's words and the HTTP client: one request, one verdict | `outcome` `clock` `redact` |
-//! | [`ledger`] | the durable memory: one trait, one SQLite file | `outcome` `record` |
-//! | [`pace`] | the rate: who leaves when | nothing |
-//! | [`retry`] | backoff with jitter, and the budget for retries | nothing |
-//! | [`outage`] | the circuit breaker | `outcome` |
-//! | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes | `outcome` |
-//! | [`record`] | what a ledger knows of campaigns, runs and rows, as a report reads it | `outcome` |
-//! | [`summary`] | counts, latencies and messages of rows, added up | `outcome` `record` |
-//! | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them | `outcome` `record` `redact` `summary` |
-//! | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults | `outcome` |
-//! | [`clock`] | the wall clock, read once a run | `outcome` |
-//! | [`redact`] | makes texts fit to be shown: no keys, no codes, nothing a terminal obeys | nothing |
-//! | [`cli`] | arguments to a validated config to the composition to an exit code; the screen | all |
+//! | 0 | [`number`] [`job`] | the nouns: number, lane, row, job, attempt, answer, verdict |
+//! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
+//! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
+//! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
+//! | 0 | [`text`] [`redact`] | what is invisible or obeyed by a terminal; keys and codes taken out |
+//! | 0 | [`clock`] | the wall clock, read once per run |
+//! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
+//! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
+//! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
+//! | 1 | [`pace`] [`retry`] [`outage`] | pure policy: the rate, delays and their budget, the breaker |
+//! | 1 | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them |
+//! | 2 | [`campaign`] | the engine: `deliver` is one number's whole life; slots, watch |
+//! | 3 | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults |
+//! | 4 | [`cli`] | settings to a config to the composition to an exit code; the screen |
 //!
-//! A flower, not a chain: `contacts`, `gateway`, `ledger`, `pace`, `retry`, `outage`, `report` and
-//! `sandbox` never see each other. A change to CSV reading, to the provider, to the retry rule, to
-//! storage or to a report is a change in one room. A second ledger (shared by several machines)
-//! fits behind [`ledger::Ledger`], another provider behind [`gateway::Gateway`].
+//! A flower, not a chain: the rooms of level 1 never see each other, and each room sees only lower
+//! levels (`campaign` neither `contacts` nor `report`). A change to CSV reading, to the provider, to
+//! the retry rule, to storage or to a report is a change in one room. A ledger that several machines
+//! share fits behind [`ledger::Ledger`], another provider behind [`gateway::Gateway`].
 //!
 //! # What is absent, on purpose
 //!
 //! - `campaign` opens no file and knows no HTTP; it names neither `ledger::sqlite` nor
 //!   `gateway::http`. Ledger, gateway, clock, seed and stop signal are handed to it.
-//! - Nothing outside `gateway` knows HTTP but the sandbox, which imitates it by hand, and
-//!   `cli::config`, which borrows its URL type.
-//! - Nothing outside `ledger/sqlite` knows SQL. Nothing stores a judgement.
+//! - Nothing outside `gateway` knows HTTP or the provider's words but the sandbox, which imitates
+//!   them by hand, and `cli::config`, which borrows its URL type.
+//! - Nothing outside `ledger/sqlite` knows SQL. Nothing stores a judgement, and nothing that was
+//!   stored is corrected.
 //! - Nothing reads a result file back.
 //! - No library re-sends on its own: redirects, retries, referers and proxies of the environment
-//!   are off in `gateway::http`, and every retry is an [`outcome::Attempt`] in the ledger.
-//! - Every outside crate has its room, listed in `tests/it/house.rs`.
+//!   are off in `gateway::http`, and every retry is an [`job::Attempt`] in the ledger.
+//! - No request leaves without a durable intent, nor before its turn: a connection that has to be
+//!   made first waits at the threshold.
 //! - A key and a code are `SecretString`s, a number prints masked unless
-//!   [`outcome::Number::e164`] is written out; no flag takes the key.
+//!   [`number::Number::e164`] is written out; no flag takes the key.
 //! - No `unsafe`, and no `process::exit` but at the second Ctrl-C.
 //!
-//! `tests/it/house.rs` keeps this page, the import directions and the README true.
+//! # One word, one meaning
+//!
+//! - **campaign**: what "never twice" refers to: one number, one campaign, one OTP.
+//! - **run**: one process working on a campaign. A series of failures is a *streak*.
+//! - **lane**: one of the provider's three requests: SMS, call, verify. A *channel* is how an OTP
+//!   travels: SMS or call.
+//! - **job**: one number (to verify: and one code) within a campaign. **Row**: a line of the input.
+//! - **attempt**: one request for a job, begun and maybe answered. **Intent**: its first half, written
+//!   before it leaves. **Try**: an attempt that counts against `--max-attempts`.
+//! - **verdict**: what an answer says, a fact. **Meaning**: what it says of the number, in the light
+//!   of its run. **Status**: what became of the row.
+//! - **held**: a lane that waits for a `Retry-After`. A ledger that another process works with is
+//!   *locked*. `--on-unknown hold` leaves a number to a person.
+//! - **slot**: a place among the requests in flight. **Turn**: the moment at which the pace lets a
+//!   request leave. **Parked**: in hand, without a slot.
+//! - **in doubt**: it may still turn out that a failure is the outage's, or a refusal the account's.
+//! - **wave**: many numbers in a row refused in the same words.
+//! - **probe**: the one request that goes out now and then while a breaker is open.
+//!
+//! `tests/it/house.rs` keeps the table of rooms and the README true.
 
-// Rooms join as they are rebuilt.
-// pub mod campaign;
-// pub mod cli;
+pub mod campaign;
+pub mod cli;
 pub mod clock;
-// pub mod contacts;
+pub mod contacts;
 pub mod gateway;
 pub mod job;
 pub mod ledger;
 pub mod next;
 pub mod number;
-// pub mod outage;
+pub mod outage;
 pub mod pace;
 pub mod record;
 pub mod redact;
-// pub mod report;
+pub mod report;
 pub mod retry;
 pub mod run;
-// pub mod sandbox;
+pub mod sandbox;
 pub mod status;
-// pub mod summary;
+pub mod summary;
+pub mod text;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::is_invisible;
+
 /// A telephone number in E.164 form: country code and national number, 7 to 15 digits, no `+`.
 ///
 /// It has no `Display`, and its `Debug` is masked: a whole number is printed only where somebody
@@ -111,8 +113,8 @@ fn number_at_start(text: &str) -> (String, usize) {
 }
 
 fn after_separator(text: &str) -> Option<&str> {
-    let dash = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let plain = |c: char| c.is_whitespace() || "-.()/".contains(c) || dash(c);
+    let dash = |c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/".contains(c) || dash(c);
     ["%20", "%2D", "%2d", "&nbsp;"]
         .into_iter()
         .find_map(|encoded| text.strip_prefix(encoded))

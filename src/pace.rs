@@ -13,7 +13,7 @@ use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 
 /// How much time a late departure may make up for.
@@ -33,7 +33,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The rate as requests a second.
+    /// The rate as requests per second.
     #[must_use]
     pub fn per_second(self) -> f64 {
         f64::from(self.requests.get()) / self.per.as_secs_f64()
@@ -63,7 +63,6 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<D
 /// Lets requests leave one by one, never above a rate.
 pub struct Pace {
     limit: Option<Limit>,
-    departed: Cell<u64>,
 }
 
 struct Limit {
@@ -77,6 +76,9 @@ struct Limit {
     /// When the next departure is expected.
     next: Cell<Instant>,
     not_before: Cell<Option<Instant>>,
+    /// When a turn was put back that nobody has taken since.
+    returned_at: Cell<Option<Instant>>,
+    returned: Notify,
 }
 
 impl Pace {
@@ -85,15 +87,20 @@ impl Pace {
     pub fn new(rate: Option<Rate>) -> Self {
         Self {
             limit: rate.map(Limit::new),
-            departed: Cell::new(0),
         }
+    }
+
+    /// Is there no rate to keep?
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.limit.is_none()
     }
 
     /// Lets no request leave before `at`.
     pub fn not_before(&self, at: Instant) {
         if let Some(limit) = &self.limit {
             limit.next.set(limit.next.get().max(at));
-            limit.not_before.set(Some(at));
+            limit.not_before.set(limit.not_before.get().max(Some(at)));
         }
     }
 
@@ -113,18 +120,20 @@ impl Pace {
         leaves.checked_sub(LOOKAHEAD)
     }
 
-    /// Waits for this request's turn to leave.
+    /// Waits for this request's turn to leave. Dropped while it waits, it takes nobody's turn.
     pub async fn turn(&self) {
         if let Some(limit) = &self.limit {
             limit.turn().await;
         }
-        self.departed.set(self.departed.get() + 1);
     }
 
-    /// How many were let go.
-    #[must_use]
-    pub fn departed(&self) -> u64 {
-        self.departed.get()
+    /// The request whose turn has just come did not leave after all. The next in line may have the
+    /// turn if it takes it within the tolerance; then it is forgotten.
+    pub fn put_back(&self) {
+        if let Some(limit) = &self.limit {
+            limit.returned_at.set(Some(Instant::now()));
+            limit.returned.notify_one();
+        }
     }
 }
 
@@ -152,21 +161,30 @@ impl Limit {
             turn: Mutex::new(()),
             next: Cell::new(start),
             not_before: Cell::new(None),
+            returned_at: Cell::new(None),
+            returned: Notify::new(),
         }
     }
 
     async fn turn(&self) {
         let _in_order = self.turn.lock().await;
-        if let Some(at) = self.not_before.take() {
+        while let Some(at) = self.not_before.get().filter(|at| *at > Instant::now()) {
             sleep_until(at).await;
         }
         loop {
+            let returned_at = self.returned_at.take();
+            if returned_at.is_some_and(|at| at.elapsed() <= TOLERANCE) {
+                return;
+            }
             match self.limiter.check_n(self.cells) {
                 Ok(Ok(())) => break,
                 Ok(Err(not_until)) => {
                     let earliest = self.start + not_until.earliest_possible();
                     self.next.set(earliest);
-                    sleep_until(earliest).await;
+                    tokio::select! {
+                        () = sleep_until(earliest) => {}
+                        () = self.returned.notified() => {}
+                    }
                 }
                 // More cells than the burst holds: ruled out by `new`.
                 Err(_) => sleep_until(Instant::now() + self.interval).await,
@@ -253,7 +271,30 @@ mod tests {
         let times = departures(&pace, 2).await;
         assert!(times[0] >= at);
         assert!(times[1] - times[0] >= Duration::from_millis(94));
-        assert_eq!(pace.departed(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_turn_can_be_given_up_without_losing_anything() {
+        let pace = pace(10, SECOND);
+        let at = Instant::now() + 5 * SECOND;
+        pace.not_before(at);
+        let gave_up = tokio::time::timeout(SECOND, pace.turn()).await;
+        assert!(gave_up.is_err());
+        let times = departures(&pace, 1).await;
+        assert!(times[0] >= at, "what holds it back is still known");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_is_put_back_is_the_next_ones_at_once_or_nobodys() {
+        let pace = pace(10, SECOND);
+        let first = departures(&pace, 1).await[0];
+        let (next, ()) = tokio::join!(departures(&pace, 2), async { pace.put_back() });
+        assert_eq!(next[0], first);
+        assert!(next[1] - first >= Duration::from_millis(90));
+        pace.put_back();
+        sleep_until(Instant::now() + 2 * TOLERANCE).await;
+        let late = departures(&pace, 1).await[0];
+        assert!(late - next[1] >= Duration::from_millis(90));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,10 +14,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after this many failures in a row.
+    /// The wait after this many failures in a row; none after none.
     #[must_use]
     pub fn delay(&self, failures: u32, random: &mut fastrand::Rng) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
+        let Some(doublings) = failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let doublings = doublings.min(31);
         let most = self.base.saturating_mul(1 << doublings).min(self.cap);
         most.mul_f64(random.f64())
     }

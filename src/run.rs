@@ -367,3 +367,286 @@ pub enum Signal {
     /// What `kill`, cron and systemd send.
     Sigterm,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::job::{Answer, Verdict};
+
+    const BEGIN: UnixMicros = UnixMicros(1_700_000_000_000_000);
+    const LATENCY: Duration = Duration::from_millis(5);
+
+    /// So many seconds after the tests' begin.
+    pub(crate) fn second(n: u64) -> UnixMicros {
+        BEGIN + Duration::from_secs(n)
+    }
+
+    pub(crate) const POLICY: Policy = Policy {
+        max_attempts: 3,
+        fallback: None,
+        on_unknown: WhenUncertain::Hold,
+        on_server_error: WhenUncertain::Retry,
+    };
+
+    pub(crate) const RETRY: Policy = Policy {
+        on_unknown: WhenUncertain::Retry,
+        ..POLICY
+    };
+
+    pub(crate) const CALL_NEXT: Policy = Policy {
+        fallback: Some(Channel::Call),
+        ..POLICY
+    };
+
+    pub(crate) const RUN: RunId = RunId(1);
+    pub(crate) const NEXT_RUN: RunId = RunId(2);
+
+    /// A verdict that says "said", and for a while if it is to.
+    pub(crate) fn verdict(kind: VerdictKind, retry_at: Option<UnixMicros>) -> Verdict {
+        Verdict {
+            retry_at,
+            ..Verdict::new(kind, "said")
+        }
+    }
+
+    /// A request of this run that left in this second, and what came back.
+    pub(crate) fn attempt(
+        run: RunId,
+        lane: Lane,
+        at: u64,
+        kind: impl Into<Option<VerdictKind>>,
+    ) -> Attempt {
+        let answer = kind.into().map(|kind| Answer {
+            left_at: (!matches!(kind, VerdictKind::Unreachable | VerdictKind::Withdrawn))
+                .then(|| second(at)),
+            answered_at: second(at) + LATENCY,
+            verdict: verdict(kind, None),
+        });
+        Attempt {
+            n: 1,
+            run,
+            lane,
+            begun_at: second(at),
+            answer,
+        }
+    }
+
+    /// As [`attempt`], told by the gateway to come back later.
+    pub(crate) fn held(run: RunId, lane: Lane, at: u64) -> Attempt {
+        let mut attempt = attempt(run, lane, at, VerdictKind::Throttled);
+        if let Some(answer) = &mut attempt.answer {
+            answer.verdict.retry_at = Some(second(at + 5));
+        }
+        attempt
+    }
+
+    /// The first run, and what turned up in it.
+    pub(crate) fn one_run(policy: Policy, facts: &[RunFact]) -> Runs {
+        let mut runs = Runs::default();
+        runs.insert(RUN, RunFacts::new(policy));
+        for fact in facts {
+            runs.add(RUN, fact);
+        }
+        runs
+    }
+
+    /// An outage that began and ended where answers of these seconds came.
+    pub(crate) fn outage(lane: Option<Lane>, from: u64, until: Option<u64>) -> Vec<RunFact> {
+        let began = RunFact::OutageBegan {
+            lane,
+            from: second(from) + LATENCY,
+            why: "HTTP 503".to_owned(),
+        };
+        let ended = until.map(|until| RunFact::OutageEnded {
+            lane,
+            at: second(until) + LATENCY,
+        });
+        [began].into_iter().chain(ended).collect()
+    }
+
+    /// "said" was refused for the account's sake from an answer in this second on.
+    pub(crate) fn wave(lane: Lane, from: u64) -> RunFact {
+        RunFact::Wave {
+            lane,
+            from: second(from) + LATENCY,
+            words: alike("said"),
+        }
+    }
+
+    #[test]
+    fn words_are_alike_whatever_their_digits() {
+        assert_eq!(alike("credit 12 of 5.50"), "credit # of #.#");
+        assert_eq!(alike("no: 919876543210"), alike("no: ९१"));
+        assert_ne!(alike("barred"), alike("Barred"));
+        assert_ne!(alike("code 1"), alike("code"));
+    }
+
+    #[test]
+    fn each_kind_of_answer_has_its_meaning() {
+        use VerdictKind::{
+            Accepted, AccountRefused, Ambiguous, KeyRefused, Misdirected, NoAnswer, NotVerified,
+            Rejected, ServerError, Throttled, Unreachable, Withdrawn,
+        };
+        let runs = one_run(POLICY, &[]);
+        for kind in VerdictKind::ALL {
+            let expected = match kind {
+                Accepted => Meaning::Accepted,
+                NotVerified => Meaning::NotVerified,
+                Rejected => Meaning::Rejected,
+                Throttled | ServerError => Meaning::Failed,
+                Ambiguous | NoAnswer => Meaning::Ambiguous,
+                Misdirected | KeyRefused | AccountRefused | Unreachable | Withdrawn => {
+                    Meaning::Nothing
+                }
+            };
+            let meaning = runs.meaning(&attempt(RUN, Lane::Sms, 1, kind));
+            assert_eq!(meaning, expected, "{kind:?}");
+        }
+        let unanswered = attempt(RUN, Lane::Sms, 1, None);
+        assert_eq!(runs.meaning(&unanswered), Meaning::Ambiguous);
+        assert_eq!(runs.meaning(&held(RUN, Lane::Sms, 1)), Meaning::Held);
+    }
+
+    #[test]
+    fn a_server_error_means_what_the_policy_of_its_own_run_says() {
+        let doubting = Policy {
+            on_server_error: WhenUncertain::Hold,
+            ..POLICY
+        };
+        let mut runs = one_run(doubting, &outage(None, 0, None));
+        runs.insert(NEXT_RUN, RunFacts::new(POLICY));
+        let meaning = |run| runs.meaning(&attempt(run, Lane::Sms, 1, VerdictKind::ServerError));
+        assert_eq!(meaning(RUN), Meaning::Ambiguous, "in an outage, too");
+        assert_eq!(meaning(NEXT_RUN), Meaning::Failed);
+        assert_eq!(meaning(RunId(7)), Meaning::Ambiguous, "of an unknown run");
+    }
+
+    #[test]
+    fn what_failed_in_an_outage_says_nothing_about_the_number() {
+        let runs = one_run(POLICY, &outage(Some(Lane::Sms), 10, Some(20)));
+        let meaning = |lane, at| runs.meaning(&attempt(RUN, lane, at, VerdictKind::Throttled));
+        assert_eq!(meaning(Lane::Sms, 9), Meaning::Failed, "before");
+        assert_eq!(meaning(Lane::Sms, 10), Meaning::Nothing, "the first");
+        assert_eq!(meaning(Lane::Sms, 20), Meaning::Nothing, "left before");
+        assert_eq!(meaning(Lane::Sms, 21), Meaning::Failed, "after");
+        assert_eq!(meaning(Lane::Call, 15), Meaning::Failed, "elsewhere");
+        let other_run = attempt(NEXT_RUN, Lane::Sms, 15, VerdictKind::Throttled);
+        assert_eq!(runs.meaning(&other_run), Meaning::Failed);
+        assert_eq!(runs.meaning(&held(RUN, Lane::Sms, 15)), Meaning::Nothing);
+        for kind in [VerdictKind::Rejected, VerdictKind::Accepted] {
+            let said = runs.meaning(&attempt(RUN, Lane::Sms, 15, kind));
+            assert_ne!(said, Meaning::Nothing, "{kind:?}");
+        }
+        let lost = attempt(RUN, Lane::Sms, 15, VerdictKind::NoAnswer);
+        assert_eq!(runs.meaning(&lost), Meaning::Ambiguous);
+    }
+
+    #[test]
+    fn an_outage_ends_on_its_own_lane_only_and_may_come_again() {
+        let mut facts = outage(None, 1, None);
+        facts.extend(outage(Some(Lane::Call), 2, Some(5)));
+        let still_down = attempt(RUN, Lane::Call, 9, VerdictKind::ServerError);
+        assert_eq!(
+            one_run(POLICY, &facts).meaning(&still_down),
+            Meaning::Nothing
+        );
+        facts.push(RunFact::OutageEnded {
+            lane: None,
+            at: second(7),
+        });
+        assert_eq!(
+            one_run(POLICY, &facts).meaning(&still_down),
+            Meaning::Failed
+        );
+        facts.extend(outage(None, 8, None));
+        assert_eq!(
+            one_run(POLICY, &facts).meaning(&still_down),
+            Meaning::Nothing
+        );
+    }
+
+    #[test]
+    fn a_wave_takes_back_the_refusals_of_its_words_lane_and_time() {
+        let runs = one_run(POLICY, &[wave(Lane::Sms, 10)]);
+        let meaning = |lane, at| runs.meaning(&attempt(RUN, lane, at, VerdictKind::Rejected));
+        assert_eq!(meaning(Lane::Sms, 9), Meaning::Rejected);
+        assert_eq!(meaning(Lane::Sms, 10), Meaning::Nothing);
+        assert_eq!(meaning(Lane::Call, 10), Meaning::Rejected);
+        let mut other = attempt(RUN, Lane::Sms, 10, VerdictKind::Rejected);
+        other.answer.as_mut().unwrap().verdict.text = "barred".to_owned();
+        assert_eq!(runs.meaning(&other), Meaning::Rejected);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_apis_counts_once_the_endpoint_has_proved_right() {
+        let odd = attempt(RUN, Lane::Sms, 15, VerdictKind::Misdirected);
+        let mut facts = vec![RunFact::EndpointProven];
+        assert_eq!(one_run(POLICY, &facts).meaning(&odd), Meaning::Rejected);
+        facts.extend(outage(Some(Lane::Sms), 10, None));
+        let maintenance = one_run(POLICY, &facts);
+        assert!(maintenance.get(RUN).unwrap().endpoint_proven());
+        assert_eq!(maintenance.meaning(&odd), Meaning::Nothing);
+        let later = attempt(NEXT_RUN, Lane::Sms, 15, VerdictKind::Misdirected);
+        assert_eq!(maintenance.meaning(&later), Meaning::Nothing, "not proven");
+    }
+
+    #[test]
+    fn tries_are_counted_for_each_run_and_lane() {
+        use VerdictKind::{NoAnswer, Rejected, ServerError, Unreachable, Withdrawn};
+        let mut runs = one_run(POLICY, &[]);
+        runs.insert(NEXT_RUN, RunFacts::new(POLICY));
+        let attempts = [
+            attempt(RUN, Lane::Sms, 1, ServerError),
+            attempt(RUN, Lane::Sms, 2, NoAnswer),
+            attempt(RUN, Lane::Sms, 3, Withdrawn),
+            attempt(RUN, Lane::Sms, 4, Unreachable),
+            attempt(RUN, Lane::Sms, 5, Rejected),
+            held(RUN, Lane::Sms, 6),
+            attempt(RUN, Lane::Call, 7, ServerError),
+            attempt(NEXT_RUN, Lane::Sms, 8, None),
+        ];
+        assert_eq!(runs.tries(&attempts, RUN, Lane::Sms), 2);
+        assert_eq!(runs.tries(&attempts, RUN, Lane::Call), 1);
+        assert_eq!(runs.tries(&attempts, NEXT_RUN, Lane::Sms), 1);
+        assert_eq!(runs.tries(&attempts, NEXT_RUN, Lane::Call), 0);
+    }
+
+    #[test]
+    fn an_outage_uses_up_no_try_not_even_of_what_may_have_been_delivered() {
+        let runs = one_run(POLICY, &outage(None, 1, Some(3)));
+        let attempts = [
+            attempt(RUN, Lane::Verify, 1, VerdictKind::Throttled),
+            attempt(RUN, Lane::Verify, 2, VerdictKind::Ambiguous),
+            attempt(RUN, Lane::Verify, 3, VerdictKind::NoAnswer),
+            attempt(RUN, Lane::Verify, 4, VerdictKind::NoAnswer),
+            attempt(RUN, Lane::Verify, 5, None),
+        ];
+        assert_eq!(runs.tries(&attempts, RUN, Lane::Verify), 2);
+    }
+
+    #[test]
+    fn a_number_that_is_held_again_and_again_uses_up_tries_in_the_end() {
+        let runs = one_run(POLICY, &[]);
+        let mut attempts = Vec::new();
+        for n in 1..=23 {
+            attempts.push(held(RUN, Lane::Sms, n));
+            let tries = runs.tries(&attempts, RUN, Lane::Sms);
+            assert_eq!(u64::from(tries), n.saturating_sub(20));
+        }
+        let outage = one_run(POLICY, &outage(None, 1, None));
+        assert_eq!(outage.tries(&attempts, RUN, Lane::Sms), 0);
+    }
+
+    #[test]
+    fn the_policy_in_force_is_that_of_the_latest_run() {
+        let mut runs = one_run(CALL_NEXT, &[]);
+        assert_eq!((runs.latest(), runs.policy()), (Some(RUN), CALL_NEXT));
+        runs.insert(RunId::NEXT, RunFacts::new(RETRY));
+        assert_eq!((runs.latest(), runs.policy()), (Some(RunId::NEXT), RETRY));
+        assert_eq!(runs.policy_of(RUN), CALL_NEXT);
+        assert_eq!(Runs::default().policy(), NO_POLICY);
+        assert_eq!(Runs::default().policy_of(RUN), NO_POLICY);
+    }
+}

@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
 use crate::next::fallback_after;
 use crate::run::{Meaning, Runs};
 
 /// What became of a row: exactly one of these, always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The gateway accepted the OTP. Accepted is not delivered.
@@ -203,4 +203,190 @@ pub fn is_uncertain(attempts: &[Attempt], runs: &Runs) -> bool {
     attempts
         .iter()
         .any(|attempt| runs.meaning(attempt) == Meaning::Ambiguous)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::VerdictKind::{
+        Accepted, Ambiguous, KeyRefused, Misdirected, NoAnswer, NotVerified, Rejected, ServerError,
+        Throttled, Unreachable, Withdrawn,
+    };
+    use crate::run::tests::{
+        CALL_NEXT, NEXT_RUN, POLICY, RUN, attempt, held, one_run, outage, second, wave,
+    };
+    use crate::run::{Policy, RunFact, RunFacts};
+
+    /// What text messages of one run with these answers, second by second, make of a number.
+    fn of(policy: Policy, facts: &[RunFact], kinds: &[VerdictKind]) -> Status {
+        let attempts: Vec<_> = (1..)
+            .zip(kinds)
+            .map(|(at, kind)| attempt(RUN, Lane::Sms, at, *kind))
+            .collect();
+        outcome(Lane::Sms, &attempts, &one_run(policy, facts)).status
+    }
+
+    #[test]
+    fn the_last_answer_that_counts_is_the_status() {
+        for (kinds, expected) in [
+            (&[][..], Status::Pending),
+            (&[Accepted], Status::Sent),
+            (&[NotVerified], Status::NotVerified),
+            (&[Rejected], Status::Rejected),
+            (&[ServerError, Throttled], Status::Pending),
+            (&[ServerError, Throttled, ServerError], Status::Failed),
+            (&[KeyRefused], Status::Pending),
+            (&[Misdirected], Status::Pending),
+            (&[NoAnswer], Status::Unknown),
+            (&[Throttled, Ambiguous], Status::Unknown),
+            (&[Ambiguous, Accepted], Status::Sent),
+        ] {
+            assert_eq!(of(POLICY, &[], kinds), expected, "{kinds:?}");
+        }
+        let verified = [attempt(RUN, Lane::Verify, 1, Accepted)];
+        let runs = one_run(POLICY, &[]);
+        assert_eq!(
+            outcome(Lane::Verify, &verified, &runs).status,
+            Status::Verified
+        );
+    }
+
+    #[test]
+    fn a_request_whose_answer_was_not_recorded_may_have_been_delivered() {
+        let runs = one_run(POLICY, &[]);
+        let attempts = [attempt(RUN, Lane::Sms, 1, None)];
+        let outcome = outcome(Lane::Sms, &attempts, &runs);
+        assert_eq!(outcome.status, Status::Unknown);
+        assert_eq!(outcome.detail, NO_ANSWER_RECORDED);
+        assert_eq!(outcome.first_sent_at, Some(second(1)));
+        assert_eq!((outcome.settled_at, outcome.latency), (None, None));
+    }
+
+    #[test]
+    fn nothing_but_acceptance_resolves_an_earlier_doubt() {
+        for doubt in [Ambiguous, NoAnswer] {
+            for after in VerdictKind::ALL {
+                let expected = if after == Accepted {
+                    Status::Sent
+                } else {
+                    Status::Unknown
+                };
+                assert_eq!(of(POLICY, &[], &[doubt, after]), expected, "{after:?}");
+                let wave = [wave(Lane::Sms, 0)];
+                assert_eq!(of(POLICY, &wave, &[doubt, after]), expected, "{after:?}");
+            }
+        }
+        let attempts = [
+            attempt(RUN, Lane::Sms, 1, NoAnswer),
+            attempt(RUN, Lane::Sms, 2, Rejected),
+        ];
+        let runs = one_run(POLICY, &[]);
+        let outcome = outcome(Lane::Sms, &attempts, &runs);
+        assert_eq!(outcome.detail, AFTER_AMBIGUITY);
+        assert_eq!(outcome.after_unknown, 1);
+    }
+
+    #[test]
+    fn nobody_ends_failed_or_rejected_for_the_gateways_or_the_accounts_sake() {
+        let outage = outage(Some(Lane::Sms), 1, None);
+        for max_attempts in [1, 2, 3, 5] {
+            let policy = Policy {
+                max_attempts,
+                ..POLICY
+            };
+            let failures = [ServerError; 7];
+            assert_eq!(of(policy, &[], &failures), Status::Failed);
+            assert_eq!(of(policy, &outage, &failures), Status::Pending);
+            assert_eq!(
+                of(policy, &[wave(Lane::Sms, 1)], &[Rejected]),
+                Status::Pending
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_is_pending_while_another_channel_is_to_follow() {
+        let mut runs = one_run(CALL_NEXT, &[]);
+        let rejected = [attempt(RUN, Lane::Sms, 1, Rejected)];
+        let failed = [1, 2, 3].map(|at| attempt(RUN, Lane::Sms, at, Throttled));
+        let status = |attempts, runs: &_| outcome(Lane::Sms, attempts, runs).status;
+        assert_eq!(status(&rejected, &runs), Status::Pending);
+        assert_eq!(status(&failed, &runs), Status::Pending);
+        runs.insert(NEXT_RUN, RunFacts::new(POLICY));
+        assert_eq!(status(&rejected, &runs), Status::Rejected, "dropped since");
+        assert_eq!(status(&failed, &runs), Status::Failed, "dropped since");
+        let both = [rejected[0].clone(), attempt(RUN, Lane::Call, 2, Rejected)];
+        let runs = one_run(CALL_NEXT, &[]);
+        assert_eq!(status(&both, &runs), Status::Rejected, "it has followed");
+    }
+
+    #[test]
+    fn tries_that_were_used_up_are_so_by_the_policy_of_their_run() {
+        let generous = Policy {
+            max_attempts: 5,
+            ..POLICY
+        };
+        let mut runs = one_run(POLICY, &[]);
+        runs.insert(NEXT_RUN, RunFacts::new(generous));
+        let mut attempts = vec![];
+        for at in 1..=3 {
+            attempts.push(attempt(RUN, Lane::Sms, at, ServerError));
+        }
+        assert_eq!(outcome(Lane::Sms, &attempts, &runs).status, Status::Failed);
+        attempts.push(attempt(NEXT_RUN, Lane::Sms, 4, ServerError));
+        assert_eq!(outcome(Lane::Sms, &attempts, &runs).status, Status::Pending);
+        let waiting = [held(RUN, Lane::Sms, 1)];
+        assert_eq!(outcome(Lane::Sms, &waiting, &runs).status, Status::Pending);
+    }
+
+    #[test]
+    fn what_never_left_is_as_if_it_had_not_been_made() {
+        let runs = one_run(POLICY, &[]);
+        let left = [
+            attempt(RUN, Lane::Sms, 2, ServerError),
+            attempt(RUN, Lane::Sms, 4, Rejected),
+        ];
+        let all = [
+            attempt(RUN, Lane::Call, 1, Unreachable),
+            left[0].clone(),
+            attempt(RUN, Lane::Call, 3, Withdrawn),
+            left[1].clone(),
+            attempt(RUN, Lane::Call, 5, Withdrawn),
+        ];
+        assert_eq!(
+            outcome(Lane::Sms, &all, &runs),
+            outcome(Lane::Sms, &left, &runs)
+        );
+        let none = outcome(Lane::Call, &all[..1], &runs);
+        assert_eq!(none, outcome(Lane::Call, &[], &runs));
+        assert_eq!((none.first_sent_at, none.attempts), (None, 0));
+    }
+
+    #[test]
+    fn an_outcome_tells_the_times_and_counts_of_its_attempts() {
+        let mut accepted = attempt(RUN, Lane::Call, 3, Accepted);
+        accepted.answer.as_mut().unwrap().verdict.text = "CA1".to_owned();
+        let attempts = [
+            attempt(RUN, Lane::Sms, 1, Throttled),
+            attempt(RUN, Lane::Sms, 2, Rejected),
+            accepted,
+        ];
+        let runs = one_run(CALL_NEXT, &[]);
+        let outcome = outcome(Lane::Sms, &attempts, &runs);
+        assert_eq!((outcome.lane, outcome.reference), (Lane::Call, "CA1"));
+        assert_eq!((outcome.attempts, outcome.retries), (3, 1));
+        assert_eq!(outcome.first_sent_at, Some(second(1)));
+        assert_eq!(outcome.latency, Some(Duration::from_millis(5)));
+        let answered_at = second(3) + Duration::from_millis(5);
+        assert_eq!(outcome.settled_at, Some(answered_at), "the answer's time");
+    }
+
+    #[test]
+    fn a_status_has_its_place_and_its_word() {
+        for (place, status) in Status::ALL.into_iter().enumerate() {
+            assert_eq!(status.index(), place);
+            let word = serde_json::to_value(status).unwrap();
+            assert_eq!(word, status.name());
+        }
+    }
 }

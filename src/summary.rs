@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use std::ops::{AddAssign, Index};
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::outcome::{
-    Attempt, Channel, NO_ANSWER_RECORDED, Outcome, Status, Verdict, mask_numbers,
-};
+use crate::job::{Attempt, Channel, VerdictKind};
+use crate::number::mask_numbers;
 use crate::record::{Row, RowState};
+use crate::status::{NO_ANSWER_RECORDED, Outcome, Status};
 
 /// The longest latency that is told from longer ones: an hour.
 const LATENCY_MAX_US: u64 = 3_600_000_000;
@@ -75,11 +77,11 @@ impl Index<Status> for Counts {
 }
 
 /// How many requests the rows took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Attempts {
     /// All requests.
     pub total: u64,
-    /// Those that repeated the one before on the same lane.
+    /// Those that repeated the one before on the same channel.
     pub retries: u64,
     /// Rows that were sent or verified, but not with the first request.
     pub recovered: u64,
@@ -87,7 +89,16 @@ pub struct Attempts {
     pub after_unknown: u64,
 }
 
-/// A running account of rows: `summary += &row`.
+/// Something that was said of requests that went wrong.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Message<'a> {
+    /// The words, numbers masked.
+    pub message: &'a str,
+    /// Of how many requests.
+    pub count: u64,
+}
+
+/// A running account of rows.
 #[derive(Clone, Debug)]
 pub struct Summary {
     counts: Counts,
@@ -112,14 +123,8 @@ impl Default for Summary {
     }
 }
 
-impl AddAssign<&Row> for Summary {
-    fn add_assign(&mut self, row: &Row) {
-        self.add(row, &row.outcome());
-    }
-}
-
 impl Summary {
-    /// As `+=`, for callers that have the row's outcome at hand already.
+    /// Takes a row with this outcome into account.
     pub fn add(&mut self, row: &Row, outcome: &Outcome<'_>) {
         self.counts += outcome.status;
         if let Some(channel) = channel(row, outcome) {
@@ -138,15 +143,17 @@ impl Summary {
     }
 
     fn add_attempt(&mut self, attempt: &Attempt) {
-        if let Some(answer) = &attempt.answer {
-            let latency = answer.answered_at.since(answer.left_at).as_micros();
+        if let Some(latency) = attempt.latency() {
+            let latency = u64::try_from(latency.as_micros());
             self.latencies
-                .saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
+                .saturating_record(latency.unwrap_or(u64::MAX));
         }
-        match attempt.answer.as_ref().map(|answer| &answer.verdict) {
-            Some(Verdict::Accepted(_) | Verdict::NotVerified(_)) => {}
-            Some(verdict) => self.add_message(verdict.text()),
+        match attempt.verdict() {
             None => self.add_message(NO_ANSWER_RECORDED),
+            Some(verdict) => match verdict.kind {
+                VerdictKind::Accepted | VerdictKind::NotVerified | VerdictKind::Withdrawn => {}
+                _ => self.add_message(&verdict.text),
+            },
         }
     }
 
@@ -194,17 +201,19 @@ impl Summary {
     /// is not known, on one line and numbers masked: the [`MESSAGES_NAMED`] most frequent, equally frequent ones
     /// by their text, and behind them the rest as [`OTHER_MESSAGES`]. The counts are of requests.
     #[must_use]
-    pub fn messages(&self) -> Vec<(&str, u64)> {
-        let mut messages: Vec<_> = self
-            .messages
-            .iter()
-            .map(|(m, n)| (m.as_str(), *n))
+    pub fn messages(&self) -> Vec<Message<'_>> {
+        let messages = self.messages.iter();
+        let mut messages: Vec<_> = messages
+            .map(|(message, &count)| Message { message, count })
             .collect();
-        messages.sort_unstable_by_key(|&(message, count)| (Reverse(count), message));
-        let unnamed = messages.iter().skip(MESSAGES_NAMED).map(|(_, count)| count);
-        let other = self.other_messages + unnamed.sum::<u64>();
+        messages.sort_unstable_by_key(|said| (Reverse(said.count), said.message));
+        let unnamed = messages.iter().skip(MESSAGES_NAMED).map(|said| said.count);
+        let count = self.other_messages + unnamed.sum::<u64>();
         messages.truncate(MESSAGES_NAMED);
-        messages.extend((other > 0).then_some((OTHER_MESSAGES, other)));
+        if count > 0 {
+            let message = OTHER_MESSAGES;
+            messages.push(Message { message, count });
+        }
         messages
     }
 }
@@ -222,7 +231,9 @@ pub fn channel(row: &Row, outcome: &Outcome<'_>) -> Option<Channel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Answer, Lane, Number, RunId, UnixMicros};
+    use crate::job::{Answer, Lane, UnixMicros};
+    use crate::number::Number;
+    use crate::run::RunId;
 
     fn attempt(n: u32, lane: Lane, answer: Option<(i64, Verdict)>) -> Attempt {
         let begun_at = UnixMicros(1_000_000 * i64::from(n));
@@ -279,6 +290,11 @@ mod tests {
             summary += row;
         }
         summary
+    }
+
+    fn said(summary: &Summary) -> Vec<(&str, u64)> {
+        let messages = summary.messages().into_iter();
+        messages.map(|said| (said.message, said.count)).collect()
     }
 
     #[test]
@@ -387,7 +403,7 @@ mod tests {
     fn messages_come_with_the_most_frequent_first_and_equals_by_text() {
         let rows = ["b", "a", "c", "c"].map(rejected);
         let summary = summary_of(&rows);
-        assert_eq!(summary.messages(), [("c", 2), ("a", 1), ("b", 1)]);
+        assert_eq!(said(&summary), [("c", 2), ("a", 1), ("b", 1)]);
     }
 
     #[test]
@@ -399,14 +415,14 @@ mod tests {
             &job(vec![attempt(1, Lane::Sms, None)]),
             &row(Lane::Sms, RowState::Invalid("too short".to_owned())),
         ]);
-        assert_eq!(summary.messages(), [(NO_ANSWER_RECORDED, 1)]);
+        assert_eq!(said(&summary), [(NO_ANSWER_RECORDED, 1)]);
     }
 
     #[test]
     fn messages_that_differ_in_the_number_only_are_one_and_show_no_number() {
         let rows = ["919876543210 barred", "919876999910 barred"].map(rejected);
         let summary = summary_of(&rows);
-        assert_eq!(summary.messages(), [("+9198******10 barred", 2)]);
+        assert_eq!(said(&summary), [("+9198******10 barred", 2)]);
     }
 
     #[test]
@@ -417,7 +433,7 @@ mod tests {
         }
         summary += &rejected("trace 7");
         assert_eq!(summary.messages.len(), MESSAGES_MAX);
-        let named = summary.messages();
+        let named = said(&summary);
         assert_eq!(named.len(), MESSAGES_NAMED + 1);
         assert_eq!(named[0], ("trace 7", 2));
         assert_eq!(named[MESSAGES_NAMED].0, OTHER_MESSAGES);
@@ -428,13 +444,13 @@ mod tests {
     #[test]
     fn messages_are_one_line_and_cannot_steer_a_terminal() {
         let summary = summary_of([&rejected("no\n\u{1b}[2J")]);
-        assert_eq!(summary.messages(), [("no  [2J", 1)]);
+        assert_eq!(said(&summary), [("no  [2J", 1)]);
     }
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
         let summary = summary_of([&rejected("ä".repeat(MESSAGE_CHARS_MAX + 1))]);
         let cut = format!("{}…", "ä".repeat(MESSAGE_CHARS_MAX));
-        assert_eq!(summary.messages(), [(cut.as_str(), 1)]);
+        assert_eq!(said(&summary), [(cut.as_str(), 1)]);
     }
 }

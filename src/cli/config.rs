@@ -1,29 +1,33 @@
-//! From the words of the command line to a [`Config`] in which nothing can be invalid any more.
+//! From the values of the settings to a [`Config`] in which nothing can be invalid any more.
 
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::args::{Doubt, RunArgs, SendArgs, VerifyArgs};
-use super::values::RateLimit;
-use crate::campaign::Settings;
+use super::values::{self, Values};
+use crate::campaign::{EarlierHolds, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
-use crate::gateway::http;
-use crate::ledger::sqlite::CampaignKey;
-use crate::outcome::{Channel, Lane, Operation, Policy};
-use crate::redact::Redactor;
+use crate::gateway::{self as provider, http};
+use crate::job::{Channel, Lane, Operation};
+use crate::ledger::CampaignKey;
+use crate::ledger::sqlite::Restored;
+use crate::run::Policy;
 
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
 
 /// The key that a rehearsal shows to the sandbox.
 const REHEARSAL_KEY: &str = "KK00000000000000000000000000000000";
+
+/// The time to connect unless it is given: this, or half of the time for a request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A run, ready to start.
 pub struct Config {
@@ -35,6 +39,8 @@ pub struct Config {
     pub campaign: CampaignKey,
     /// The ledger.
     pub ledger: PathBuf,
+    /// What to do when it may lack requests that were made.
+    pub restored: Restored,
     /// Where the result files go.
     pub out: PathBuf,
     /// How the engine goes about it.
@@ -43,56 +49,97 @@ pub struct Config {
     pub gateway: http::Settings,
     /// Start only when at most this share (0 to 100) of the rows is unusable.
     pub max_invalid: f64,
-    /// All settings in words, for the ledger and the report; no secrets.
-    pub settings: serde_json::Value,
+    /// All settings as the ledger and the report show them; no secrets.
+    pub settings: Json,
+}
+
+/// Does a command need the key?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// It makes requests.
+    Needed,
+    /// It makes none.
+    NotNeeded,
+}
+
+/// Does a run count? A rehearsal never does: it has files of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Real,
+    /// It does not.
+    Rehearsal,
+}
+
+impl Mode {
+    /// What was asked for.
+    pub fn of(values: &Values) -> Self {
+        values.choose("sandbox", Self::Rehearsal, Self::Real)
+    }
+
+    /// Where the ledger is.
+    pub fn ledger(self, values: &Values) -> PathBuf {
+        let default = || format!("./otpdrive{}.db", self.infix()).into();
+        values.path("ledger").unwrap_or_else(default)
+    }
+
+    /// Where the result files of a campaign go.
+    pub fn out(self, values: &Values, campaign: &str) -> PathBuf {
+        let default = || format!("./{campaign}{}-results", self.infix()).into();
+        values.path("out").unwrap_or_else(default)
+    }
+
+    fn infix(self) -> &'static str {
+        match self {
+            Self::Real => "",
+            Self::Rehearsal => "-sandbox",
+        }
+    }
 }
 
 impl Config {
-    /// What `send` is to do; `check` needs no key (`needs_key` false).
+    /// What `send`, `verify` or `check` is to do.
     ///
     /// # Errors
-    /// When flags contradict each other or something is missing.
-    pub fn send(args: SendArgs, needs_key: bool, log_numbers: bool) -> anyhow::Result<Self> {
-        if let Some(fallback) = args.fallback {
-            ensure!(
-                fallback != args.channel,
-                "--fallback {0} makes no sense with --channel {0}: name the other channel",
-                fallback.name()
-            );
-        }
-        let given = Given {
-            operation: Operation::Send,
-            input: args.input,
-            channel: args.channel,
-            fallback: args.fallback,
-            otp_column: None,
-            channel_column: args.channel_column,
-            on_unknown: args.on_unknown,
-            sender_id: args.sender_id.unwrap_or_default(),
-            caller_id: args.caller_id.unwrap_or_default(),
-            log_numbers,
-        };
-        given.with(args.run, needs_key)
-    }
-
-    /// What `verify` is to do.
-    ///
-    /// # Errors
-    /// When flags contradict each other or something is missing.
-    pub fn verify(args: VerifyArgs, log_numbers: bool) -> anyhow::Result<Self> {
-        let given = Given {
-            operation: Operation::Verify,
-            input: args.input,
-            channel: Channel::Sms,
-            fallback: None,
-            otp_column: args.otp_column,
-            channel_column: None,
-            on_unknown: args.on_unknown,
-            sender_id: String::new(),
-            caller_id: String::new(),
-            log_numbers,
-        };
-        given.with(args.run, true)
+    /// When a value cannot be read, values contradict each other or something is missing.
+    pub fn new(operation: Operation, key: Key, values: &Values) -> anyhow::Result<Self> {
+        let mode = Mode::of(values);
+        let input = input(values.path("input"))?;
+        let name = campaign_name(values.optional("campaign", str::parse)?, &input)?;
+        let engine = engine(values)?;
+        let gateway = gateway(values, mode, key)?;
+        let channel = values.optional("channel", values::word)?;
+        // `verify` has no channels.
+        let channel = channel.unwrap_or(Channel::Sms);
+        ensure!(
+            engine.policy.fallback != Some(channel),
+            "--fallback {0} makes no sense with --channel {0}: name the other channel",
+            channel.name()
+        );
+        Ok(Self {
+            read: ReadOptions {
+                operation,
+                channel,
+                phone_column: values.optional("phone-column", str::parse)?,
+                otp_column: values.optional("otp-column", str::parse)?,
+                channel_column: values.optional("channel-column", str::parse)?,
+                delimiter: values.optional("delimiter", values::delimiter)?,
+                region: values.required("region", str::parse)?,
+            },
+            ledger: mode.ledger(values),
+            restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
+            out: mode.out(values, &name),
+            max_invalid: values.required("max-invalid", values::percent)?,
+            settings: settings(values, mode, &engine, &gateway),
+            campaign: CampaignKey {
+                operation,
+                name,
+                sandbox: mode == Mode::Rehearsal,
+            },
+            engine,
+            gateway,
+            input,
+        })
     }
 
     /// Is there an id for each channel that will be used?
@@ -117,139 +164,77 @@ impl Config {
     }
 }
 
-/// What the two commands give differently.
-struct Given {
-    operation: Operation,
-    input: Option<PathBuf>,
-    channel: Channel,
-    fallback: Option<Channel>,
-    otp_column: Option<String>,
-    channel_column: Option<String>,
-    on_unknown: Doubt,
-    sender_id: String,
-    caller_id: String,
-    log_numbers: bool,
-}
-
-impl Given {
-    fn with(self, run: RunArgs, needs_key: bool) -> anyhow::Result<Config> {
-        ensure!(
-            run.connect_timeout < run.timeout,
-            "--connect-timeout must be shorter than --timeout: otherwise a request that never left would look as if it had"
-        );
-        let input = input(self.input.clone())?;
-        let name = campaign_name(run.campaign.clone(), &input)?;
-        let files = Files::new(&name, run.sandbox);
-        let key = if run.sandbox || !needs_key {
-            SecretString::from(REHEARSAL_KEY)
-        } else {
-            key(run.api_key_file.as_deref())?
-        };
-        let settings = self.in_words(&run, &Redactor::new(&key));
-        let RateLimit(rate) = run.rate;
-        Ok(Config {
-            read: ReadOptions {
-                operation: self.operation,
-                channel: self.channel,
-                phone_column: run.phone_column,
-                otp_column: self.otp_column,
-                channel_column: self.channel_column,
-                delimiter: run.delimiter,
-                region: run.region,
-            },
-            campaign: CampaignKey {
-                operation: self.operation,
-                name,
-                sandbox: run.sandbox,
-            },
-            ledger: run.ledger.unwrap_or(files.ledger),
-            out: run.out.unwrap_or(files.out),
-            engine: Settings {
-                policy: Policy {
-                    max_attempts: run.max_attempts.get(),
-                    fallback: self.fallback,
-                    retry_unknown: self.on_unknown == Doubt::Retry,
-                },
-                hold_server_errors: run.on_server_error == Doubt::Hold,
-                concurrency: run.concurrency,
-                rate,
-                backoff: run.backoff.0,
-                max_outage: run.max_outage,
-                limit: run.limit,
-                max_duration: run.max_duration,
-                seed: fastrand::u64(..),
-                log_numbers: self.log_numbers,
-            },
-            gateway: http::Settings {
-                endpoint: endpoint(&run.endpoint, run.allow_http)?,
-                key,
-                sender_id: or_rehearsal(self.sender_id, run.sandbox),
-                caller_id: or_rehearsal(self.caller_id, run.sandbox),
-                timeout: run.timeout,
-                connect_timeout: run.connect_timeout,
-                proxy: run.proxy.as_deref().map(proxy).transpose()?,
-                concurrency: run.concurrency.get(),
-            },
-            max_invalid: run.max_invalid.0,
-            settings,
-            input,
-        })
-    }
-
-    /// The settings as they go into the ledger and the report. The ids are numbers of the account
-    /// and stay out.
-    fn in_words(&self, run: &RunArgs, redactor: &Redactor) -> serde_json::Value {
-        let seconds = |time: Duration| time.as_secs_f64();
-        json!({
-            "channel": (self.operation == Operation::Send).then_some(self.channel),
-            "fallback": self.fallback,
-            "endpoint": if run.sandbox { "sandbox".into() } else { redactor.clean(&run.endpoint) },
-            "rate_per_s": run.rate.0.map(crate::pace::Rate::per_second),
-            "concurrency": run.concurrency,
-            "limit": run.limit,
-            "max_duration_s": run.max_duration.map(seconds),
-            "max_attempts": run.max_attempts,
-            "backoff_base_s": seconds(run.backoff.0.base),
-            "backoff_cap_s": seconds(run.backoff.0.cap),
-            "timeout_s": seconds(run.timeout),
-            "connect_timeout_s": seconds(run.connect_timeout),
-            "on_unknown": if self.on_unknown == Doubt::Hold { "hold" } else { "retry" },
-            "on_server_error": if run.on_server_error == Doubt::Hold { "hold" } else { "retry" },
-            "max_outage_s": seconds(run.max_outage),
-            "max_invalid_percent": run.max_invalid.0,
-            "region": run.region.to_string(),
-        })
-    }
-}
-
-/// Where the ledger and the results of a campaign are unless they are named.
-pub struct Files {
-    /// The ledger.
-    pub ledger: PathBuf,
-    /// The folder of the result files.
-    pub out: PathBuf,
-}
-
-impl Files {
-    /// A rehearsal never counts as the real thing: it has files of its own.
-    #[must_use]
-    pub fn new(campaign: &str, sandbox: bool) -> Self {
-        let infix = if sandbox { "-sandbox" } else { "" };
-        Self {
-            ledger: default_ledger(sandbox),
-            out: PathBuf::from(format!("./{campaign}{infix}-results")),
-        }
-    }
-}
-
-/// The ledger unless it is named.
-#[must_use]
-pub fn default_ledger(sandbox: bool) -> PathBuf {
-    PathBuf::from(if sandbox {
-        "./otpdrive-sandbox.db"
-    } else {
-        "./otpdrive.db"
+/// How the engine goes about its work.
+fn engine(values: &Values) -> anyhow::Result<Settings> {
+    let max_attempts: NonZeroU32 = values.required("max-attempts", values::number)?;
+    Ok(Settings {
+        policy: Policy {
+            max_attempts: max_attempts.get(),
+            fallback: values.optional("fallback", values::word)?,
+            on_unknown: values.required("on-unknown", values::word)?,
+            on_server_error: values.required("on-server-error", values::word)?,
+        },
+        refused_alike: values.required("refused-alike", values::alike)?,
+        concurrency: values.required("concurrency", values::number)?,
+        rate: values.required("rate", values::rate)?,
+        backoff: values.required("backoff", values::backoff)?,
+        max_outage: values.required("max-outage", values::duration)?,
+        limit: values.optional("limit", values::number)?,
+        max_duration: values.optional("max-duration", values::duration)?,
+        seed: fastrand::u64(..),
+        earlier_holds: values.choose(
+            "ignore-retry-after",
+            EarlierHolds::Ignore,
+            EarlierHolds::Keep,
+        ),
+        log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
     })
+}
+
+/// What the gateway needs.
+fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Settings> {
+    let timeout = values.required("timeout", values::duration)?;
+    let connect_timeout = values.optional("connect-timeout", values::duration)?;
+    let connect_timeout = connect_timeout.unwrap_or(CONNECT_TIMEOUT.min(timeout / 2));
+    ensure!(
+        connect_timeout < timeout,
+        "--connect-timeout must be shorter than --timeout: otherwise a request that never left would look as if it had"
+    );
+    let endpoint = values.required("endpoint", endpoint)?;
+    ensure!(
+        is_private(&endpoint) || values.is_on("allow-http"),
+        "--endpoint is plain http towards another machine: the key and the numbers could be read on the way. Use https, or --allow-http if you know that the way is safe"
+    );
+    let id = |name| match mode {
+        Mode::Real => Ok(values.optional(name, str::parse)?.unwrap_or_default()),
+        Mode::Rehearsal => anyhow::Ok("sandbox".to_owned()),
+    };
+    Ok(http::Settings {
+        endpoint,
+        key: match (mode, needed) {
+            (Mode::Real, Key::Needed) => key(values.path("api-key-file").as_deref())?,
+            _ => SecretString::from(REHEARSAL_KEY),
+        },
+        sender_id: id("sender-id")?,
+        caller_id: id("caller-id")?,
+        timeout,
+        connect_timeout,
+        proxy: values.optional("proxy", web_address)?,
+    })
+}
+
+/// The settings as the ledger and the report show them.
+fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Settings) -> Json {
+    let mut shown = values.report();
+    shown["endpoint"] = match mode {
+        Mode::Real => json!(provider::redactor(&gateway.key).clean(gateway.endpoint.as_str())),
+        Mode::Rehearsal => json!("sandbox"),
+    };
+    shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());
+    shown["backoff_cap_s"] = json!(engine.backoff.cap.as_secs_f64());
+    // Its default follows from another setting.
+    shown["connect_timeout_s"] = json!(gateway.connect_timeout.as_secs_f64());
+    shown
 }
 
 fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
@@ -275,10 +260,6 @@ fn campaign_name(given: Option<String>, input: &Path) -> anyhow::Result<String> 
     Ok(name)
 }
 
-fn or_rehearsal(id: String, sandbox: bool) -> String {
-    if sandbox { "sandbox".to_owned() } else { id }
-}
-
 /// The key, from a file or the environment; never from a flag, for flags are public.
 pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
     let text = match file {
@@ -300,41 +281,32 @@ pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(key))
 }
 
-/// The endpoint: https, or http towards this machine.
-fn endpoint(text: &str, allow_http: bool) -> anyhow::Result<Url> {
-    let url: Url = text
-        .parse()
-        // Not repeated: it may hold a key.
-        .context("--endpoint is no URL")?;
-    ensure!(
-        matches!(url.scheme(), "https" | "http") && url.host_str().is_some(),
-        "--endpoint must be an https:// address"
-    );
+fn endpoint(text: &str) -> anyhow::Result<Url> {
+    let url = web_address(text)?;
     ensure!(
         url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none(),
-        "--endpoint must have no user, query or fragment: parameters are added by the program"
-    );
-    ensure!(
-        url.scheme() == "https" || allow_http || is_loopback(&url),
-        "--endpoint is plain http towards another machine: the key and the numbers could be read on the way. Use https, or --allow-http if you know that the way is safe"
+        "wanted an address without user, query and fragment: parameters are added by the program"
     );
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Can nobody else read what is sent there?
+fn is_private(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let loopback = || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme() == "https" || host == "localhost" || loopback()
 }
 
-fn proxy(text: &str) -> anyhow::Result<Url> {
-    let url: Url = text.parse().context("--proxy is no URL")?;
+fn web_address(text: &str) -> anyhow::Result<Url> {
+    let wanted = "wanted an http:// or https:// address";
+    let url: Url = text.parse().context(wanted)?;
     ensure!(
-        matches!(url.scheme(), "http" | "https"),
-        "--proxy must be an http:// or https:// address"
+        matches!(url.scheme(), "http" | "https") && url.has_host(),
+        wanted
     );
     Ok(url)
 }
@@ -352,7 +324,7 @@ mod tests {
             "http://[::1]:80/api",
             "http://localhost/api",
         ] {
-            assert!(endpoint(good, false).is_ok(), "{good}");
+            assert!(endpoint(good).is_ok_and(|url| is_private(&url)), "{good}");
         }
         for bad in [
             "http://192.0.2.1/api",
@@ -363,9 +335,9 @@ mod tests {
             "https://me:secret@kookoo.in/api",
             "kookoo.in",
         ] {
-            assert!(endpoint(bad, false).is_err(), "{bad}");
+            assert!(!endpoint(bad).is_ok_and(|url| is_private(&url)), "{bad}");
         }
-        assert!(endpoint("http://192.0.2.1/api", true).is_ok());
+        assert!(endpoint("http://192.0.2.1/api").is_ok(), "--allow-http");
     }
 
     #[test]

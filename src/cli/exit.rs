@@ -2,8 +2,8 @@
 
 use std::process::{ExitCode, Termination};
 
-use crate::outcome::Status;
-use crate::record::{End, Signal, StopKind};
+use crate::run::{End, Signal};
+use crate::status::Status;
 
 /// The exit codes, each with one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// Stopped early, rows are pending: run it again.
     Stopped = 3,
-    /// The gateway refused the key.
-    KeyRefused = 4,
+    /// Refused as a whole (key, account, endpoint): somebody has to change something first.
+    Refused = 4,
     /// Another run holds this ledger.
     Held = 5,
     /// A bug: the accounts do not balance.
@@ -34,7 +34,7 @@ impl Exit {
     pub fn of_run(end: &End, count: impl Fn(Status) -> u64) -> Self {
         match end {
             End::Interrupted(signal) => Self::from(*signal),
-            End::Stopped(stop) if stop.kind == StopKind::KeyRefused => Self::KeyRefused,
+            End::Stopped(stop) if stop.kind.needs_a_change() => Self::Refused,
             End::Stopped(_) => Self::Stopped,
             End::Complete => {
                 let mut statuses = Status::ALL.into_iter();

@@ -1,53 +1,118 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
-mod args;
 mod config;
 mod exit;
 mod plan;
+mod progress;
 mod report;
 mod run;
 mod sandbox;
 mod screen;
+mod settings;
 mod signals;
 mod values;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use clap::Parser as _;
+use anyhow::Context as _;
 
+use crate::job::Operation::{Send, Verify};
 use crate::ledger::LedgerError;
-use crate::redact::visible;
 use crate::report::ReportError;
-use args::{Cli, Command};
-use config::Config;
+use crate::text::visible;
+use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
+use settings::{EVERY, REPORT, RUN, SANDBOX, SEND, STATUS, Setting, VERIFY};
+use values::Values;
+
+/// What can be done.
+struct Command {
+    name: &'static str,
+    help: &'static str,
+    /// Besides those of every command.
+    settings: &'static [&'static [Setting]],
+    run: fn(&Values, &Screen) -> anyhow::Result<Exit>,
+}
+
+/// The commands, in the order of the help.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "send",
+        help: "Sends one OTP (SMS or call) to every number in a CSV file",
+        settings: &[RUN, SEND],
+        run: |values, screen| run::run(&Config::new(Send, Key::Needed, values)?, screen),
+    },
+    Command {
+        name: "verify",
+        help: "Checks the codes people gave back: a CSV file of phone + otp",
+        settings: &[RUN, VERIFY],
+        run: |values, screen| run::run(&Config::new(Verify, Key::Needed, values)?, screen),
+    },
+    Command {
+        name: "check",
+        help: "Reads and plans exactly as `send` would; makes no request, writes nothing to the ledger",
+        settings: &[RUN, SEND],
+        run: |values, screen| run::check(&Config::new(Send, Key::NotNeeded, values)?, screen),
+    },
+    Command {
+        name: "report",
+        help: "Rewrites the result files of a campaign from the ledger, or prints some rows",
+        settings: &[REPORT],
+        run: report::report,
+    },
+    Command {
+        name: "status",
+        help: "Campaigns in the ledger with their counts; works while one is running",
+        settings: &[STATUS],
+        run: |values, _| report::status(values),
+    },
+    Command {
+        name: "sandbox",
+        help: "A local gateway that speaks KooKoo's API, with magic numbers and faults",
+        settings: &[SANDBOX],
+        run: sandbox::serve,
+    },
+];
 
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
     let cleaner = Cleaner::new();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let mut matches = match command_line().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            // There is nobody to tell if stdout is closed.
+            let _ = error.print();
+            return Exit::Done;
+        }
         Err(error) => {
-            // There is nobody to tell if stdout or stderr is closed.
-            if !error.use_stderr() {
-                let _ = error.print();
-                return Exit::Done;
-            }
             // Arguments are repeated in it: names of files may hold what a terminal obeys.
             let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
-            let error = Cli::try_parse_from(shown).err().unwrap_or(error);
-            let text = cleaner.lines(&error.render().to_string());
-            let _ = std::io::stderr().write_all(text.as_bytes());
-            return Exit::Usage;
+            let error = command_line()
+                .try_get_matches_from(shown)
+                .err()
+                .unwrap_or(error);
+            return refuse(&cleaner, &error.render().to_string());
         }
     };
-    let screen = Screen::new(&cli.log, cleaner);
+    // clap has seen to it that a command is named.
+    let (name, flags) = matches.remove_subcommand().unwrap_or_default();
+    let values = Values(flags);
+    let screen = match Screen::new(&values, cleaner.clone()) {
+        Ok(screen) => screen,
+        Err(error) => return refuse(&cleaner, &visible(&format!("otpdrive: {error:#}"))),
+    };
     screen.report_panics();
+    let run = || {
+        signals::survive_file_limits()?;
+        let mut commands = COMMANDS.iter();
+        let command = commands.find(|command| command.name == name);
+        (command.context("there is no such command")?.run)(&values, &screen)
+    };
     // Nothing of what was unwound is used afterwards.
-    match catch_unwind(AssertUnwindSafe(|| dispatch(cli, &screen))) {
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
             screen.error(&format!("otpdrive: {error:#}"));
@@ -58,17 +123,30 @@ pub fn main() -> Exit {
     }
 }
 
-fn dispatch(cli: Cli, screen: &Screen) -> anyhow::Result<Exit> {
-    signals::survive_file_limits()?;
-    let log_numbers = cli.log.log_numbers;
-    match cli.command {
-        Command::Send(args) => run::run(&Config::send(args, true, log_numbers)?, screen),
-        Command::Verify(args) => run::run(&Config::verify(args, log_numbers)?, screen),
-        Command::Check(args) => run::check(&Config::send(args, false, log_numbers)?, screen),
-        Command::Report(args) => report::report(&args, screen),
-        Command::Status(args) => report::status(&args),
-        Command::Sandbox(args) => sandbox::serve(args, screen),
-    }
+/// What clap is to know: the commands, and the settings of each.
+fn command_line() -> clap::Command {
+    let commands = COMMANDS.iter().map(|command| {
+        clap::Command::new(command.name)
+            .about(command.help)
+            .args(command.settings.iter().copied().flatten().map(Setting::arg))
+    });
+    // They stand last, in every help.
+    let global = |setting: &Setting| setting.arg().global(true).display_order(usize::MAX);
+    clap::Command::new("otpdrive")
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(EVERY.iter().map(global))
+        .subcommands(commands)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+}
+
+/// Says why nothing is done, before there is a screen.
+fn refuse(cleaner: &Cleaner, why: &str) -> Exit {
+    // There is nobody to tell if stderr is closed.
+    let _ = std::io::stderr().write_all(cleaner.lines(why).as_bytes());
+    Exit::Usage
 }
 
 /// What goes wrong after the first request is dealt with where it happens, by [`run`].
@@ -79,5 +157,197 @@ fn exit_for(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<ReportError<LedgerError>>() {
         Some(ReportError::Unbalanced { .. }) => Exit::Bug,
         Some(_) | None => Exit::Usage,
+    }
+}
+
+/// What drives futures: one thread is enough.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot be set up")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::Settings;
+
+    const README: &str = include_str!("../../README.md");
+
+    /// What a command line says, and what is made of it.
+    fn config(line: &str) -> anyhow::Result<Config> {
+        let mut matches = command_line().try_get_matches_from(line.split(' '))?;
+        let (name, flags) = matches.remove_subcommand().expect("a command");
+        let operation = if name == "verify" { Verify } else { Send };
+        Config::new(operation, Key::NotNeeded, &Values(flags))
+    }
+
+    fn engine(line: &str) -> Settings {
+        config(line).expect("a good line").engine
+    }
+
+    #[track_caller]
+    fn refuses(line: &str, words: &[&str]) {
+        let error = format!("{:#}", config(line).err().expect("an error"));
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in: {error}");
+        }
+    }
+
+    /// The row of a setting in the README.
+    fn row(setting: &Setting) -> String {
+        let short = setting.short.map(|short| format!("`-{short}`, "));
+        let value = setting.value.replace('|', "\\|");
+        let flag = format!("--{} {value}", setting.name);
+        let variable = setting.variable.map(|variable| format!("env `{variable}`"));
+        let default = setting.default.map(|default| format!("`{default}`"));
+        let default = default.or(variable);
+        format!(
+            "| {}`{}` | {} | {} |\n",
+            short.unwrap_or_default(),
+            flag.trim_end(),
+            default.as_deref().or(setting.derived).unwrap_or("–"),
+            setting.help
+        )
+    }
+
+    #[test]
+    fn the_readme_has_every_setting() {
+        for (heading, settings) in [
+            ("Every command", EVERY),
+            ("`send`, `verify` and `check`", RUN),
+            ("`send` and `check` only", SEND),
+            ("`verify` only", VERIFY),
+            ("`report`", REPORT),
+            ("`status`", STATUS),
+            ("`sandbox`", SANDBOX),
+        ] {
+            let flags = settings.iter().filter(|setting| setting.name != "input");
+            let rows: String = flags.map(row).collect();
+            let table =
+                format!("\n### {heading}\n\n| flag | default | meaning |\n|---|---|---|\n{rows}\n");
+            assert!(README.contains(&table), "the README needs this:\n{table}");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_every_command() {
+        let row = |command: &Command| {
+            let mut settings = command.settings.iter().copied().flatten();
+            let input = settings.find(|setting| setting.name == "input");
+            let input = input.map(|input| format!(" [{}]", input.value));
+            let (name, input) = (command.name, input.unwrap_or_default());
+            format!("| `otpdrive {name}{input}` | {} |\n", command.help)
+        };
+        let rows: String = COMMANDS.iter().map(row).collect();
+        let table = format!("\n| command | what it does |\n|---|---|\n{rows}\n");
+        assert!(README.contains(&table), "the README needs this:\n{table}");
+    }
+
+    #[test]
+    fn the_samples_for_cron_and_systemd_are_good_command_lines() {
+        for sample in [
+            include_str!("../../samples/crontab"),
+            include_str!("../../samples/otpdrive.service"),
+        ] {
+            let mut lines = sample.lines().filter(|line| !line.starts_with('#'));
+            let line = lines.find(|line| line.contains("otpdrive send ")).unwrap();
+            let (_, line) = line.split_once("otpdrive send ").unwrap();
+            let line = line.split(" >>").next().unwrap();
+            config(&format!("otpdrive send {line}")).expect(line);
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_is_as_documented() {
+        command_line().debug_assert();
+        let send = config("otpdrive send list.csv").unwrap();
+        assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
+        assert_eq!(send.earlier_retry_after, config::EarlierRetryAfter::Kept);
+        assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
+        assert_eq!(send.campaign.name, "list");
+        assert!(!send.engine.policy.retry_unknown);
+        assert!(engine("otpdrive verify list.csv").policy.retry_unknown);
+        let keys: Vec<&String> = send.settings.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(),
+            [
+                "backoff_base_s",
+                "backoff_cap_s",
+                "channel",
+                "concurrency",
+                "connect_timeout_s",
+                "endpoint",
+                "fallback",
+                "limit",
+                "max_attempts",
+                "max_duration_s",
+                "max_invalid_percent",
+                "max_outage_s",
+                "on_server_error",
+                "on_unknown",
+                "rate_per_s",
+                "refused_alike",
+                "region",
+                "timeout_s",
+            ]
+        );
+        assert_eq!(send.settings["backoff_cap_s"], 30.0);
+        assert_eq!(send.settings["limit"], serde_json::Value::Null);
+        assert_eq!(send.settings["rate_per_s"], 10.0);
+    }
+
+    #[test]
+    fn what_is_given_is_used() {
+        let line = "otpdrive send list.csv --refused-alike off --ignore-retry-after --sandbox";
+        let send = config(line).unwrap();
+        assert_eq!(send.engine.refused_alike, None);
+        assert_eq!(send.earlier_retry_after, config::EarlierRetryAfter::Ignored);
+        assert_eq!(send.ledger.to_str(), Some("./otpdrive-sandbox.db"));
+        assert_eq!(send.out.to_str(), Some("./list-sandbox-results"));
+        assert_eq!(send.settings["endpoint"], "sandbox");
+        let alike = engine("otpdrive verify list.csv --refused-alike 1").refused_alike;
+        assert_eq!(alike, std::num::NonZeroUsize::new(1));
+    }
+
+    #[test]
+    fn a_short_timeout_shortens_the_time_to_connect() {
+        let connect = |flags: &str| {
+            let config = config(&format!("otpdrive send list.csv {flags}")).unwrap();
+            let connect = config.gateway.connect_timeout.as_secs_f64();
+            assert_eq!(config.settings["connect_timeout_s"], connect);
+            connect
+        };
+        for (flags, seconds) in [
+            ("--timeout 3s", 1.5),
+            ("--timeout 1m", 5.0),
+            ("--timeout 3s --connect-timeout 2s", 2.0),
+        ] {
+            assert!((connect(flags) - seconds).abs() < 1e-9, "{flags}");
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_with_their_names() {
+        for (flags, words) in [
+            (
+                "send --sandbox --endpoint https://x.in/",
+                ["--sandbox", "--endpoint"],
+            ),
+            ("send -q -v", ["--quiet", "--verbose"]),
+            ("report --schema --only failed", ["--schema", "--only"]),
+            ("report --only failed --out x", ["--only", "--out"]),
+            ("send --fallback sms", ["--fallback", "--channel"]),
+            (
+                "send --connect-timeout 3s --timeout 3s",
+                ["--connect-timeout", "--timeout"],
+            ),
+            ("send --refused-alike 0", ["--refused-alike", "off"]),
+            ("send --on-unknown never", ["--on-unknown", "hold"]),
+            ("send --rate 10", ["--rate", "N/s"]),
+        ] {
+            refuses(&format!("otpdrive {flags}"), &words);
+        }
     }
 }

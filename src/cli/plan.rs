@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::outcome::{Lane, Policy, Status, Step, next_step};
+use crate::job::Lane;
+use crate::next::{Step, next_step};
 use crate::pace::Rate;
 use crate::record::{Row, RowState};
+use crate::run::Runs;
+use crate::status::Status;
 
 /// Problems shown with their lines.
 const PROBLEMS_SHOWN: usize = 5;
@@ -31,11 +34,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes a row into account.
-    pub fn add(&mut self, row: &Row, assumed_mobile: bool, policy: Policy) {
+    /// Takes a row into account; `runs` ends with the one that is planned.
+    pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
         self.rows += 1;
         self.assumed_mobile += u64::from(assumed_mobile);
-        self.counts[row.outcome().status.index()] += 1;
+        self.counts[row.outcome(runs).status.index()] += 1;
         match &row.state {
             RowState::Invalid(problem) => {
                 *self.problems.entry(problem.clone()).or_default() += 1;
@@ -44,16 +47,12 @@ impl Plan {
                 }
             }
             RowState::Duplicate { .. } => {}
-            RowState::Job(attempts) => match next_step(row.lane, attempts, &policy, true) {
-                Step::Try { lane, .. } => {
+            RowState::Job(attempts) => {
+                if let Step::Try(lane) = next_step(row.lane, attempts, runs) {
                     self.due[lane.index()] += 1;
                     self.again += u64::from(!attempts.is_empty());
                 }
-                Step::Rest if row.outcome().status == Status::Pending => {
-                    self.due[row.lane.index()] += 1;
-                }
-                Step::Rest => {}
-            },
+            }
         }
     }
 
@@ -172,7 +171,7 @@ pub fn in_words(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Number;
+    use crate::number::Number;
 
     fn row(line: u64, state: RowState) -> Row {
         Row {
@@ -186,22 +185,14 @@ mod tests {
 
     #[test]
     fn a_plan_counts_each_row_once_and_estimates_the_time() {
-        let policy = Policy {
-            max_attempts: 5,
-            fallback: None,
-            retry_unknown: false,
-        };
+        let runs = Runs::default();
         let mut plan = Plan::default();
-        plan.add(&row(2, RowState::Job(Vec::new())), true, policy);
-        plan.add(
-            &row(3, RowState::Duplicate { first_line: 2 }),
-            false,
-            policy,
-        );
+        plan.add(&row(2, RowState::Job(Vec::new())), true, &runs);
+        plan.add(&row(3, RowState::Duplicate { first_line: 2 }), false, &runs);
         plan.add(
             &row(4, RowState::Invalid("no number".to_owned())),
             false,
-            policy,
+            &runs,
         );
         assert_eq!(plan.rows, 3);
         assert_eq!(plan.requests(), 1);

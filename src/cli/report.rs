@@ -5,56 +5,64 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::args::{ReportArgs, StatusArgs};
-use super::config::{Files, default_ledger};
+use super::config::Mode;
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
-use crate::ledger::LedgerError;
-use crate::ledger::sqlite::{Campaign, SqliteLedger, Verified, holder};
-use crate::outcome::Status;
-use crate::record::{End, RunRecord};
-use crate::redact::visible;
+use super::values::{self, Values};
+use crate::job::Operation;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
+use crate::record::RunRecord;
 use crate::report::json::schema;
-use crate::report::{Facts, Pace, ReportError, print_only, write_all};
+use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
+use crate::run::End;
+use crate::status::Status;
 use crate::summary::{Counts, Summary};
+use crate::text::visible;
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
 ///
 /// # Errors
 /// When the ledger or the campaign is not there, or something cannot be written.
-pub fn report(args: &ReportArgs, screen: &Screen) -> anyhow::Result<Exit> {
+pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let out = std::io::stdout().lock();
-    if args.schema {
+    if values.is_on("schema") {
         return print(out, schema().as_bytes());
     }
-    let path = args
-        .ledger
-        .clone()
-        .unwrap_or_else(|| default_ledger(args.sandbox));
-    let ledger = SqliteLedger::open_to_read(&path)?;
-    let campaign = choose(&ledger, args)?;
-    if !args.only.is_empty() {
+    let only = values.optional("only", values::statuses)?;
+    let ledger = open(&Mode::of(values).ledger(values))?;
+    let campaign = choose(&ledger, values)?;
+    if let Some(only) = only {
         let header = &campaign.record.input.header;
-        let rows = |each: &mut crate::report::Visit<'_>| ledger.for_each_row(&campaign, true, each);
+        let rows = |each: &mut crate::report::Visit<'_>| {
+            ledger.for_each_row(&campaign, Records::Read, each)
+        };
         // To a file or a pipe the cells go as they are: that is a valid next input.
         let out: Box<dyn std::io::Write> = if out.is_terminal() {
             Box::new(Visible::new(out))
         } else {
             Box::new(out)
         };
-        return match print_only(out, header, &args.only, rows) {
+        return match print_only(out, header, &only, &ledger.runs(campaign.record.id)?, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
             printed => Ok(printed.map(|_| Exit::Done)?),
         };
     }
-    let folder = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Files::new(&campaign.record.name, campaign.record.sandbox).out);
+    let folder = Mode::of(values).out(values, &campaign.record.name);
     write_results(&ledger, &campaign, &folder, screen)?;
     Ok(Exit::Done)
+}
+
+/// Opens a ledger to read, and says so when it may not know of all requests.
+fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
+    let ledger = SqliteLedger::open_to_read(path)?;
+    if let Some(why) = ledger.doubt() {
+        let path = path.display();
+        tracing::warn!("the ledger {path} may lack requests that were made: {why}");
+    }
+    Ok(ledger)
 }
 
 fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
@@ -78,16 +86,18 @@ pub fn write_results(
     let run = ledger
         .latest_run(campaign.record.id)?
         .context("the campaign was never run")?;
+    let runs = ledger.runs(campaign.record.id)?;
     let mut pace = Pace::default();
     ledger.for_each_departure(run.id, |at| pace.add(at))?;
-    let facts = Facts {
+    let input = ReportInput {
         campaign: &campaign.record,
         run: &run,
+        runs: &runs,
         limit_per_s: run.settings["rate_per_s"].as_f64(),
         pace: &pace,
     };
-    let summary = write_all(folder, &facts, |each| {
-        ledger.for_each_row(campaign, true, each)
+    let summary = write_all(folder, &input, |each| {
+        ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.say(&format!(
         "{}: {}\nwrote {} and {}",
@@ -112,18 +122,15 @@ fn in_words(counts: &Counts) -> String {
 }
 
 /// The campaign that is meant.
-fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> {
+fn choose(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Campaign> {
+    let name: Option<String> = values.optional("campaign", str::parse)?;
+    let operation: Option<Operation> = values.optional("operation", values::word)?;
     let all = ledger.campaigns()?;
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
-        record.sandbox == args.sandbox
-            && args
-                .campaign
-                .as_ref()
-                .is_none_or(|name| *name == record.name)
-            && args
-                .operation
-                .is_none_or(|operation| operation == record.operation)
+        record.sandbox == values.is_on("sandbox")
+            && name.as_ref().is_none_or(|name| *name == record.name)
+            && operation.is_none_or(|operation| operation == record.operation)
     };
     let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
     if let [one] = fitting[..] {
@@ -148,22 +155,20 @@ fn choose(ledger: &SqliteLedger, args: &ReportArgs) -> anyhow::Result<Campaign> 
 ///
 /// # Errors
 /// When the ledger is not there or cannot be read.
-pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let path = args
-        .ledger
-        .clone()
-        .unwrap_or_else(|| default_ledger(args.sandbox));
-    let ledger = SqliteLedger::open_to_read(&path)?;
-    if args.verify {
+pub fn status(values: &Values) -> anyhow::Result<Exit> {
+    let path = Mode::of(values).ledger(values);
+    let ledger = open(&path)?;
+    if values.is_on("verify") {
         return verify(&ledger, &path);
     }
-    let running = holder(&path);
+    let running = ledger.holder();
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
     for campaign in &campaigns {
+        let runs = ledger.runs(campaign.record.id)?;
         let mut counts = Counts::default();
-        ledger.for_each_row(campaign, false, &mut |row| {
-            counts += row.outcome().status;
+        ledger.for_each_row(campaign, Records::Skip, &mut |row| {
+            counts += row.outcome(&runs).status;
             std::ops::ControlFlow::Continue(())
         })?;
         let run = ledger.latest_run(campaign.record.id)?;

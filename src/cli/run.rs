@@ -14,15 +14,19 @@ use super::plan::Plan;
 use super::report::write_results;
 use super::screen::Screen;
 use super::signals;
-use crate::campaign::{self, Finished, Live, Means, Task};
+use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
 use crate::gateway::http::KooKoo;
-use crate::ledger::sqlite::{Campaign, Intake, Place, SqliteLedger};
-use crate::outcome::{Lane, RunId, Status};
-use crate::record::{End, InputRecord, Stop, StopKind};
-use crate::redact::{Redactor, visible};
+use crate::gateway::{self, words};
+use crate::job::Lane;
+use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
+use crate::ledger::{Campaign, Execution, Intake as _, NewRun, Store as _};
+use crate::record::InputRecord;
+use crate::run::{End, RunId, Stop, StopKind};
 use crate::sandbox;
+use crate::status::Status;
+use crate::text::visible;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
 ///
@@ -39,7 +43,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     } else {
         scratch.path().join("ledger.db")
     };
-    let mut ledger = SqliteLedger::open(&path)?;
+    let mut ledger = SqliteLedger::open_restored(&path, config.restored)?;
     let (_, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     if let Err(missing) = config.ids_for(&plan.lanes()) {
@@ -58,20 +62,20 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(Redactor::new(&config.gateway.key));
+    screen.hide(gateway::redactor(&config.gateway.key));
     let input = Input::open(config)?;
-    let mut ledger = SqliteLedger::open(&config.ledger)?;
+    let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     warn_of_odd_ids(config, &plan, screen);
     crate::report::make_folder(&config.out)?;
     let clock = Clock::start();
-    let (campaign, run) = intake.begin_run(clock.now(), &config.settings)?;
+    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 
-    let live = Arc::new(Live::new(plan.counts));
-    let following = screen.follow(Arc::clone(&live), plan.rows, config.engine.rate);
-    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &live)?;
+    let progress = Arc::new(Progress::new(plan.counts));
+    let following = screen.follow(Arc::clone(&progress), plan.rows, config.engine.rate);
+    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &progress)?;
     drop(following);
 
     match &end {
@@ -79,6 +83,12 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
         End::Interrupted(_) => screen
             .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
+    }
+    if ledger.has_moved() {
+        screen.error(&format!(
+            "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
+            config.ledger.display()
+        ));
     }
     match write_results(&ledger, &campaign, &config.out, screen) {
         Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
@@ -115,7 +125,7 @@ fn take_in<'l>(
     input: Input,
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
-) -> anyhow::Result<(Intake<'l>, Plan)> {
+) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
     let Input { file, survey } = input;
     let record = InputRecord {
         name: survey.name.clone(),
@@ -127,8 +137,8 @@ fn take_in<'l>(
     let contacts = file.contacts(&survey)?;
     let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
     let mut plan = Plan::default();
-    let policy = config.engine.policy;
-    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, policy))?;
+    let runs = intake.runs(&new_run(config))?;
+    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     let text = plan.describe(
         &config.campaign.name,
         config.engine.rate,
@@ -145,6 +155,15 @@ fn take_in<'l>(
         }
     ));
     Ok((intake, plan))
+}
+
+/// What the ledger notes of the run that is to begin.
+fn new_run(config: &Config) -> NewRun<'_> {
+    NewRun {
+        policy: config.engine.policy,
+        endpoint: config.settings["endpoint"].as_str().unwrap_or_default(),
+        settings: &config.settings,
+    }
 }
 
 /// All that decides how a file's bytes become rows: the same bytes and the same reading are the
@@ -179,8 +198,7 @@ fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
 fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
     let id = &config.gateway.sender_id;
-    let usual = (3..=11).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric());
-    if plan.lanes().contains(&Lane::Sms) && !usual {
+    if plan.lanes().contains(&Lane::Sms) && !words::is_usual_sender_id(id) {
         screen.say(&format!(
             "warning: the sender id {id:?} is not 3 to 11 letters and digits, as registered ones are"
         ));
@@ -195,12 +213,9 @@ fn work(
     run: RunId,
     clock: Clock,
     plan: &Plan,
-    live: &Live,
+    progress: &Progress,
 ) -> anyhow::Result<(SqliteLedger, End)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime cannot be set up")?;
+    let runtime = super::runtime()?;
     let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
     let stop = signals::listen()?;
     let (ledger, finished) = runtime.block_on(async {
@@ -213,20 +228,20 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let ledger = ledger.start(campaign, run, clock.now(), Place::Beside)?;
+        let runs = ledger.runs(campaign.record.id)?;
+        let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
         let task = Task {
             run,
             lanes: plan.lanes(),
-            holds: ledger.holds(),
+            runs,
         };
-        let means = Means {
+        let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,
-            clock,
-            live,
+            progress,
         };
-        let finished = campaign::run(&means, &config.engine, task, stop).await;
-        let (ledger, lost) = ledger.close().await;
+        let finished = campaign::run(&context, &config.engine, task, stop).await;
+        let (ledger, lost) = SqliteLedger::close(ledger).await;
         anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
     })?;
     if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {
@@ -270,10 +285,9 @@ impl Rehearsal {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let Ok(runtime) = runtime else { return };
+            let Ok(runtime) = super::runtime() else {
+                return;
+            };
             runtime.block_on(async {
                 match sandbox::Sandbox::bind(sandbox::Options::default()).await {
                     Ok(sandbox) => {

@@ -1,36 +1,27 @@
 //! `sandbox`: the imitation gateway as a process of its own.
 
-use super::args::SandboxArgs;
-use super::config;
 use super::exit::Exit;
 use super::screen::Screen;
-use super::signals;
+use super::values::{self, Values};
+use super::{config, signals};
 use crate::sandbox::{Options, Sandbox};
-use anyhow::Context as _;
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
 /// When it cannot listen there.
-pub fn serve(args: SandboxArgs, screen: &Screen) -> anyhow::Result<Exit> {
+pub fn serve(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
+    let key_file = values.path("api-key-file");
     let options = Options {
-        listen: args.listen,
-        key: match &args.api_key_file {
-            Some(file) => Some(config::key(Some(file))?),
-            None => None,
-        },
-        latency: args.latency.0..=args.latency.1,
-        faults: args.faults.unwrap_or_default(),
-        seed: args.seed,
-        log: args.log,
-        ..Options::default()
+        listen: values.required("listen", str::parse)?,
+        key: key_file.map(|file| config::key(Some(&file))).transpose()?,
+        latency: values.required("latency", values::latency)?,
+        faults: values.optional("faults", str::parse)?.unwrap_or_default(),
+        seed: values.required("seed", values::number)?,
+        log: values.path("log"),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime cannot be set up")?;
     let stop = signals::listen()?;
-    runtime.block_on(async {
+    super::runtime()?.block_on(async {
         let sandbox = Sandbox::bind(options).await?;
         screen.say(&format!("the sandbox answers at {}", sandbox.endpoint()));
         sandbox

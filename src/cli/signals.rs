@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::exit::Exit;
-use crate::record::Signal;
+use crate::run::Signal;
 
 /// What the system sends when a file outgrows `ulimit -f`; its number on Linux, BSD and macOS.
 const SIGXFSZ: i32 = 25;
@@ -18,10 +18,7 @@ const SIGXFSZ: i32 = 25;
 /// # Errors
 /// When the system does not allow it.
 pub fn survive_file_limits() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("signals cannot be listened to")?;
+    let runtime = super::runtime()?;
     let _context = runtime.enter();
     // The handler stays for good; nobody listens.
     drop(signal(SignalKind::from_raw(SIGXFSZ)).context("SIGXFSZ")?);
@@ -34,10 +31,7 @@ pub fn survive_file_limits() -> anyhow::Result<()> {
 /// # Errors
 /// When the system does not allow it.
 pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("signals cannot be listened to")?;
+    let runtime = super::runtime()?;
     let (tell, told) = oneshot::channel();
     let (mut interrupt, mut terminate) = {
         let _context = runtime.enter();

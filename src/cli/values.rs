@@ -1,29 +1,114 @@
-//! What stands behind a flag: durations, rates, shares. Each parser says what it would have liked.
+//! The values of the settings: where they come from, and how their text is read. Each parser says
+//! what it would have liked.
 
-use std::num::NonZeroU32;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outcome::Operation;
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::ArgMatches;
+use serde::Deserialize;
+use serde::de::value::Error as ValueError;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
+use serde_json::Value as Json;
+
+use super::settings::{ALL, RUN, SEND, VERIFY};
 use crate::pace::Rate;
 use crate::retry::Backoff;
+use crate::status::Status;
 
-/// A rate, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit(pub Option<Rate>);
+/// What a command was told, as text.
+pub struct Values(pub ArgMatches);
 
-/// Base and cap of a backoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackoffRange(pub Backoff);
+/// How the text of a value is read.
+type Read<T, E> = fn(&str) -> Result<T, E>;
 
-/// A share of a hundred.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Percent(pub f64);
+impl Values {
+    /// The flag, else the environment variable, else the default: clap knows all three, and
+    /// `value_source` which one it was. A file of settings would be asked here in front of defaults.
+    ///
+    /// A switch that is on is `true`, a count a number; a list has commas.
+    fn text(&self, name: &str) -> Option<OsString> {
+        let mut known = ALL.into_iter().flatten().map(|setting| setting.name);
+        debug_assert!(known.any(|known| known == name), "no setting is {name}");
+        let texts = self.0.try_get_raw(name).ok()??;
+        Some(texts.collect::<Vec<_>>().join(OsStr::new(",")))
+    }
 
-/// The least and the most an answer takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency(pub Duration, pub Duration);
+    /// A value that is needed.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read: says what is wanted.
+    pub fn required<T, E: Display>(&self, name: &str, read: Read<T, E>) -> Result<T> {
+        self.optional(name, read)?
+            .with_context(|| format!("--{name} is needed"))
+    }
 
-/// The longest time that a flag takes.
+    /// A value, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read: says what is wanted.
+    pub fn optional<T, E: Display>(&self, name: &str, read: Read<T, E>) -> Result<Option<T>> {
+        let read = |text: OsString| match text.to_str().map(read) {
+            Some(read) => read.map_err(|wanted| anyhow!("--{name}: {wanted}")),
+            None => bail!("--{name}: wanted UTF-8"),
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// A file or a folder.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// Is this switched on?
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| text == "true")
+    }
+
+    /// One of two, by a switch.
+    pub fn choose<T>(&self, switch: &str, on: T, off: T) -> T {
+        if self.is_on(switch) { on } else { off }
+    }
+
+    /// The settings of a run as its report shows them.
+    pub fn report(&self) -> Json {
+        let settings = [RUN, SEND, VERIFY].into_iter().flatten();
+        let shown = settings.filter_map(|setting| {
+            let text = self.text(setting.name);
+            setting.report(text.as_deref().and_then(OsStr::to_str))
+        });
+        Json::Object(shown.collect())
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Whether there is a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// A bar on a terminal, else a plain line every 10 s.
+    Auto,
+    /// A bar, also when stderr is no terminal.
+    Always,
+    /// Neither bar nor lines.
+    Never,
+}
+
+/// The longest time that a setting takes.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// `500ms`, `30s`, `15m`, `1h30m`.
@@ -38,9 +123,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `10/s`, `600/m`, `500/h`, `unlimited`.
-pub fn rate(text: &str) -> Result<RateLimit, String> {
+pub fn rate(text: &str) -> Result<Option<Rate>, String> {
     if text == "unlimited" {
-        return Ok(RateLimit(None));
+        return Ok(None);
     }
     let wanted = || "wanted N/s, N/m, N/h or unlimited, such as 10/s".to_owned();
     let (requests, per) = text.split_once('/').ok_or_else(wanted)?;
@@ -55,11 +140,11 @@ pub fn rate(text: &str) -> Result<RateLimit, String> {
     if rate.interval() < Duration::from_micros(1) {
         return Err("wanted at most 1000000/s; for no limit say unlimited".to_owned());
     }
-    Ok(RateLimit(Some(rate)))
+    Ok(Some(rate))
 }
 
 /// `500ms..30s`
-pub fn backoff(text: &str) -> Result<BackoffRange, String> {
+pub fn backoff(text: &str) -> Result<Backoff, String> {
     let (base, cap) = text
         .split_once("..")
         .ok_or("wanted BASE..CAP, such as 500ms..30s")?;
@@ -67,26 +152,26 @@ pub fn backoff(text: &str) -> Result<BackoffRange, String> {
     if base > cap {
         return Err("wanted a base that is not above the cap".to_owned());
     }
-    Ok(BackoffRange(Backoff { base, cap }))
+    Ok(Backoff { base, cap })
 }
 
 /// `50%`
-pub fn percent(text: &str) -> Result<Percent, String> {
+pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
     match number {
-        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Percent(percent)),
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
         _ => Err("wanted a share between 0% and 100%".to_owned()),
     }
 }
 
 /// `20ms` or `20ms..80ms`
-pub fn latency(text: &str) -> Result<Latency, String> {
+pub fn latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (duration(least)?, duration(most)?);
     if least > most {
         return Err("wanted the shorter time first".to_owned());
     }
-    Ok(Latency(least, most))
+    Ok(least..=most)
 }
 
 /// `,` `;` `|` `tab`
@@ -98,17 +183,41 @@ pub fn delimiter(text: &str) -> Result<u8, String> {
     }
 }
 
-/// `send` or `verify`
-pub fn operation(text: &str) -> Result<Operation, String> {
-    [Operation::Send, Operation::Verify]
-        .into_iter()
-        .find(|operation| operation.name() == text)
-        .ok_or_else(|| "wanted send or verify".to_owned())
+/// `32`
+pub fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|why| format!("wanted a whole number: {why}"))
+}
+
+/// Numbers whose refusal may still be part of a wave wait for it to be settled: so many at most.
+const ALIKE_MAX: usize = 1_000;
+
+/// `20` or `off`
+pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
+    match (text, text.parse::<NonZeroUsize>()) {
+        ("off", _) => Ok(None),
+        (_, Ok(number)) if number.get() <= ALIKE_MAX => Ok(Some(number)),
+        _ => Err(format!(
+            "wanted a whole number from 1 to {ALIKE_MAX}, or off"
+        )),
+    }
+}
+
+/// `failed,unknown`
+pub fn statuses(text: &str) -> Result<Vec<Status>, String> {
+    text.split(',').map(word).collect()
+}
+
+/// One of a few words: the variants of the type.
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let word = T::deserialize(text.into_deserializer());
+    word.map_err(|why: ValueError| why.to_string().replace("unknown variant", "there is no"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::WhenUncertain;
 
     #[test]
     fn values_are_read_as_documented_and_refused_otherwise() {
@@ -117,19 +226,26 @@ mod tests {
         assert!(duration("30").is_err());
         assert!(duration("-5s").is_err());
         assert!(duration("9000h").is_err());
-        assert_eq!(rate("unlimited"), Ok(RateLimit(None)));
-        let RateLimit(Some(per_minute)) = rate("600/m").unwrap() else {
-            panic!("a limit");
-        };
+        assert_eq!(rate("unlimited"), Ok(None));
+        let per_minute = rate("600/m").unwrap().expect("a limit");
         assert!((per_minute.per_second() - 10.0).abs() < 1e-9);
         for bad in ["0/s", "10", "-1/s", "10/d", "1.5/s", "2000000/s"] {
             assert!(rate(bad).is_err(), "{bad}");
         }
         assert!(backoff("30s..500ms").is_err());
-        assert_eq!(percent("50%"), Ok(Percent(50.0)));
+        assert_eq!(percent("50%"), Ok(50.0));
         assert!(percent("101%").is_err());
         assert_eq!(delimiter("tab"), Ok(b'\t'));
         assert!(delimiter("ab").is_err());
+        assert_eq!(
+            statuses("failed,unknown"),
+            Ok(vec![Status::Failed, Status::Unknown])
+        );
+        let error = word::<WhenUncertain>("never").unwrap_err();
+        assert_eq!(error, "there is no `never`, expected `hold` or `retry`");
+        assert_eq!(alike("off"), Ok(None));
+        assert_eq!(alike("1"), Ok(Some(NonZeroUsize::MIN)));
+        assert!(alike("0").is_err() && alike("1001").is_err());
         assert!(latency("80ms..20ms").is_err());
     }
 }

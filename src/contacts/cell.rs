@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::text::is_invisible;
+
 /// The value in a cell: white space is plain space, nothing invisible is left, and what keeps a
 /// spreadsheet from touching it (`'`, `="…"`) is taken off.
 pub(super) fn unwrap(cell: &str) -> Cow<'_, str> {
@@ -11,8 +13,8 @@ pub(super) fn unwrap(cell: &str) -> Cow<'_, str> {
     }
     let plain: String = cell
         .chars()
-        .filter(|c| !is_invisible(*c))
         .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !is_invisible(*c))
         .collect();
     let text = plain.trim();
     let text = text.strip_prefix('\'').unwrap_or(text);
@@ -21,13 +23,6 @@ pub(super) fn unwrap(cell: &str) -> Cow<'_, str> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     Cow::Owned(inner.unwrap_or(text).trim().to_owned())
-}
-
-/// Characters without width: joiners, direction marks, soft hyphens, byte order marks.
-pub(super) fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 #[cfg(test)]

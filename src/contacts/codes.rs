@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::cell::unwrap;
-use crate::outcome::{GivenCode, Problem};
+use crate::job::{GivenCode, Problem};
 
 /// No gateway sends longer ones.
 const CHARS_MAX: usize = 32;

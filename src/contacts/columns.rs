@@ -4,22 +4,43 @@ use csv::StringRecord;
 
 use super::cell::unwrap;
 use super::error::{Fault, list, show};
+use super::table::Row;
 use super::{ReadOptions, numbers};
-use crate::outcome::{Lane, Operation};
+use crate::job::{Lane, Operation};
 
-/// Names of the phone column, as [`normal`] makes them. `number`, `whatsapp` or `phone 2` are not
-/// among them: they may be something else, or stand beside the right one.
-const PHONE: &str = "cell cellno cellnumber cellphone cellphonenumber contact contactno contactnum \
-    contactnumber contactphone mob mobile mobileno mobilenum mobilenumber mobilephone \
-    mobilephoneno mobilephonenumber mobno msisdn phone phoneno phonenum phonenumber tel \
-    telephone telephoneno telephonenumber telno";
+/// A column that is looked for by its name.
+struct Wanted {
+    /// What messages call it.
+    what: &'static str,
+    /// The flag that names it.
+    flag: &'static str,
+    /// The names that are known, as [`normal`] makes them.
+    names: &'static str,
+}
 
-/// Names of the column of codes.
-const OTP: &str = "code onetimecode onetimepasscode onetimepassword otp otpcode otpno otpnumber passcode \
-    verificationcode verifycode";
+/// `number`, `whatsapp` or `phone 2` are not among the names: they may be something else, or stand
+/// beside the right one.
+const PHONE: Wanted = Wanted {
+    what: "phone",
+    flag: "--phone-column",
+    names: "cell cellno cellnumber cellphone cellphonenumber contact contactno contactnum \
+        contactnumber contactphone mob mobile mobileno mobilenum mobilenumber mobilephone \
+        mobilephoneno mobilephonenumber mobno msisdn phone phoneno phonenum phonenumber tel \
+        telephone telephoneno telephonenumber telno",
+};
 
-/// The name of the column of channels.
-const CHANNEL: &str = "channel";
+const OTP: Wanted = Wanted {
+    what: "otp",
+    flag: "--otp-column",
+    names: "code onetimecode onetimepasscode onetimepassword otp otpcode otpno otpnumber passcode \
+        verificationcode verifycode",
+};
+
+const CHANNEL: Wanted = Wanted {
+    what: "channel",
+    flag: "--channel-column",
+    names: "channel",
+};
 
 /// The columns of a result file: those of an earlier one are not kept.
 const RESULTS: &str = "otp_phone otp_channel otp_status otp_reference otp_detail otp_attempts otp_first_sent_at \
@@ -41,44 +62,38 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Finds the columns; the line and the delimiter are those of the header.
+    /// Finds the columns in the header.
     pub(super) fn find(
-        header: &StringRecord,
-        line: u64,
-        delimiter: u8,
+        header: &Row<'_>,
+        delimiter: char,
         options: &ReadOptions,
     ) -> Result<Self, Fault> {
+        let (line, names) = (header.line, header.cells);
         let is_number = |cell| numbers::read(cell, Lane::Call, options.region).is_ok();
-        if header.iter().any(is_number) {
+        if names.iter().any(is_number) {
             return Err(Fault::NoHeader { line });
         }
-        let search = Search { header, delimiter };
         let verify = options.operation == Operation::Verify;
-        let asked = options.phone_column.as_deref();
-        let phone = search.required("phone", "--phone-column", PHONE, asked)?;
-        let asked = options.otp_column.as_deref();
-        let otp = verify
-            .then(|| search.required("otp", "--otp-column", OTP, asked))
-            .transpose()?;
+        let find = |wanted: &Wanted, asked: &Option<String>| wanted.find(names, asked.as_deref());
+        let phone =
+            find(&PHONE, &options.phone_column)?.ok_or_else(|| PHONE.missing(names, delimiter))?;
+        let (mut otp, mut channel) = (None, None);
+        if verify {
+            otp = find(&OTP, &options.otp_column)?;
+            otp.ok_or_else(|| OTP.missing(names, delimiter))?;
+        } else {
+            channel = find(&CHANNEL, &options.channel_column)?;
+        }
         if otp == Some(phone) {
-            let name = show(&header[phone]);
+            let name = show(&names[phone]);
             return Err(Fault::SameColumn { name });
         }
-        let channel = if verify {
-            None
-        } else {
-            let asked = options.channel_column.as_deref();
-            search.optional("channel", "--channel-column", CHANNEL, asked)?
-        };
-        let dropped = header
-            .iter()
-            .map(|name| RESULTS.split(' ').any(|known| known == unwrap(name)))
-            .collect();
+        let is_result = |name| RESULTS.split(' ').any(|known| known == unwrap(name));
         Ok(Self {
             phone,
             otp,
             channel,
-            dropped,
+            dropped: names.iter().map(is_result).collect(),
         })
     }
 
@@ -126,84 +141,62 @@ fn normal(name: &str) -> String {
     letters.flat_map(char::to_lowercase).collect()
 }
 
-/// A header in which columns are looked for.
-struct Search<'a> {
-    header: &'a StringRecord,
-    delimiter: u8,
-}
-
-impl Search<'_> {
-    fn required(
-        &self,
-        what: &'static str,
-        flag: &'static str,
-        known: &str,
-        asked: Option<&str>,
-    ) -> Result<usize, Fault> {
-        let found = self.optional(what, flag, known, asked)?;
-        found.ok_or_else(|| Fault::NoColumn {
-            what,
-            columns: list(self.header),
-            delimiter: delimiter_name(self.delimiter),
-            flag,
-        })
-    }
-
-    fn optional(
-        &self,
-        what: &'static str,
-        flag: &'static str,
-        known: &str,
-        asked: Option<&str>,
-    ) -> Result<Option<usize>, Fault> {
-        if let Some(name) = asked {
-            return self.named(flag, name).map(Some);
-        }
-        let found = self.all(|name| known.split(' ').any(|known| known == normal(name)));
-        match found[..] {
-            [] => Ok(None),
-            [only] => Ok(Some(only)),
-            _ => Err(Fault::ManyColumns {
-                what,
-                columns: list(found.iter().map(|i| &self.header[*i])),
-                flag,
-            }),
-        }
-    }
-
-    /// The column with this very name, or else with one that differs in case and punctuation only.
-    fn named(&self, flag: &'static str, asked: &str) -> Result<usize, Fault> {
-        let mut found = self.all(|name| name == asked);
+impl Wanted {
+    /// The column with the name that is asked for, or else with one that is known.
+    fn find(&self, header: &StringRecord, asked: Option<&str>) -> Result<Option<usize>, Fault> {
+        let flag = self.flag;
+        let Some(asked) = asked else {
+            let found = all(header, |name| {
+                self.names.split(' ').any(|n| n == normal(name))
+            });
+            return match found[..] {
+                [] => Ok(None),
+                [only] => Ok(Some(only)),
+                _ => Err(Fault::ManyColumns {
+                    what: self.what,
+                    columns: list(found.iter().map(|i| &header[*i])),
+                    flag,
+                }),
+            };
+        };
+        let mut found = all(header, |name| name == asked);
         if found.is_empty() && !normal(asked).is_empty() {
-            found = self.all(|name| normal(name) == normal(asked));
+            // One that differs in case and punctuation only.
+            found = all(header, |name| normal(name) == normal(asked));
         }
         let name = show(asked);
         match found[..] {
-            [only] => Ok(only),
+            [only] => Ok(Some(only)),
             [] => Err(Fault::MissingColumn {
                 flag,
                 name,
-                columns: list(self.header),
+                columns: list(header),
             }),
             _ => Err(Fault::RepeatedColumn { flag, name }),
         }
     }
 
-    fn all(&self, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
-        let names = self.header.iter().enumerate();
-        names
-            .filter(|(_, name)| is_it(name))
-            .map(|(i, _)| i)
-            .collect()
+    fn missing(&self, header: &StringRecord, delimiter: char) -> Fault {
+        Fault::NoColumn {
+            what: self.what,
+            columns: list(header),
+            delimiter: delimiter_name(delimiter),
+            flag: self.flag,
+        }
     }
 }
 
-fn delimiter_name(delimiter: u8) -> &'static str {
+/// The columns whose name is one of these.
+fn all(header: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
+    (0..header.len()).filter(|i| is_it(&header[*i])).collect()
+}
+
+fn delimiter_name(delimiter: char) -> &'static str {
     match delimiter {
-        b',' => "commas",
-        b';' => "semicolons",
-        b'\t' => "tabs",
-        b'|' => "bars",
+        ',' => "commas",
+        ';' => "semicolons",
+        '\t' => "tabs",
+        '|' => "bars",
         _ => "the given delimiter",
     }
 }
@@ -211,12 +204,19 @@ fn delimiter_name(delimiter: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Channel;
+    use crate::job::Channel;
 
     fn find(names: &[&str], change: impl FnOnce(&mut ReadOptions)) -> Result<Columns, Fault> {
         let mut options = ReadOptions::new(Operation::Send, Channel::Sms);
         change(&mut options);
-        Columns::find(&names.to_vec().into(), 1, b',', &options)
+        let cells = names.to_vec().into();
+        let header = Row {
+            line: 1,
+            cells: &cells,
+            text: "",
+            spans_lines: false,
+        };
+        Columns::find(&header, ',', &options)
     }
 
     fn phone(names: &[&str]) -> usize {
@@ -255,7 +255,7 @@ mod tests {
     fn known_names_are_in_the_form_they_are_compared_in() {
         for name in [PHONE, OTP, CHANNEL]
             .iter()
-            .flat_map(|names| names.split(' '))
+            .flat_map(|wanted| wanted.names.split(' '))
         {
             assert_eq!(normal(name), name);
         }

@@ -65,9 +65,11 @@ pub(super) enum Fault {
     #[error(
         "line {line}: a quote opens a cell that goes on for more than {max} lines; close or remove it"
     )]
-    LongCell { line: u64, max: u64 },
+    LongCell { line: u64, max: usize },
     /// A row that is too long to be one.
-    #[error("line {line}: a row of more than {max} bytes; this is not a CSV file of contacts")]
+    #[error(
+        "line {line}: a row of more than {max} bytes: a quote is never closed, or this is not a CSV file of contacts"
+    )]
     LongRow { line: u64, max: usize },
     /// A row with more cells than any program makes; every other row would be filled up to it.
     #[error("line {line}: a row of more than {max} cells; this is not a CSV file of contacts")]
@@ -113,6 +115,13 @@ pub(super) enum Fault {
     /// The second reading does not match the first.
     #[error("changed while it was being read; run the command again")]
     Changed,
+}
+
+impl Fault {
+    pub(super) fn of(self, file: &str) -> ContactsError {
+        let file = file.to_owned();
+        ContactsError { file, fault: self }
+    }
 }
 
 /// Names of columns for a message: quoted, shortened, and without digits that might be data.

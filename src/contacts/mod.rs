@@ -11,23 +11,21 @@ mod cell;
 mod codes;
 mod columns;
 mod error;
+mod lines;
 mod numbers;
-mod rows;
 mod source;
 mod table;
 
 use std::fs::File;
 use std::path::Path;
 
-use csv::StringRecord;
-
-use crate::outcome::{Channel, Contact, GivenCode, Lane, Operation, Problem, Wish};
+use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request};
 use columns::Columns;
 pub use error::ContactsError;
 use error::Fault;
 pub use numbers::{Region, UnknownRegion};
 use source::STDIN;
-use table::{Row, Table};
+use table::{LINE_ENDS, Row, Table};
 
 /// Cells of a row: no spreadsheet has more columns.
 const CELLS_MAX: usize = 16_384;
@@ -91,18 +89,13 @@ pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
         Some(delimiter) if !table::can_delimit(delimiter) => Err(Fault::Delimiter),
         _ => source::open(path),
     };
-    match file {
-        Ok(file) => Ok(Input {
-            file,
-            name: match path.file_name() {
-                Some(name) if !stdin => name.to_string_lossy().into_owned(),
-                _ => "stdin".to_owned(),
-            },
-            shown,
-            options,
-        }),
-        Err(fault) => Err(ContactsError { file: shown, fault }),
-    }
+    let name = path.file_name().filter(|_| !stdin);
+    Ok(Input {
+        file: file.map_err(|fault| fault.of(&shown))?,
+        name: name.map_or("stdin".into(), |name| name.to_string_lossy().into_owned()),
+        shown,
+        options,
+    })
 }
 
 /// An open file of contacts.
@@ -145,19 +138,17 @@ impl Input {
     /// # Errors
     /// When it is no CSV file in UTF-8, has no column to go by, or rows would be lost.
     pub fn survey(&mut self) -> Result<Survey, ContactsError> {
-        self.survey_file().map_err(|fault| ContactsError {
-            file: self.shown.clone(),
-            fault,
-        })
+        self.survey_file().map_err(|fault| fault.of(&self.shown))
     }
 
     fn survey_file(&self) -> Result<Survey, Fault> {
         let mut table = Table::open(&self.file, self.options.delimiter)?;
-        let (delimiter, line) = (table.delimiter, table.header_line);
-        let header = table.header.clone();
-        let columns = Columns::find(&header, line, delimiter, &self.options)?;
-        if table.header_spans_lines && self.header_holds_a_number(&header, delimiter) {
-            return Err(Fault::SwallowedRow { line });
+        let delimiter = char::from(table.delimiter);
+        let first = table.latest();
+        let header = first.cells.clone();
+        let columns = Columns::find(&first, delimiter, &self.options)?;
+        if first.spans_lines && self.holds_a_number(first.text, delimiter) {
+            return Err(Fault::SwallowedRow { line: first.line });
         }
         let (mut rows, mut width) = (0, header.len());
         while let Some(row) = table.next()? {
@@ -167,7 +158,7 @@ impl Input {
                 let (line, max) = (row.line, CELLS_MAX);
                 return Err(Fault::WideRow { line, max });
             }
-            if row.spans_lines && self.swallows_a_row(row.cells, &columns, header.len(), delimiter)
+            if row.spans_lines && self.swallows_a_row(&row, columns.phone, header.len(), delimiter)
             {
                 return Err(Fault::SwallowedRow { line: row.line });
             }
@@ -181,57 +172,44 @@ impl Input {
             phone_column: column(columns.phone),
             otp_column: columns.otp.map(column),
             channel_column: columns.channel.map(column),
-            delimiter: char::from(delimiter),
+            delimiter,
             columns,
             width,
         })
     }
 
-    /// Does a name that goes over several lines hold a number? No name does: a stray quote has made
-    /// one of the header and rows.
-    fn header_holds_a_number(&self, header: &StringRecord, delimiter: u8) -> bool {
-        let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
-        let lines = header.iter().flat_map(|name| name.split(['\r', '\n']));
-        let mut cells = lines.flat_map(|line| line.split(char::from(delimiter)));
-        cells.any(is_number)
+    fn is_number(&self, cell: &str) -> bool {
+        numbers::read(cell.trim_matches('"'), Lane::Call, self.options.region).is_ok()
     }
 
-    /// Does a cell hold a line that is a row, with a number where the phone column would be?
+    /// Does a header over several lines hold a number? No name does: a stray quote has made one of
+    /// the header and rows.
+    fn holds_a_number(&self, header: &str, delimiter: char) -> bool {
+        let mut cells = header.split(['\r', '\n', delimiter]);
+        cells.any(|cell| self.is_number(cell))
+    }
+
+    /// Does a line of a row over several lines look like a row of its own, with another number where
+    /// the phone column would be?
     ///
-    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it.
-    fn swallows_a_row(
-        &self,
-        cells: &StringRecord,
-        columns: &Columns,
-        width: usize,
-        delimiter: u8,
-    ) -> bool {
-        let delimiter = char::from(delimiter);
-        let is_number = |cell: &str| numbers::read(cell, Lane::Call, self.options.region).is_ok();
-        cells.iter().enumerate().any(|(place, cell)| {
-            let lines: Vec<&str> = cell.split(['\r', '\n']).collect();
-            // A row that begins in the last line goes on in the next cells: then there are too many.
-            let last: Vec<&str> = lines
-                .last()
-                .map_or(Vec::new(), |last| last.split(delimiter).collect());
-            let phone = last.get(columns.phone).copied().or_else(|| {
-                let after = place + 1 + columns.phone - last.len();
-                cells.get(after).filter(|_| after != columns.phone)
-            });
-            if lines.len() > 1 && cells.len() > width && phone.is_some_and(is_number) {
-                return true;
-            }
-            lines.iter().enumerate().any(|(n, line)| {
-                // The first line starts in the cell's own column, the last may end anywhere.
-                let first_column = if n == 0 { place } else { 0 };
-                let inner = n > 0 && n + 1 < lines.len();
-                let parts: Vec<&str> = line.split(delimiter).collect();
-                let phone = columns.phone.checked_sub(first_column);
-                let phone = phone.and_then(|i| parts.get(i).copied());
-                lines.len() > 1
-                    && (parts.len() > 1 || inner && width == 1)
-                    && phone.is_some_and(is_number)
-            })
+    /// Two stray quotes, rows apart, make valid CSV of one cell with all between them in it. Of a
+    /// line after the first, only what is in the cell counts, unless the row has too many cells.
+    fn swallows_a_row(&self, row: &Row<'_>, phone: usize, width: usize, delimiter: char) -> bool {
+        let own = row.cells.get(phone).unwrap_or_default();
+        let text = row.text.replace("\"\"", "");
+        let lines: Vec<&str> = text.trim_matches(LINE_ENDS).split(LINE_ENDS).collect();
+        lines.iter().enumerate().any(|(n, line)| {
+            let in_cell = n > 0 && row.cells.len() <= width;
+            let line = if in_cell {
+                line.split('"').next()
+            } else {
+                Some(*line)
+            };
+            let cells: Vec<&str> = line.unwrap_or_default().split(delimiter).collect();
+            let cell = cells.get(phone).map_or("", |cell| cell.trim_matches('"'));
+            let may_be_own = n == 0 || n + 1 == lines.len();
+            let is_own = may_be_own && own.split(LINE_ENDS).any(|line| line == cell);
+            cells.len() >= width.min(2) && !is_own && self.is_number(cell)
         })
     }
 
@@ -242,20 +220,15 @@ impl Input {
     /// # Errors
     /// When the file cannot be read any more.
     pub fn contacts(self, survey: &Survey) -> Result<Contacts, ContactsError> {
-        match Table::open(&self.file, Some(survey.delimiter as u8)) {
-            Ok(table) => Ok(Contacts {
-                table,
-                options: self.options,
-                shown: self.shown,
-                survey: survey.clone(),
-                rows: 0,
-                ended: false,
-            }),
-            Err(fault) => Err(ContactsError {
-                file: self.shown,
-                fault,
-            }),
-        }
+        let table = Table::open(&self.file, Some(survey.delimiter as u8));
+        Ok(Contacts {
+            table: table.map_err(|fault| fault.of(&self.shown))?,
+            options: self.options,
+            shown: self.shown,
+            survey: survey.clone(),
+            rows: 0,
+            ended: false,
+        })
     }
 }
 
@@ -278,12 +251,7 @@ impl Iterator for Contacts {
         }
         let next = self.read().transpose();
         self.ended = !matches!(next, Some(Ok(_)));
-        next.map(|contact| {
-            contact.map_err(|fault| ContactsError {
-                file: self.shown.clone(),
-                fault,
-            })
-        })
+        next.map(|contact| contact.map_err(|fault| fault.of(&self.shown)))
     }
 }
 
@@ -298,7 +266,7 @@ impl Contacts {
             return Ok(Some(Contact {
                 line: row.line,
                 record: columns.record(row.cells, *width),
-                wish: wish(&row, columns, &self.options),
+                request: request(&row, columns, &self.options),
             }));
         }
         if self.rows == self.survey.rows && self.table.sha256() == self.survey.sha256 {
@@ -310,7 +278,7 @@ impl Contacts {
 }
 
 /// What a row asks for: its number first, for that is what most rows lack.
-fn wish(row: &Row<'_>, columns: &Columns, options: &ReadOptions) -> Result<Wish, Problem> {
+fn request(row: &Row<'_>, columns: &Columns, options: &ReadOptions) -> Result<Request, Problem> {
     let phone = row.cells.get(columns.phone);
     let phone = phone.ok_or(Problem("the row is too short: it has no phone cell"))?;
     let lane = match columns.channel.and_then(|i| row.cells.get(i)) {
@@ -319,7 +287,7 @@ fn wish(row: &Row<'_>, columns: &Columns, options: &ReadOptions) -> Result<Wish,
     };
     let phone = numbers::read(phone, lane, options.region)?;
     let code = columns.otp.map(|i| code(row.cells.get(i))).transpose()?;
-    Ok(Wish {
+    Ok(Request {
         number: phone.number,
         lane,
         code,
@@ -377,8 +345,8 @@ mod tests {
 
     /// `919876543210 sms`, or why not.
     fn word(contact: &Contact) -> String {
-        match &contact.wish {
-            Ok(wish) => format!("{} {}", wish.number.digits(), wish.lane.name()),
+        match &contact.request {
+            Ok(request) => format!("{} {}", request.number.digits(), request.lane.name()),
             Err(Problem(why)) => (*why).to_owned(),
         }
     }
@@ -441,7 +409,7 @@ mod tests {
         let codes: Vec<_> = contacts
             .iter()
             .map(
-                |contact| match contact.wish.as_ref().map(|wish| &wish.code) {
+                |contact| match contact.request.as_ref().map(|request| &request.code) {
                     Ok(Some(GivenCode::Plain(code))) => code.expose_secret().to_owned(),
                     Ok(Some(GivenCode::Masked)) => "masked".to_owned(),
                     _ => word(contact),

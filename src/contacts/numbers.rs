@@ -19,7 +19,8 @@ use rlibphonenumber::{
 };
 
 use super::cell::unwrap;
-use crate::outcome::{Lane, Number, Problem};
+use crate::job::{Lane, Problem};
+use crate::number::Number;
 
 const EMPTY: Problem = Problem("no phone number");
 const SCIENTIFIC: Problem =
@@ -98,7 +99,7 @@ impl FromStr for Region {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phone {
     pub(super) number: Number,
-    /// See [`crate::outcome::Wish::assumed_mobile`].
+    /// See [`crate::outcome::Request::assumed_mobile`].
     pub(super) assumed_mobile: bool,
 }
 
@@ -156,24 +157,20 @@ fn diagnosis(text: &str) -> Option<Problem> {
     let letter = text.contains(char::is_alphabetic);
     let digit = text.contains(|c: char| c.is_ascii_digit());
     let first = text.trim_start_matches(['(', ' ']);
+    let negative = first.starts_with('-') && digit && !letter;
     let strange = |c: char| !c.is_ascii_digit() && !" -.()".contains(c);
-    if is_scientific(text) {
-        Some(SCIENTIFIC)
-    } else if is_decimal(text) {
-        Some(DECIMAL)
-    } else if first.starts_with('-') && digit && !letter {
-        Some(NEGATIVE)
-    } else if has_extension(text) {
-        Some(EXTENSION)
-    } else if is_several(text) {
-        Some(SEVERAL)
-    } else if letter {
-        Some(LETTERS)
-    } else if !digit || first.strip_prefix('+').unwrap_or(first).contains(strange) {
-        Some(STRANGE)
-    } else {
-        None
-    }
+    let strange = !digit || first.strip_prefix('+').unwrap_or(first).contains(strange);
+    let reasons = [
+        (is_scientific(text), SCIENTIFIC),
+        (is_decimal(text), DECIMAL),
+        (negative, NEGATIVE),
+        (has_extension(text), EXTENSION),
+        (is_several(text), SEVERAL),
+        (letter, LETTERS),
+        (strange, STRANGE),
+    ];
+    let reason = reasons.into_iter().find(|(holds, _)| *holds);
+    reason.map(|(_, problem)| problem)
 }
 
 fn is_digits(text: &str) -> bool {

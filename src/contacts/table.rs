@@ -1,86 +1,148 @@
 //! A CSV file as a header and rows of cells: how it is separated, where it starts, which rows
 //! count. Knows no column by name.
+//!
+//! The parser always finds *a* reading: after a quote that is never closed it takes the rest of the
+//! file for one cell, and those rows would be lost in silence. So a row that goes on over several
+//! lines has to be written as a program writes it, or it is refused.
 
 use std::fs::File;
 use std::io;
 
 use csv::StringRecord;
 
-use super::cell::is_invisible;
 use super::error::Fault;
-use super::rows::{DELIMITERS, Rows};
+use super::lines::Lines;
 use super::source::{Decoded, Raw, decode};
+use crate::text::is_invisible;
+
+/// What separates cells, as far as it is not known better.
+const DELIMITERS: [u8; 4] = *b",;\t|";
+
+/// Line ends that a cell may hold: an address has some, a lost quote has thousands.
+const CELL_LINE_ENDS_MAX: usize = 100;
 
 /// The rows of a CSV file, read once from the start.
 pub(super) struct Table {
-    csv: csv::Reader<Rows<Decoded>>,
+    csv: csv::Reader<Lines<Decoded>>,
     /// The latest row.
     record: StringRecord,
     /// What separates cells.
     pub(super) delimiter: u8,
-    /// The first row.
-    pub(super) header: StringRecord,
-    /// The line of the header.
-    pub(super) header_line: u64,
-    /// Does a cell of the header hold a line end?
-    pub(super) header_spans_lines: bool,
+    /// What a line before the header says that separates them.
+    announced: Option<u8>,
 }
 
 /// One row that is not blank.
 pub(super) struct Row<'a> {
     /// The line on which it starts.
     pub(super) line: u64,
-    /// Does a cell hold a line end?
-    pub(super) spans_lines: bool,
     /// Its cells.
     pub(super) cells: &'a StringRecord,
+    /// The row as it was written.
+    pub(super) text: &'a str,
+    /// Does a cell hold a line end?
+    pub(super) spans_lines: bool,
 }
 
 impl Table {
     /// Reads up to the header; the delimiter is found there unless it is given.
     pub(super) fn open(file: &File, delimiter: Option<u8>) -> Result<Self, Fault> {
-        let (source, before) = decode(Raw::new(file)?)?;
-        let mut rows = Rows::new(source, before, delimiter);
-        let found = find_header(&mut rows, delimiter)?;
-        if delimiter.is_none() {
-            // The header was cut with any delimiter; from now on only this one opens cells.
-            return Self::open(file, Some(found));
+        if let Some(given) = delimiter {
+            return Self::with(file, given);
         }
-        let delimiter = found;
-        let (header_line, header_spans_lines) = (rows.line(), rows.spans_lines());
-        let mut csv = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(rows);
-        let mut header = StringRecord::new();
-        csv.read_record(&mut header).map_err(fault)?;
-        Ok(Self {
-            csv,
+        let tables = DELIMITERS.map(|delimiter| Self::with(file, delimiter));
+        if let Some(announced) = tables.iter().flatten().find_map(|table| table.announced) {
+            return Self::with(file, announced);
+        }
+        // With the wrong delimiter a header has one cell; one that cannot be read is likelier right.
+        let cells = |table: &Result<Self, _>| match table {
+            Ok(table) if table.record.len() > 1 => table.record.len(),
+            Ok(_) => 0,
+            Err(_) => 1,
+        };
+        // `max_by_key` takes the last of equals.
+        let best = tables.into_iter().rev().max_by_key(cells);
+        best.unwrap_or(Err(Fault::Empty))
+    }
+
+    /// Reads up to the header. Blank lines come before it, and maybe the line `sep=;` by which Excel
+    /// says what it chose.
+    fn with(file: &File, delimiter: u8) -> Result<Self, Fault> {
+        let (source, before) = decode(Raw::new(file)?)?;
+        let mut table = Self {
+            csv: csv::ReaderBuilder::new()
+                .has_headers(false)
+                .flexible(true)
+                .delimiter(delimiter)
+                .from_reader(Lines::new(source, before)),
             record: StringRecord::new(),
             delimiter,
-            header,
-            header_line,
-            header_spans_lines,
-        })
+            announced: None,
+        };
+        while let Some(row) = table.next()? {
+            match announcement(row.text) {
+                _ if is_blank(row.text) => {}
+                Some(announced) if table.announced.is_none() => table.announced = Some(announced),
+                _ => return Ok(table),
+            }
+        }
+        Err(Fault::Empty)
     }
 
     /// The next row that is not blank.
     pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, Fault> {
         loop {
+            self.csv.get_mut().start_row();
             if !self.csv.read_record(&mut self.record).map_err(fault)? {
                 return Ok(None);
             }
+            if self.csv.get_ref().went_on() {
+                self.check_quotes()?;
+            }
             if !self.record.iter().all(|cell| cell.trim().is_empty()) {
-                break;
+                return Ok(Some(self.latest()));
             }
         }
-        let rows = self.csv.get_ref();
-        Ok(Some(Row {
-            line: rows.line(),
-            spans_lines: rows.spans_lines(),
+    }
+
+    /// The latest row again; after [`open`](Self::open) the header.
+    pub(super) fn latest(&self) -> Row<'_> {
+        let lines = self.csv.get_ref();
+        let (line, end) = lines.place();
+        Row {
+            line,
             cells: &self.record,
-        }))
+            text: lines.row(),
+            spans_lines: end > line,
+        }
+    }
+
+    /// Refuses the latest row when a quote in it opens a cell and is not closed at the cell's end.
+    fn check_quotes(&self) -> Result<(), Fault> {
+        let (line, end) = self.csv.get_ref().place();
+        let text = self.csv.get_ref().row();
+        let opened = |cell: &str| format!("\"{}", cell.replace('"', "\"\""));
+        let last = opened(self.record.iter().next_back().unwrap_or_default());
+        let before = text.strip_suffix(&last);
+        let starts_cell = ['\r', '\n', char::from(self.delimiter)];
+        if before.is_some_and(|before| before.is_empty() || before.ends_with(starts_cell)) {
+            return Err(Fault::UnclosedQuote { line });
+        }
+        for cell in self.record.iter().filter(|cell| cell.contains(LINE_ENDS)) {
+            let written = opened(cell.trim_end_matches(' '));
+            let is_whole = text.match_indices(&written).any(|(at, _)| {
+                let rest = &text[at + written.len()..];
+                rest.trim_start_matches(' ').starts_with('"')
+            });
+            if !is_whole {
+                return Err(Fault::StrayQuote { line, end });
+            }
+            if cell.replace("\r\n", "\n").matches(LINE_ENDS).count() > CELL_LINE_ENDS_MAX {
+                let max = CELL_LINE_ENDS_MAX;
+                return Err(Fault::LongCell { line, max });
+            }
+        }
+        Ok(())
     }
 
     /// The SHA-256 of what was read so far: after the last row, of the whole file.
@@ -89,27 +151,8 @@ impl Table {
     }
 }
 
-/// Moves on to the header and says what separates its cells. Blank lines come before it, and
-/// maybe the line `sep=;` by which Excel says what it chose.
-fn find_header(rows: &mut Rows<Decoded>, given: Option<u8>) -> Result<u8, Fault> {
-    let mut announced = None;
-    loop {
-        if !rows.advance()? {
-            return Err(Fault::Empty);
-        }
-        let text = rows.text();
-        if is_blank(text) {
-            continue;
-        }
-        match announcement(text) {
-            Some(delimiter) if announced.is_none() => {
-                announced = Some(delimiter);
-                rows.set_delimiter(given.unwrap_or(delimiter));
-            }
-            _ => return Ok(given.or(announced).unwrap_or_else(|| sniff(text))),
-        }
-    }
-}
+/// What ends a line.
+pub(super) const LINE_ENDS: [char; 2] = ['\r', '\n'];
 
 /// Does a line hold nothing but separators and white space?
 fn is_blank(line: &str) -> bool {
@@ -119,10 +162,9 @@ fn is_blank(line: &str) -> bool {
 
 /// The delimiter in a line such as `sep=;`.
 fn announcement(line: &str) -> Option<u8> {
-    let line = line.trim_matches(['\r', '\n']);
-    match line.as_bytes() {
-        [s, e, p, b'=', delimiter]
-            if [s, e, p].map(u8::to_ascii_lowercase) == *b"sep" && can_delimit(*delimiter) =>
+    match line.trim_matches(LINE_ENDS).as_bytes() {
+        [name @ .., b'=', delimiter]
+            if name.eq_ignore_ascii_case(b"sep") && can_delimit(*delimiter) =>
         {
             Some(*delimiter)
         }
@@ -133,15 +175,6 @@ fn announcement(line: &str) -> Option<u8> {
 /// Can this byte separate cells?
 pub(super) fn can_delimit(b: u8) -> bool {
     matches!(b, b'\t' | b' '..=b'~') && b != b'"' && !b.is_ascii_alphanumeric()
-}
-
-/// The candidate that stands most often outside quotes; the first of them when there is none.
-fn sniff(header: &str) -> u8 {
-    let outside = || header.split('"').step_by(2).flat_map(str::bytes);
-    let count = |delimiter: &u8| outside().filter(|b| b == delimiter).count();
-    // `max_by_key` takes the last of equals.
-    let best = DELIMITERS.into_iter().rev().max_by_key(count);
-    best.unwrap_or(DELIMITERS[0])
 }
 
 /// What is wrong, taken out of the parser's error again.
@@ -166,7 +199,7 @@ mod tests {
 
     fn header(text: &str) -> (char, Vec<String>) {
         let table = table(text, None).unwrap();
-        let names = table.header.iter().map(str::to_owned).collect();
+        let names = table.record.iter().map(str::to_owned).collect();
         (char::from(table.delimiter), names)
     }
 
@@ -188,7 +221,7 @@ mod tests {
     #[test]
     fn a_delimiter_that_is_given_wins() {
         let table = table("sep=;\na;b,c\n", Some(b',')).unwrap();
-        assert_eq!(table.header, vec!["a;b", "c"]);
+        assert_eq!(table.record, vec!["a;b", "c"]);
     }
 
     #[test]
@@ -203,7 +236,7 @@ mod tests {
     fn blank_lines_before_the_header_and_a_bom_are_skipped() {
         let (_, names) = header("\u{feff}\r\n ,, \n;;\n\"\",\"\"\nphone,name\n1,2");
         assert_eq!(names, ["phone", "name"]);
-        assert_eq!(table("\n \n1,2\n", None).unwrap().header_line, 3);
+        assert_eq!(table("\n \n1,2\n", None).unwrap().latest().line, 3);
     }
 
     #[test]
@@ -222,5 +255,66 @@ mod tests {
             rows.push((row.line, row.cells.len(), row.spans_lines));
         }
         assert_eq!(rows, [(3, 2, true), (7, 1, false), (9, 4, false)]);
+    }
+
+    /// The lines on which the rows between commas start, the header's included.
+    fn lines(text: &str) -> Result<Vec<u64>, Fault> {
+        let mut table = table(text, Some(b','))?;
+        let mut lines = vec![table.latest().line];
+        while let Some(row) = table.next()? {
+            lines.push(row.line);
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn rows_know_the_line_they_start_on_whatever_the_line_end() {
+        for (text, expected) in [
+            ("a\nb\n\nc", &[1, 2, 4][..]),
+            ("a\r\nb\r\n\r\nc\r\n", &[1, 2, 4]),
+            ("a\rb\r\rc", &[1, 2, 4]),
+            ("a,\"x\r\ny\nz\"\r\nb", &[1, 4]),
+        ] {
+            assert_eq!(lines(text).unwrap(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_quote_in_the_middle_of_a_cell_opens_nothing() {
+        let text = "5\" pipe,1\na \"b\n\"c\" d,2\ne,\"\"\nf\"";
+        assert_eq!(lines(text).unwrap(), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_refused_where_its_row_starts() {
+        for end in ["b,2\r\nc,3\r\n", "b\n", "b", "", "b\"\"", ",1,\"\""] {
+            let fault = lines(&format!("name,phone\r\na,1\r\n\"{end}")).unwrap_err();
+            assert!(matches!(fault, Fault::UnclosedQuote { line: 3 }), "{fault}");
+        }
+        assert_eq!(lines("a,\"\"").unwrap(), [1]);
+        assert_eq!(lines("a\n\"b\"\"\"").unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn a_quote_closed_by_the_next_stray_quote_is_refused_where_its_row_starts() {
+        for (text, lines_expected) in [
+            ("name,phone\n\"a,1\nb,2\n\"c,3\n", (2, 4)),
+            ("a,\"b\n5\" pipe,1\n", (1, 2)),
+            ("a\n\"b\n\"  \" \n", (2, 3)),
+        ] {
+            match lines(text).unwrap_err() {
+                Fault::StrayQuote { line, end } => assert_eq!((line, end), lines_expected),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(lines("\"a\nb\"\"c \"  ,1\nd").unwrap(), [1, 3]);
+    }
+
+    #[test]
+    fn a_cell_over_very_many_lines_is_refused_and_one_over_some_is_not() {
+        let cell = |lines: usize| format!("\"{}\"\n", "x\n".repeat(lines));
+        assert_eq!(lines(&cell(100)).unwrap(), [1]);
+        let fault = lines(&cell(101)).unwrap_err();
+        assert!(matches!(fault, Fault::LongCell { line: 1, .. }), "{fault}");
     }
 }

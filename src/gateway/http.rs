@@ -1,23 +1,27 @@
-//! The HTTP client: everything that a library might do on its own is off, and what surely did not
-//! leave is told from what may have, by types and not by texts.
+//! The HTTP client: makes the requests, and tells what surely did not leave from what may have, by
+//! types and not by texts.
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Proxy, Response, Url, redirect};
+use reqwest::{Client, Method, Proxy, Request, Response, Url, header};
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
-use super::Gateway;
+use super::connection::{self, Connections, New, NotSent, Warm};
 use super::words::{self, Reply};
+use super::{Gateway, Ready};
 use crate::clock::Clock;
-use crate::outcome::{Job, Lane, Number, Verdict};
-use crate::redact::{Redactor, percent_encoded, without_code};
+use crate::job::{Job, Lane, Verdict, VerdictKind};
+use crate::number::Number;
+use crate::redact::{Redactor, without_code};
+use crate::text::percent_encoded;
 
 /// Bodies are not read beyond this many bytes.
 const BODY_MAX: usize = 64 * 1_024;
 
-/// Connections idle for longer are closed by us: most servers close theirs after 5 s or more, and
-/// a request that meets a closing connection has an unknown fate.
-const IDLE_MAX: Duration = Duration::from_secs(4);
+const NOT_IN_TIME: &str = "no answer in time";
 
 /// What the client needs to know.
 #[derive(Clone)]
@@ -30,20 +34,18 @@ pub struct Settings {
     pub sender_id: String,
     /// The caller of calls; empty when none are made.
     pub caller_id: String,
-    /// For one request, from its start to the end of its answer.
+    /// For one request, from its first byte to the end of its answer.
     pub timeout: Duration,
-    /// For name look-up, connection and TLS; shorter than `timeout`, or a request that never left
-    /// would look as if it had.
+    /// For name look-up, connection and TLS.
     pub connect_timeout: Duration,
     /// A proxy to go through; none is used unless named here.
     pub proxy: Option<Url>,
-    /// Requests at once, for the size of the pool.
-    pub concurrency: usize,
 }
 
 /// Speaks KooKoo's two-factor API.
 pub struct KooKoo {
-    client: Client,
+    connections: Connections,
+    timeout: Duration,
     clock: Clock,
     redactor: Redactor,
     endpoints: [Url; Lane::ALL.len()],
@@ -58,22 +60,30 @@ impl KooKoo {
     /// # Errors
     /// When TLS or the proxy cannot be set up.
     pub fn new(settings: &Settings, clock: Clock) -> Result<Self, String> {
-        let client = client(settings).map_err(describe)?;
-        let endpoint = |name| {
+        let tls = connection::tls().map_err(|error| error.to_string())?;
+        Self::with_tls(settings, clock, tls)
+    }
+
+    pub(super) fn with_tls(
+        settings: &Settings,
+        clock: Clock,
+        tls: ClientConfig,
+    ) -> Result<Self, String> {
+        let proxy = settings.proxy.clone().map(Proxy::all).transpose();
+        let proxy = proxy.map_err(describe)?;
+        let endpoint = |lane| {
             let mut url = settings.endpoint.clone();
-            let path = format!("{}/{name}", url.path().trim_end_matches('/'));
+            let base = url.path().trim_end_matches('/');
+            let path = format!("{base}/{}", words::request_name(lane));
             url.set_path(&path);
             url
         };
         Ok(Self {
-            client,
+            connections: Connections::new(tls, proxy, settings.connect_timeout),
+            timeout: settings.timeout,
             clock,
-            redactor: Redactor::new(&settings.key),
-            endpoints: [
-                endpoint("smsotp"),
-                endpoint("callotp"),
-                endpoint("verifyotp"),
-            ],
+            redactor: super::redactor(&settings.key),
+            endpoints: Lane::ALL.map(endpoint),
             key: SecretString::from(percent_encoded(settings.key.expose_secret())),
             sender_id: percent_encoded(&settings.sender_id),
             caller_id: percent_encoded(&settings.caller_id),
@@ -109,67 +119,134 @@ impl KooKoo {
     }
 
     /// Takes out of a verdict's text what must not be kept: the key, and the code.
-    fn cleaned(&self, verdict: Verdict, job: &Job) -> Verdict {
-        verdict.map_text(|text| {
-            let text = self.redactor.clean(&text);
-            words::cut(match &job.code {
-                Some(code) => without_code(&text, code).into_owned(),
-                None => text.into_owned(),
-            })
-        })
+    fn cleaned(&self, mut verdict: Verdict, code: Option<&SecretString>) -> Verdict {
+        let text = self.redactor.clean(&verdict.text);
+        verdict.text = words::cut(match code {
+            Some(code) => without_code(&text, code).into_owned(),
+            None => text.into_owned(),
+        });
+        verdict
     }
 }
 
 impl Gateway for KooKoo {
-    async fn request(&self, job: &Job, lane: Lane) -> Verdict {
+    type Ready<'g> = Waiting<'g>;
+
+    async fn connect(&self, job: &Job, lane: Lane) -> Result<Waiting<'_>, Verdict> {
+        let not_sent = |why| {
+            let verdict = Verdict::new(VerdictKind::Unreachable, why);
+            self.cleaned(verdict, job.code.as_ref())
+        };
         if lane == Lane::Verify && job.code.is_none() {
             // Asking with an empty code would get "wrong", which would be taken for an answer.
-            return Verdict::Rejected("there is no code to check".to_owned());
+            return Err(not_sent("there is no code to check".to_owned()));
         }
-        let url = self.url(job, lane);
-        let verdict = match self.client.request(Method::GET, url).send().await {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                let retry_after = response
-                    .headers()
-                    .get(reqwest::header::RETRY_AFTER)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned);
-                let body = body(response).await;
-                let reply = Reply {
-                    status,
-                    retry_after: retry_after.as_deref(),
-                    body: body.as_deref().map_err(String::as_str),
-                };
-                words::verdict(lane, &reply, self.clock.now())
-            }
-            Err(error) => words::no_answer(surely_not_sent(&error), describe(error)),
+        let request = Request::new(Method::GET, self.url(job, lane));
+        let way = if let Some(warm) = self.connections.warm() {
+            Way::Warm(warm, Box::new(request))
+        } else {
+            let opened = self.connections.open(request).await;
+            Way::New(opened.map_err(|error| not_sent(describe(error)))?)
         };
-        self.cleaned(verdict, job)
+        Ok(Waiting {
+            gateway: self,
+            lane,
+            code: job.code.clone(),
+            way,
+        })
+    }
+
+    fn lead(&self) -> Duration {
+        self.connections.lead()
     }
 }
 
-/// Everything explicit, in one place.
-fn client(settings: &Settings) -> reqwest::Result<Client> {
-    // An error means that another client has installed it already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
-        .user_agent(concat!("otpdrive/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .timeout(settings.timeout)
-        .connect_timeout(settings.connect_timeout)
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(settings.concurrency)
-        .tcp_nodelay(true)
-        .connection_verbose(false);
-    if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(Proxy::all(proxy.clone())?);
+/// A request that has its connection, and waits for its turn.
+pub struct Waiting<'g> {
+    gateway: &'g KooKoo,
+    lane: Lane,
+    code: Option<SecretString>,
+    way: Way<'g>,
+}
+
+enum Way<'g> {
+    Warm(Warm<'g>, Box<Request>),
+    New(New),
+}
+
+impl Ready for Waiting<'_> {
+    async fn go(self) -> Verdict {
+        let deadline = Instant::now() + self.gateway.timeout;
+        let verdict = match self.way {
+            Way::Warm(warm, request) => {
+                self.gateway
+                    .go_warm(warm, *request, self.lane, deadline)
+                    .await
+            }
+            Way::New(new) => self.gateway.go_new(new, self.lane, deadline).await,
+        };
+        self.gateway.cleaned(verdict, self.code.as_ref())
     }
-    builder.build()
+}
+
+impl KooKoo {
+    async fn go_warm(
+        &self,
+        warm: Warm<'_>,
+        request: Request,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Verdict {
+        let withdrawn = |why| Verdict::new(VerdictKind::Withdrawn, why);
+        let Some((client, age)) = warm.redeem() else {
+            return withdrawn("the connection waited too long for its turn".to_owned());
+        };
+        match timeout_at(deadline, client.execute(request)).await {
+            Ok(Err(error)) if surely_not_sent(&error) => {
+                self.connections.found_closed(age);
+                withdrawn(describe(error))
+            }
+            came => self.answer(client, came, lane, deadline).await,
+        }
+    }
+
+    async fn go_new(&self, new: New, lane: Lane, deadline: Instant) -> Verdict {
+        let (client, sent) = new.go();
+        match timeout_at(deadline, sent).await {
+            Ok(Err(error)) if surely_not_sent(&error) => {
+                Verdict::new(VerdictKind::Unreachable, describe(error))
+            }
+            came => self.answer(client, came, lane, deadline).await,
+        }
+    }
+
+    /// What came back for a request that has left, or may have.
+    async fn answer(
+        &self,
+        client: Client,
+        came: Result<reqwest::Result<Response>, Elapsed>,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Verdict {
+        let response = match came {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return no_answer(error),
+            Err(_) => return Verdict::new(VerdictKind::NoAnswer, NOT_IN_TIME),
+        };
+        let idle_max = connection::idle_max(&response);
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
+        let body = timeout_at(deadline, body(response)).await;
+        let body = body.unwrap_or_else(|_| Err(NOT_IN_TIME.to_owned()));
+        self.connections
+            .take_back(client, idle_max.filter(|_| body.is_ok()));
+        let reply = Reply {
+            status,
+            retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
+            body: body.as_deref().map_err(String::as_str),
+        };
+        words::verdict(lane, &reply, self.clock.now())
+    }
 }
 
 /// `%2B919876543210`: the plus encoded, or it would arrive as a space.
@@ -204,17 +281,27 @@ async fn body(mut response: Response) -> Result<Vec<u8>, String> {
     }
 }
 
+/// What it means that no answer came to a request that may have left. Something that is not HTTP
+/// is an answer of a kind.
+fn no_answer(error: reqwest::Error) -> Verdict {
+    let is_unreadable = hyper_errors(&error).any(hyper::Error::is_parse);
+    let kind = if is_unreadable {
+        VerdictKind::Ambiguous
+    } else {
+        VerdictKind::NoAnswer
+    };
+    Verdict::new(kind, describe(error))
+}
+
 /// Did this request surely not leave? Name, connection and TLS come before it; and hyper hands
 /// back unwritten what it could not write at all, which reqwest does not count as "connect".
 /// Everything else may have left.
 fn surely_not_sent(error: &reqwest::Error) -> bool {
-    error.is_builder() || error.is_connect() || chain(error).any(is_canceled)
+    error.is_builder() || error.is_connect() || hyper_errors(error).any(hyper::Error::is_canceled)
 }
 
-fn is_canceled(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
-        .downcast_ref::<hyper::Error>()
-        .is_some_and(hyper::Error::is_canceled)
+fn hyper_errors(error: &reqwest::Error) -> impl Iterator<Item = &hyper::Error> {
+    chain(error).filter_map(|error| error.downcast_ref())
 }
 
 /// An error and its causes.
@@ -228,11 +315,14 @@ fn chain<'e>(
 /// here, where errors enter the program, and of the rest only the root cause is kept.
 fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
+    if let Some(why) = chain(&error).find_map(|error| error.downcast_ref::<NotSent>()) {
+        return why.to_string();
+    }
     if error.is_timeout() {
         return if error.is_connect() {
-            "no connection in time".to_owned()
+            NotSent::TimedOut.to_string()
         } else {
-            "no answer in time".to_owned()
+            NOT_IN_TIME.to_owned()
         };
     }
     let root = chain(&error).last().map(ToString::to_string);
@@ -247,7 +337,7 @@ fn describe(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{JobId, RowId};
+    use crate::job::{JobId, RowId};
 
     fn kookoo() -> KooKoo {
         let settings = Settings {
@@ -258,7 +348,6 @@ mod tests {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             proxy: None,
-            concurrency: 1,
         };
         KooKoo::new(&settings, Clock::start()).unwrap()
     }
@@ -304,13 +393,15 @@ mod tests {
     async fn a_verdict_repeats_neither_key_nor_code() {
         let kookoo = kookoo();
         let job = job(919_876_543_210, Some("004512"));
-        let verdict = Verdict::Rejected("KK+1234 KK%2B1234 004512 bad".to_owned());
+        let cleaned = |text: &str| {
+            let verdict = Verdict::new(VerdictKind::Rejected, text);
+            kookoo.cleaned(verdict, job.code.as_ref()).text
+        };
         assert_eq!(
-            kookoo.cleaned(verdict, &job),
-            Verdict::Rejected("[key] [key] ****** bad".to_owned())
+            cleaned("KK+1234 KK%2B1234 004512 bad"),
+            "[key] [key] ****** bad"
         );
-        let across_the_cut = Verdict::Rejected(format!("{}KK+1234", "x".repeat(198)));
-        let cleaned = kookoo.cleaned(across_the_cut, &job);
-        assert!(!cleaned.text().contains("KK"), "{cleaned:?}");
+        let across_the_cut = cleaned(&format!("{}KK+1234", "x".repeat(198)));
+        assert!(!across_the_cut.contains("KK"), "{across_the_cut}");
     }
 }

@@ -3,12 +3,28 @@
 //! `words` says what an answer means, `http` makes the requests, `connection` holds a new
 //! connection until its request may leave. Nothing here retries, waits out anything or remembers.
 
-// pub mod http;
-// pub mod words;
+mod connection;
+pub mod http;
+pub mod words;
 
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::job::{Job, Lane, Verdict};
+use crate::redact::{KeyShape, Redactor};
+
+/// The shape of KooKoo's keys.
+const KEY_SHAPE: KeyShape = KeyShape {
+    prefix: "kk",
+    hex_digits: 32,
+};
+
+/// Takes this key out of texts, and whatever looks like a key of another account.
+#[must_use]
+pub fn redactor(key: &SecretString) -> Redactor {
+    Redactor::new(key, KEY_SHAPE)
+}
 
 /// Something that OTPs can be sent through.
 ///
@@ -41,3 +57,6 @@ pub trait Ready {
     /// is to blame, `Withdrawn` where a warm connection was gone).
     fn go(self) -> impl Future<Output = Verdict>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,18 @@
-//! What KooKoo's answers mean. The API is documented by three requests, their answers and three
-//! errors; the rest of the table is written for safety: a word that is not known is not success,
-//! and what cannot be understood may have been sent.
+//! All that is KooKoo's own: where its API is, the names it uses, and what its answers mean.
+//!
+//! The API is documented by three requests, their answers and three errors; the rest of the table
+//! is written for safety: a word that is not known is not success, and what cannot be understood
+//! may have been sent.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use crate::outcome::{Lane, UnixMicros, Verdict};
-use crate::redact::is_hidden;
+use crate::job::{Lane, UnixMicros, Verdict, VerdictKind};
+use crate::text::is_hidden;
+
+/// Where the API is.
+pub const ENDPOINT: &str = "https://kookoo.in/api/v1/TwoFactor";
 
 /// The longest text kept of an answer, in characters.
 const TEXT_MAX: usize = 200;
@@ -17,6 +22,23 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// The words by which the API says "not now" in an error, whatever the HTTP status.
 const THROTTLE_WORDS: [&str; 4] = ["try again", "in progress", "too many", "limit"];
+
+/// The name of a lane's request, at the end of its path.
+#[must_use]
+pub fn request_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Sms => "smsotp",
+        Lane::Call => "callotp",
+        Lane::Verify => "verifyotp",
+    }
+}
+
+/// Has it the form of a sender id as they are registered? The regulator's own texts disagree on the
+/// form, so others are worth a warning and not an error.
+#[must_use]
+pub fn is_usual_sender_id(id: &str) -> bool {
+    (3..=11).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric())
+}
 
 /// An answer as it came back.
 #[derive(Clone, Copy, Debug)]
@@ -68,31 +90,17 @@ impl Said {
 #[must_use]
 pub fn verdict(lane: Lane, reply: &Reply<'_>, now: UnixMicros) -> Verdict {
     let said = reply.body.ok().and_then(said);
-    let text = describe(reply, said.as_ref());
-    let ok = (200..300).contains(&reply.status);
-    if let Some(said) = &said {
-        if said.is_error() && said.says(&["authentication error"]) {
-            return Verdict::KeyRefused(text);
-        }
-        if said.is_error() && said.says(&THROTTLE_WORDS) {
-            return throttled(text, reply, now);
-        }
-        if !ok && (said.is("success") || said.is("queued")) {
-            // It contradicts itself, so nothing it says can be relied on.
-            return Verdict::Ambiguous(text);
-        }
-    }
-    match reply.status {
-        401 | 403 => Verdict::KeyRefused(text),
-        408 | 429 | 503 => throttled(text, reply, now),
-        500 | 502 => Verdict::ServerError(text),
-        300..500 => match &said {
-            // Whoever answers in the API's own words is the API: the number is refused.
-            Some(said) if said.is_error() => Verdict::Rejected(text),
-            _ => Verdict::Misdirected(text),
-        },
-        _ if ok => said.map_or(Verdict::Ambiguous(text), |said| in_words(lane, &said)),
-        _ => Verdict::Ambiguous(text),
+    let kind = match &said {
+        Some(said) => kind_in_words(lane, reply.status, said),
+        None => kind_without_words(reply.status),
+    };
+    let retry_at = (kind == VerdictKind::Throttled)
+        .then(|| retry_at(reply, now))
+        .flatten();
+    Verdict {
+        kind,
+        text: describe(reply, said.as_ref(), kind),
+        retry_at,
     }
 }
 
@@ -103,39 +111,53 @@ fn said(body: &[u8]) -> Option<Said> {
     said?.ok()
 }
 
-/// What it means that no answer came: whatever may have left may have been delivered.
-#[must_use]
-pub fn no_answer(surely_not_sent: bool, why: String) -> Verdict {
-    if surely_not_sent {
-        Verdict::Unreachable(why)
-    } else {
-        Verdict::Ambiguous(why)
-    }
-}
-
-/// A 2xx answer that is JSON of the known shape.
-fn in_words(lane: Lane, said: &Said) -> Verdict {
-    if said.is_success(lane) {
-        return Verdict::Accepted(said.message());
-    }
+/// The kind of an answer that is JSON of the known shape: whoever answers in the API's own words is
+/// the API.
+fn kind_in_words(lane: Lane, status: u16, said: &Said) -> VerdictKind {
+    let ok = is_success(status);
     if said.is_error() {
-        if lane == Lane::Verify && said.says(&["verification failed"]) {
-            return Verdict::NotVerified(said.message());
+        if said.says(&["authentication error"]) {
+            return VerdictKind::KeyRefused;
         }
-        return Verdict::Rejected(said.message());
+        if said.says(&THROTTLE_WORDS) {
+            return VerdictKind::Throttled;
+        }
+        if ok && lane == Lane::Verify && said.says(&["verification failed"]) {
+            return VerdictKind::NotVerified;
+        }
+        return match kind_without_words(status) {
+            VerdictKind::Misdirected => VerdictKind::Rejected,
+            _ if ok => VerdictKind::Rejected,
+            kind => kind,
+        };
     }
-    Verdict::Ambiguous(format!("unknown status \"{}\"", tidy(&said.status)))
+    if ok && said.is_success(lane) {
+        return VerdictKind::Accepted;
+    }
+    if ok || said.is("success") || said.is("queued") {
+        // A word that is not known, or one that contradicts the HTTP status: nothing it says can be
+        // relied on.
+        return VerdictKind::Ambiguous;
+    }
+    kind_without_words(status)
 }
 
-fn throttled(message: String, reply: &Reply<'_>, now: UnixMicros) -> Verdict {
-    let wait = reply
-        .retry_after
-        .and_then(|value| retry_after(value, now))
-        .filter(|wait| !wait.is_zero());
-    Verdict::Throttled {
-        message,
-        retry_at: wait.map(|wait| now + wait),
+/// The kind of an answer of which only the HTTP status can be relied on.
+fn kind_without_words(status: u16) -> VerdictKind {
+    match status {
+        401 | 403 => VerdictKind::KeyRefused,
+        402 => VerdictKind::AccountRefused,
+        408 | 429 | 503 => VerdictKind::Throttled,
+        500 | 502 => VerdictKind::ServerError,
+        300..500 => VerdictKind::Misdirected,
+        _ => VerdictKind::Ambiguous,
     }
+}
+
+/// When the next request may leave, as far as the answer says so.
+fn retry_at(reply: &Reply<'_>, now: UnixMicros) -> Option<UnixMicros> {
+    let wait = retry_after(reply.retry_after?, now)?;
+    (!wait.is_zero()).then(|| now + wait)
 }
 
 /// `Retry-After` in both of its forms (RFC 9110, 10.2.3): seconds, or a date.
@@ -154,9 +176,15 @@ fn retry_after(value: &str, now: UnixMicros) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// The answer in words for a person: what the API said, and the HTTP status if it is not 200.
-fn describe(reply: &Reply<'_>, said: Option<&Said>) -> String {
+/// The answer in words for a person: what the API said, and the HTTP status if it is not a success.
+fn describe(reply: &Reply<'_>, said: Option<&Said>, kind: VerdictKind) -> String {
     let message = match (said, reply.body) {
+        (Some(said), _) if is_success(reply.status) => {
+            return match kind {
+                VerdictKind::Ambiguous => format!("unknown status \"{}\"", tidy(&said.status)),
+                _ => said.message(),
+            };
+        }
         (Some(said), _) => said.message(),
         (None, Err(why)) => format!("the answer broke off: {}", tidy(why)),
         (None, Ok(_)) if reply.status == 200 => "the answer is not what the API sends".to_owned(),
@@ -167,6 +195,10 @@ fn describe(reply: &Reply<'_>, said: Option<&Said>) -> String {
         (status, "") => format!("HTTP {status}"),
         (status, _) => format!("HTTP {status}: {message}"),
     }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 /// A text from outside, without what a terminal would obey or nobody would see.
@@ -189,6 +221,8 @@ pub fn cut(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use VerdictKind::*;
+
     use super::*;
 
     const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
@@ -202,20 +236,6 @@ mod tests {
         verdict(lane, &reply, NOW)
     }
 
-    fn kind(verdict: &Verdict) -> &'static str {
-        match verdict {
-            Verdict::Accepted(_) => "accepted",
-            Verdict::NotVerified(_) => "not_verified",
-            Verdict::Rejected(_) => "rejected",
-            Verdict::Throttled { .. } => "throttled",
-            Verdict::ServerError(_) => "server_error",
-            Verdict::Unreachable(_) => "unreachable",
-            Verdict::Misdirected(_) => "misdirected",
-            Verdict::KeyRefused(_) => "key_refused",
-            Verdict::Ambiguous(_) => "ambiguous",
-        }
-    }
-
     #[test]
     fn each_answer_means_what_the_table_says_on_each_endpoint() {
         let failed =
@@ -224,94 +244,82 @@ mod tests {
         let missing = r#"{"status":"Error","message":"API key or Phone Number Missing"}"#;
         let busy =
             r#"{"status":"Error","message":"Already request is in progress, please try again."}"#;
-        let table: &[(u16, &str, [&str; 3])] = &[
+        let table: &[(u16, &str, [VerdictKind; 3])] = &[
             (
                 200,
                 r#"{"status":"success","message":"SM81"}"#,
-                ["accepted"; 3],
+                [Accepted; 3],
             ),
             (
                 200,
                 r#"{"status":"SUCCESS","message":"SM81"}"#,
-                ["accepted"; 3],
+                [Accepted; 3],
             ),
             (
                 200,
                 r#"{"status":"queued","message":"91"}"#,
-                ["ambiguous", "accepted", "ambiguous"],
+                [Ambiguous, Accepted, Ambiguous],
             ),
-            (200, r#"{"status":"ok","message":"x"}"#, ["ambiguous"; 3]),
-            (200, failed, ["rejected", "rejected", "not_verified"]),
-            (200, auth, ["key_refused"; 3]),
-            (400, auth, ["key_refused"; 3]),
-            (200, missing, ["rejected"; 3]),
-            (400, missing, ["rejected"; 3]),
-            (
-                200,
-                r#"{"status":"failure","message":"no"}"#,
-                ["rejected"; 3],
-            ),
-            (200, r#"{"status":"error"}"#, ["rejected"; 3]),
-            (200, busy, ["throttled"; 3]),
+            (200, r#"{"status":"ok","message":"x"}"#, [Ambiguous; 3]),
+            (200, failed, [Rejected, Rejected, NotVerified]),
+            (200, auth, [KeyRefused; 3]),
+            (400, auth, [KeyRefused; 3]),
+            (200, missing, [Rejected; 3]),
+            (400, missing, [Rejected; 3]),
+            (200, r#"{"status":"failure","message":"no"}"#, [Rejected; 3]),
+            (200, r#"{"status":"error"}"#, [Rejected; 3]),
+            (200, busy, [Throttled; 3]),
             (
                 403,
                 r#"{"status":"Error","message":"Too many requests"}"#,
-                ["throttled"; 3],
+                [Throttled; 3],
             ),
             (
                 500,
                 r#"{"status":"Error","message":"Limit reached"}"#,
-                ["throttled"; 3],
+                [Throttled; 3],
             ),
-            (401, "", ["key_refused"; 3]),
-            (403, "<html>", ["key_refused"; 3]),
-            (408, "", ["throttled"; 3]),
-            (429, "", ["throttled"; 3]),
-            (503, "", ["throttled"; 3]),
-            (500, "", ["server_error"; 3]),
-            (502, "", ["server_error"; 3]),
-            (
-                500,
-                r#"{"status":"success","message":"x"}"#,
-                ["ambiguous"; 3],
-            ),
-            (
-                503,
-                r#"{"status":"queued","message":"x"}"#,
-                ["ambiguous"; 3],
-            ),
-            (
-                404,
-                r#"{"status":"success","message":"x"}"#,
-                ["ambiguous"; 3],
-            ),
-            (504, "", ["ambiguous"; 3]),
-            (504, missing, ["ambiguous"; 3]),
-            (501, "", ["ambiguous"; 3]),
-            (302, "", ["misdirected"; 3]),
-            (307, "", ["misdirected"; 3]),
-            (404, "<html>", ["misdirected"; 3]),
-            (418, "", ["misdirected"; 3]),
-            (200, "", ["ambiguous"; 3]),
-            (204, "", ["ambiguous"; 3]),
-            (200, "<html>", ["ambiguous"; 3]),
-            (200, r#"["success","SM81"]"#, ["ambiguous"; 3]),
-            (200, r#"{"status":"success""#, ["ambiguous"; 3]),
+            (401, "", [KeyRefused; 3]),
+            (402, "", [AccountRefused; 3]),
+            (402, missing, [AccountRefused; 3]),
+            (402, busy, [Throttled; 3]),
+            (402, r#"{"status":"success"}"#, [Ambiguous; 3]),
+            (403, "<html>", [KeyRefused; 3]),
+            (408, "", [Throttled; 3]),
+            (429, "", [Throttled; 3]),
+            (503, "", [Throttled; 3]),
+            (500, "", [ServerError; 3]),
+            (502, "", [ServerError; 3]),
+            (500, r#"{"status":"success","message":"x"}"#, [Ambiguous; 3]),
+            (503, r#"{"status":"queued","message":"x"}"#, [Ambiguous; 3]),
+            (404, r#"{"status":"success","message":"x"}"#, [Ambiguous; 3]),
+            (504, "", [Ambiguous; 3]),
+            (504, missing, [Ambiguous; 3]),
+            (501, "", [Ambiguous; 3]),
+            (302, "", [Misdirected; 3]),
+            (307, "", [Misdirected; 3]),
+            (404, "<html>", [Misdirected; 3]),
+            (418, "", [Misdirected; 3]),
+            (200, "", [Ambiguous; 3]),
+            (204, "", [Ambiguous; 3]),
+            (200, "<html>", [Ambiguous; 3]),
+            (200, r#"["success","SM81"]"#, [Ambiguous; 3]),
+            (200, r#"{"status":"success""#, [Ambiguous; 3]),
             (
                 200,
                 r#"{"status":"Error","status":"success","message":"x"}"#,
-                ["ambiguous"; 3],
+                [Ambiguous; 3],
             ),
             (
                 200,
                 "<response><status>success</status></response>",
-                ["ambiguous"; 3],
+                [Ambiguous; 3],
             ),
         ];
         for (status, body, expected) in table {
             for (lane, expected) in Lane::ALL.into_iter().zip(expected) {
                 let verdict = judge(lane, *status, body);
-                assert_eq!(kind(&verdict), *expected, "{lane:?} {status} {body}");
+                assert_eq!(verdict.kind, *expected, "{lane:?} {status} {body}");
             }
         }
     }
@@ -323,15 +331,15 @@ mod tests {
             200,
             r#"{"status":"success","message":"SM8\u001b1"}"#,
         );
-        assert_eq!(verdict, Verdict::Accepted("SM8 1".to_owned()));
+        assert_eq!(verdict, Verdict::new(Accepted, "SM8 1"));
         let verdict = judge(Lane::Sms, 400, r#"{"status":"Error","message":"Bad id"}"#);
-        assert_eq!(verdict, Verdict::Rejected("HTTP 400: Bad id".to_owned()));
+        assert_eq!(verdict, Verdict::new(Rejected, "HTTP 400: Bad id"));
         let verdict = judge(
             Lane::Call,
-            200,
+            201,
             r#"{"message":919876543210,"status":"queued"}"#,
         );
-        assert_eq!(verdict, Verdict::Accepted("919876543210".to_owned()));
+        assert_eq!(verdict, Verdict::new(Accepted, "919876543210"));
     }
 
     #[test]
@@ -342,11 +350,11 @@ mod tests {
                 retry_after: None,
                 body: Err("connection reset"),
             };
-            kind(&verdict(Lane::Sms, &reply, NOW))
+            verdict(Lane::Sms, &reply, NOW).kind
         };
-        assert_eq!(judge(503), "throttled");
-        assert_eq!(judge(401), "key_refused");
-        assert_eq!(judge(200), "ambiguous");
+        assert_eq!(judge(503), Throttled);
+        assert_eq!(judge(401), KeyRefused);
+        assert_eq!(judge(200), Ambiguous);
     }
 
     #[test]
@@ -357,10 +365,9 @@ mod tests {
                 retry_after: Some(value),
                 body: Ok(b""),
             };
-            match verdict(Lane::Sms, &reply, NOW) {
-                Verdict::Throttled { retry_at, .. } => retry_at.map(|at| at.since(NOW).as_secs()),
-                _ => None,
-            }
+            let verdict = verdict(Lane::Sms, &reply, NOW);
+            assert_eq!(verdict.kind, Throttled);
+            verdict.retry_at.map(|at| at.since(NOW).as_secs())
         };
         assert_eq!(judge("7"), Some(7));
         assert_eq!(judge(" 120 "), Some(120));
@@ -370,6 +377,34 @@ mod tests {
         assert_eq!(judge("99999999999999999999999"), Some(86_400));
         assert_eq!(judge("soon"), None);
         assert_eq!(judge("-5"), None);
+    }
+
+    #[test]
+    fn only_an_answer_that_says_not_now_tells_until_when() {
+        let judge = |status, body: &str| {
+            let reply = Reply {
+                status,
+                retry_after: Some("7"),
+                body: Ok(body.as_bytes()),
+            };
+            verdict(Lane::Sms, &reply, NOW).retry_at
+        };
+        let later = Some(NOW + Duration::from_secs(7));
+        assert_eq!(judge(503, "<html>"), later);
+        assert_eq!(
+            judge(400, r#"{"status":"Error","message":"Too many"}"#),
+            later
+        );
+        assert_eq!(judge(500, ""), None);
+        assert_eq!(judge(302, ""), None);
+    }
+
+    #[test]
+    fn sender_ids_of_an_unusual_form_are_told() {
+        assert!(is_usual_sender_id("OZNTEL") && is_usual_sender_id("56767"));
+        for odd in ["", "OZ", "OZ NTL", "OZ-NTL", "ÖZNTEL", "ABCDEFGHIJKL"] {
+            assert!(!is_usual_sender_id(odd), "{odd}");
+        }
     }
 
     #[test]

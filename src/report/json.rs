@@ -5,11 +5,13 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
-use super::{Facts, push_time};
-use crate::outcome::{Channel, Status, UnixMicros, mask_numbers};
-use crate::record::{End, StopKind};
-use crate::redact::visible_lines;
-use crate::summary::{Counts, Summary};
+use super::{ReportInput, rfc3339};
+use crate::job::Channel;
+use crate::number::mask_numbers;
+use crate::run::{End, StopKind};
+use crate::status::Status;
+use crate::summary::{Attempts, Counts, Message, Summary};
+use crate::text::visible_lines;
 
 /// Names this format; a change that breaks readers gets another number.
 pub const SCHEMA: &str = "otpdrive.report/1";
@@ -122,19 +124,6 @@ struct Channels {
     call: Option<StatusCounts>,
 }
 
-/// How many requests the rows took.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Attempts {
-    /// All requests.
-    total: u64,
-    /// Those that repeated the one before on the same channel.
-    retries: u64,
-    /// Rows that were sent or verified, but not with the first request.
-    recovered: u64,
-    /// Rows with a request that was sent although the one before may have been accepted.
-    after_unknown: u64,
-}
-
 /// How fast requests left.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Rate {
@@ -161,15 +150,6 @@ struct Latency {
     max: f64,
 }
 
-/// Something that was said of requests that went wrong.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Message<'a> {
-    /// The words, numbers masked.
-    message: &'a str,
-    /// Of how many requests.
-    count: u64,
-}
-
 /// An input file.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Input<'a> {
@@ -184,8 +164,14 @@ struct Input<'a> {
 impl<'a> Report<'a> {
     /// The report of these facts and rows.
     #[must_use]
-    pub fn new(facts: &Facts<'a>, summary: &'a Summary) -> Self {
-        let Facts { campaign, run, .. } = *facts;
+    pub fn new(input: &ReportInput<'a>, summary: &'a Summary) -> Self {
+        let ReportInput {
+            campaign,
+            run,
+            limit_per_s,
+            pace,
+            ..
+        } = *input;
         let input = &campaign.input;
         Self {
             schema: SCHEMA,
@@ -200,18 +186,14 @@ impl<'a> Report<'a> {
                 sms: StatusCounts::of_channel(summary, Channel::Sms),
                 call: StatusCounts::of_channel(summary, Channel::Call),
             },
-            attempts: Attempts::new(summary),
+            attempts: summary.attempts(),
             rate: Rate {
-                limit_per_s: facts.limit_per_s,
-                achieved_per_s: to_3_decimals(facts.pace.achieved_per_s()),
-                peak_1s: facts.pace.peak_1s(),
+                limit_per_s,
+                achieved_per_s: to_3_decimals(pace.achieved_per_s()),
+                peak_1s: pace.peak_1s(),
             },
             latency_ms: Latency::new(summary),
-            errors: summary
-                .messages()
-                .into_iter()
-                .map(|(message, count)| Message { message, count })
-                .collect(),
+            errors: summary.messages(),
             started_at: rfc3339(run.started_at),
             finished_at: run.finished_at.map(rfc3339),
             duration_s: run
@@ -279,18 +261,6 @@ impl StatusCounts {
     }
 }
 
-impl Attempts {
-    fn new(summary: &Summary) -> Self {
-        let attempts = summary.attempts();
-        Self {
-            total: attempts.total,
-            retries: attempts.retries,
-            recovered: attempts.recovered,
-            after_unknown: attempts.after_unknown,
-        }
-    }
-}
-
 impl Latency {
     fn new(summary: &Summary) -> Option<Self> {
         let latencies = summary.latencies();
@@ -320,12 +290,6 @@ fn pretty(value: &impl Serialize) -> String {
     visible_lines(&text).into_owned()
 }
 
-fn rfc3339(at: UnixMicros) -> String {
-    let mut text = Vec::new();
-    push_time(&mut text, at);
-    String::from_utf8(text).expect("times are ASCII")
-}
-
 fn to_3_decimals(x: f64) -> f64 {
     (x * 1_000.0).round() / 1_000.0
 }
@@ -340,13 +304,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::record::{CampaignRecord, RunRecord, Signal, Stop};
+    use crate::job::UnixMicros;
+    use crate::record::{CampaignRecord, RunRecord};
     use crate::report::pace::Pace;
-    use crate::report::samples;
+    use crate::report::tests::samples;
+    use crate::run::{Signal, Stop};
 
     fn rendered(campaign: &CampaignRecord, run: &RunRecord, summary: &Summary) -> String {
         let departures = [0, 1_000, 2_500, 3_000].map(|ms| UnixMicros(ms * 1_000));
-        let facts = Facts {
+        let facts = ReportInput {
             campaign,
             run,
             limit_per_s: Some(10.0),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::outcome::UnixMicros;
+use crate::job::UnixMicros;
 
 /// What one look at the pace covers.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -32,8 +32,8 @@ impl Pace {
         self.peak_1s = self.peak_1s.max(self.window.len());
     }
 
-    /// Requests a second, first to last: the intervals between the departures over the time that
-    /// they took. Zero when there are no two points in time to measure between.
+    /// Requests per second from the first to the last: the intervals between the departures over the
+    /// time that they took. Zero when there are no two points in time to measure between.
     #[must_use]
     pub fn achieved_per_s(&self) -> f64 {
         let (Some(first), Some(last)) = (self.first, self.window.back()) else {
@@ -56,16 +56,6 @@ impl Pace {
     }
 }
 
-impl FromIterator<UnixMicros> for Pace {
-    fn from_iter<T: IntoIterator<Item = UnixMicros>>(departures: T) -> Self {
-        let mut pace = Self::default();
-        for at in departures {
-            pace.add(at);
-        }
-        pace
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +72,16 @@ mod tests {
                 .filter(move |x| (t..t + 1_000_000).contains(*x))
         };
         micros.iter().map(|t| from(*t).count()).max().unwrap_or(0) as u64
+    }
+
+    impl FromIterator<UnixMicros> for Pace {
+        fn from_iter<T: IntoIterator<Item = UnixMicros>>(departures: T) -> Self {
+            let mut pace = Self::default();
+            for at in departures {
+                pace.add(at);
+            }
+            pace
+        }
     }
 
     #[test]

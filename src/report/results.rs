@@ -5,11 +5,12 @@
 
 use std::io::{self, Write};
 
-use super::push_time;
-use crate::outcome::{Channel, Outcome};
+use super::rfc3339;
+use crate::job::Channel;
 use crate::record::Row;
-use crate::redact::is_hidden;
+use crate::status::Outcome;
 use crate::summary;
+use crate::text::is_hidden;
 
 /// Our columns, behind those of the input.
 const COLUMNS: &[u8] = b",otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\
@@ -44,7 +45,7 @@ impl<W: Write> Results<W> {
     ///
     /// When what has gathered cannot be written.
     pub fn row(&mut self, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
-        push_row(&mut self.lines, row, outcome);
+        push_row(&mut self.lines, row, outcome)?;
         self.rows += 1;
         if self.lines.len() >= CHUNK_BYTES {
             self.out.write_all(&self.lines)?;
@@ -65,44 +66,25 @@ impl<W: Write> Results<W> {
     }
 }
 
-fn push_row(line: &mut Vec<u8>, row: &Row, outcome: &Outcome<'_>) {
+fn push_row(line: &mut Vec<u8>, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
     line.extend_from_slice(row.record.as_bytes());
     line.push(b',');
     if let Some(number) = row.number {
-        line.push(b'+');
-        push_integer(line, number.digits());
+        write!(line, "+{}", number.digits())?;
     }
-    line.push(b',');
-    line.extend_from_slice(
-        summary::channel(row, outcome)
-            .map_or("", Channel::name)
-            .as_bytes(),
-    );
-    line.push(b',');
-    line.extend_from_slice(outcome.status.name().as_bytes());
-    line.push(b',');
+    let channel = summary::channel(row, outcome).map_or("", Channel::name);
+    write!(line, ",{channel},{},", outcome.status.name())?;
     push_text(line, outcome.reference);
     line.push(b',');
     push_text(line, &outcome.detail);
-    line.push(b',');
-    push_integer(line, u64::from(outcome.attempts));
-    line.push(b',');
-    if let Some(at) = outcome.first_sent_at {
-        push_time(line, at);
-    }
-    line.push(b',');
-    if let Some(at) = outcome.settled_at {
-        push_time(line, at);
-    }
-    line.push(b',');
+    let first_sent_at = outcome.first_sent_at.map_or(String::new(), rfc3339);
+    let settled_at = outcome.settled_at.map_or(String::new(), rfc3339);
+    write!(line, ",{},{first_sent_at},{settled_at},", outcome.attempts)?;
     if let Some(latency) = outcome.latency {
-        push_integer(line, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+        write!(line, "{}", latency.as_millis())?;
     }
     line.push(b'\n');
-}
-
-fn push_integer(line: &mut Vec<u8>, n: u64) {
-    write!(line, "{n}").expect("a Vec takes everything");
+    Ok(())
 }
 
 /// A text that came from elsewhere, as one cell: on one line, and never a formula to a spreadsheet
@@ -146,7 +128,7 @@ fn is_formula(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::report::tests::samples;
 
     fn rendered(header: &str, rows: &[Row]) -> String {
         let mut out = Vec::new();
@@ -223,7 +205,9 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
             "\"=1",
             "'=1",
             "\u{200b}=1",
+            "\u{feff}@x",
             "\u{202e}=1",
+            "\"\"+1",
         ] {
             let cell = cell(text);
             assert!(cell.trim_start_matches('"').starts_with('\''), "{text:?}");

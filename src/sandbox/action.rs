@@ -112,14 +112,17 @@ impl Action {
     /// have happened, a client has to expect the worst.
     #[must_use]
     pub fn accepts(self) -> bool {
-        use Action::{
-            Capitals, Drop, Garbage, Half, Html, Http, Huge, Ok, Reset, Slow, Stall, TextHtml, Xml,
-        };
         match self {
-            Http { status, .. } => status == 504,
-            Ok | Slow | Capitals | TextHtml | Drop | Reset | Half | Stall | Garbage | Html
-            | Huge | Xml => true,
-            _ => false,
+            Self::Http { status, .. } => status == 504,
+            Self::Throttle
+            | Self::KeyRefused
+            | Self::Missing
+            | Self::InvalidPhone
+            | Self::Rejected
+            | Self::Failure
+            | Self::WrongCode
+            | Self::Expired => false,
+            _ => true,
         }
     }
 

@@ -2,20 +2,20 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Options;
 use super::action::Action;
 use super::faults::dice;
-use super::http::{Delivery, Head, Then, decoded};
-use super::log::{Log, Request, lock};
-use super::magic;
+use super::http::{Delivery, Head, Then};
+use super::log::Log;
 use super::memory::Memory;
-use crate::outcome::{Lane, Number};
+use super::{Options, lock, magic};
+use crate::job::Lane;
+use crate::number::Number;
 
 /// Where the API lives on the server.
 pub(super) const BASE: &str = "/api/v1/TwoFactor";
@@ -40,48 +40,32 @@ pub(super) fn path(lane: Lane) -> &'static str {
 #[derive(Debug)]
 pub(super) struct Gateway {
     options: Options,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Log,
     memory: Mutex<Memory>,
     /// How many answers there were, and how many references were given.
     answers: AtomicU64,
     references: AtomicU64,
 }
 
-/// What a query says, still encoded; empty where it says nothing.
-#[derive(Default)]
-struct Query<'a> {
-    key: &'a [u8],
-    phone: &'a [u8],
-    code: &'a [u8],
-}
-
 /// What is done about a request.
 #[derive(Debug)]
-struct Decision {
-    lane: Option<Lane>,
-    number: Option<Number>,
-    n: u32,
-    action: Action,
-    accepted: bool,
-}
-
-impl Decision {
-    fn refused(lane: Option<Lane>, number: Option<Number>, action: Action) -> Self {
-        Self {
-            lane,
-            number,
-            n: 0,
-            action,
-            accepted: false,
-        }
-    }
+pub(super) struct Decision {
+    /// Which request; `None` for a path that the API does not have.
+    pub(super) lane: Option<Lane>,
+    /// Whom it is about, when that could be read.
+    pub(super) number: Option<Number>,
+    /// 1 for the first for this number on this endpoint; 0 when it was not counted.
+    pub(super) n: u32,
+    pub(super) action: Action,
+    /// Was the OTP taken for sending, or the code right and used up?
+    pub(super) accepted: bool,
 }
 
 impl Gateway {
     pub(super) fn new(options: Options, log: Log) -> Self {
         Self {
             options,
-            log: Arc::new(log),
+            log,
             memory: Mutex::default(),
             answers: AtomicU64::new(0),
             references: AtomicU64::new(1),
@@ -91,30 +75,21 @@ impl Gateway {
     /// Does what the request asks for, or what goes wrong instead, and writes the answer.
     pub(super) fn answer(&self, head: &Head<'_>, out: &mut Vec<u8>) -> Delivery {
         let decision = self.decide(head);
-        if self.log.is_on() {
-            self.log.note(Request {
-                at: self.log.now(),
-                lane: decision.lane,
-                number: decision.number,
-                n: decision.n,
-                action: decision.action,
-                accepted: decision.accepted,
-                status: decision.action.status(),
-            });
-        }
+        let action = decision.action;
+        let noted = self.log.note(&decision, action.status());
         self.write(&decision, head.close, out);
-        let slow = if decision.action == Action::Slow {
+        let slow = if action == Action::Slow {
             SLOW
         } else {
             Duration::ZERO
         };
         Delivery {
             after: self.latency() + slow,
-            then: match decision.action {
+            then: match action {
                 Action::Drop | Action::Half => Then::Close,
                 Action::Reset => Then::Reset,
                 Action::Stall => Then::Stall,
-                _ if head.close => Then::Close,
+                _ if head.close || !noted => Then::Close,
                 _ => Then::GoOn,
             },
         }
@@ -131,26 +106,31 @@ impl Gateway {
     }
 
     fn decide(&self, head: &Head<'_>) -> Decision {
-        let Some(lane) = lane(head.path) else {
-            return Decision::refused(None, None, Action::http(404));
+        let lane = lane(head.path);
+        let (key, phone) = (value(head.query, "api_key"), value(head.query, "phone_no"));
+        let number = lane.and_then(|lane| number(lane, &phone));
+        let right_key = |right: &SecretString| key == right.expose_secret();
+        let action = if lane.is_none() {
+            Action::http(404)
+        } else if key.is_empty() || phone.is_empty() {
+            Action::Missing
+        } else if !self.options.key.as_ref().is_none_or(right_key) {
+            Action::KeyRefused
+        } else if let (Some(lane), Some(number)) = (lane, number) {
+            return self.decide_for(lane, number, &value(head.query, "otp"));
+        } else {
+            Action::InvalidPhone
         };
-        let query = Query::read(head.query);
-        let number = number(lane, query.phone);
-        let refused = |action| Decision::refused(Some(lane), number, action);
-        if query.key.is_empty() || query.phone.is_empty() {
-            return refused(Action::Missing);
-        }
-        let right_key = |key: &SecretString| decoded(query.key).eq(key.expose_secret().bytes());
-        if !self.options.key.as_ref().is_none_or(right_key) {
-            return refused(Action::KeyRefused);
-        }
-        match number {
-            Some(number) => self.decide_for(lane, number, query.code),
-            None => refused(Action::InvalidPhone),
+        Decision {
+            lane,
+            number,
+            n: 0,
+            action,
+            accepted: false,
         }
     }
 
-    fn decide_for(&self, lane: Lane, number: Number, code: &[u8]) -> Decision {
+    fn decide_for(&self, lane: Lane, number: Number, code: &str) -> Decision {
         let magic = magic::find(number);
         let counted = magic.is_some() || self.log.is_on() || !self.options.faults.is_empty();
         let mut memory = lock(&self.memory);
@@ -169,7 +149,7 @@ impl Gateway {
         };
         let mut accepted = action.accepts();
         if lane == Lane::Verify {
-            accepted = accepted && decoded(code).eq(code_of(number)) && !memory.is_used(number);
+            accepted = accepted && code == code_of(number) && !memory.is_used(number);
             if accepted {
                 memory.use_code(number);
             }
@@ -192,7 +172,8 @@ impl Gateway {
 
     /// The answer's bytes, if any.
     fn write(&self, decision: &Decision, close: bool, out: &mut Vec<u8>) {
-        let said = self.words(decision);
+        let (status, message) = self.words(decision);
+        let json = format!(r#"{{"status":"{status}","message":"{message}"}}"#);
         let (content_type, body) = match decision.action {
             Action::Drop | Action::Reset | Action::Stall => return,
             Action::Http {
@@ -201,22 +182,30 @@ impl Gateway {
             } => return write_status(out, status, retry_after_s, close),
             Action::Garbage => (JSON, b"\xff\xfe\x00\x9cok?\x80".to_vec()),
             Action::Html => (HTML, b"<html><body>Welcome</body></html>".to_vec()),
-            Action::Huge => (JSON, said.huge()),
-            Action::Xml => ("text/xml", said.xml()),
-            Action::Capitals => (JSON, said.json_in_capitals()),
-            Action::TextHtml => ("text/html; charset=UTF-8", said.json()),
-            _ => (JSON, said.json()),
+            Action::Huge => (JSON, (" ".repeat(HUGE_BYTES - json.len()) + &json).into()),
+            Action::Xml => (
+                "text/xml",
+                format!(
+                    "<response><status>{status}</status><message>{message}</message></response>"
+                )
+                .into(),
+            ),
+            Action::Capitals => {
+                let status = status.to_ascii_uppercase();
+                let json = format!(r#"{{"message":"{message}","status":"{status}"}}"#);
+                (JSON, json.into())
+            }
+            Action::TextHtml => ("text/html; charset=UTF-8", json.into()),
+            _ => (JSON, json.into()),
         };
         write_head(out, 200, content_type, body.len(), "", close);
-        let sent = if decision.action == Action::Half {
-            body.len() / 2
-        } else {
-            body.len()
-        };
+        let half = decision.action == Action::Half;
+        let sent = if half { body.len() / 2 } else { body.len() };
         out.extend_from_slice(&body[..sent]);
     }
 
-    fn words(&self, decision: &Decision) -> Words {
+    /// What the gateway says: the status word and the message.
+    fn words(&self, decision: &Decision) -> (&'static str, Cow<'static, str>) {
         let (status, message) = match (decision.action, decision.lane) {
             (Action::Missing, _) => ("Error", "API key or Phone Number Missing"),
             (Action::KeyRefused, _) => ("Error", "Authentication Error"),
@@ -227,104 +216,56 @@ impl Gateway {
             (Action::Throttle, _) => ("Error", "Already request is in progress, please try again."),
             (_, Some(Lane::Sms)) => {
                 let nth = self.references.fetch_add(1, Ordering::Relaxed);
-                return Words("success", format!("SM8{nth:08}").into());
+                return ("success", format!("SM8{nth:08}").into());
             }
             (_, Some(Lane::Call)) => {
                 let digits = decision.number.map_or(0, Number::digits);
-                return Words("queued", digits.to_string().into());
+                return ("queued", digits.to_string().into());
             }
             _ if decision.accepted => ("success", "Your Mobile Number OTP code is verified!"),
             _ => ("Error", "Your Mobile Number OTP code verification failed"),
         };
-        Words(status, message.into())
+        (status, message.into())
     }
 }
 
-impl<'a> Query<'a> {
-    /// Of a name that stands there twice, the last counts.
-    fn read(query: &'a [u8]) -> Self {
-        let mut read = Self::default();
-        for pair in query.split(|byte| *byte == b'&') {
-            let at = pair.iter().position(|byte| *byte == b'=');
-            let (name, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
-            match name {
-                b"api_key" => read.key = value,
-                b"phone_no" => read.phone = value,
-                b"otp" => read.code = value,
-                _ => {}
-            }
-        }
-        read
-    }
+/// What a query says under a name, the last time if several; empty where it says nothing.
+fn value<'q>(query: &'q str, name: &str) -> Cow<'q, str> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let values = pairs.filter(|(named, _)| named == name);
+    values.last().map(|(_, value)| value).unwrap_or_default()
 }
 
-fn lane(path_given: &[u8]) -> Option<Lane> {
-    let name = path_given
-        .strip_prefix(BASE.as_bytes())?
-        .strip_prefix(b"/")?;
-    Lane::ALL
-        .into_iter()
-        .find(|lane| name == path(*lane).as_bytes())
+fn lane(path_given: &str) -> Option<Lane> {
+    let name = path_given.strip_prefix(BASE)?.strip_prefix('/')?;
+    Lane::ALL.into_iter().find(|lane| name == path(*lane))
 }
 
 /// `+` and the digits with the country code; a call wants the bare ten digits of an Indian number.
-fn number(lane: Lane, phone: &[u8]) -> Option<Number> {
+fn number(lane: Lane, phone: &str) -> Option<Number> {
     const TEN_DIGITS: std::ops::RangeInclusive<u64> = 1_000_000_000..=9_999_999_999;
     const INDIA: u64 = 910_000_000_000;
-    const DIGITS_MAX: usize = 15;
-    let mut chars = decoded(phone).peekable();
-    let international = chars.next_if_eq(&b'+').is_some();
-    let mut digits = 0;
-    for (at, byte) in chars.enumerate() {
-        let leads = at == 0 && byte == b'0';
-        if !byte.is_ascii_digit() || leads || at >= DIGITS_MAX {
-            return None;
-        }
-        digits = digits * 10 + u64::from(byte - b'0');
+    let international = phone.starts_with('+');
+    let digits = phone.strip_prefix('+').unwrap_or(phone);
+    if digits.starts_with('0') || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
+    let digits = digits.parse().ok()?;
     match lane {
-        Lane::Call if !international => TEN_DIGITS
-            .contains(&digits)
-            .then(|| Number::new(INDIA + digits))?,
-        Lane::Call => Number::new(digits).filter(|number| number.indian_national().is_none()),
-        Lane::Sms | Lane::Verify => Number::new(digits).filter(|_| international),
+        Lane::Call if international => {
+            Number::new(digits).filter(|number| number.indian_national().is_none())
+        }
+        Lane::Call if TEN_DIGITS.contains(&digits) => Number::new(INDIA + digits),
+        Lane::Sms | Lane::Verify if international => Number::new(digits),
+        _ => None,
     }
 }
 
 /// The code that is sent to a number: its last six digits, read backwards.
-fn code_of(number: Number) -> impl Iterator<Item = u8> {
+fn code_of(number: Number) -> String {
     const CODE_DIGITS: usize = 6;
-    std::iter::successors(Some(number.digits()), |rest| Some(rest / 10))
-        .map(|rest| b'0' + u8::try_from(rest % 10).unwrap_or_default())
-        .take(CODE_DIGITS)
-}
-
-/// What the gateway says, in whatever form: the status word and the message.
-struct Words(&'static str, Cow<'static, str>);
-
-impl Words {
-    fn json(&self) -> Vec<u8> {
-        let Self(status, message) = self;
-        format!(r#"{{"status":"{status}","message":"{message}"}}"#).into()
-    }
-
-    fn json_in_capitals(&self) -> Vec<u8> {
-        let status = self.0.to_ascii_uppercase();
-        format!(r#"{{"message":"{}","status":"{status}"}}"#, self.1).into()
-    }
-
-    fn xml(&self) -> Vec<u8> {
-        let Self(status, message) = self;
-        format!("<response><status>{status}</status><message>{message}</message></response>").into()
-    }
-
-    /// The answer, but its words come last.
-    fn huge(&self) -> Vec<u8> {
-        let words = self.json();
-        let mut body = vec![b' '; HUGE_BYTES - words.len()];
-        body.extend_from_slice(&words);
-        body
-    }
+    let digits = number.digits().to_string();
+    digits.chars().rev().take(CODE_DIGITS).collect()
 }
 
 /// An answer that is all status. A redirect leads to a path that is not there.

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use super::action::Action;
-use crate::outcome::{Lane, Number};
+use crate::job::Lane;
+use crate::number::Number;
 
 /// How often which fault happens: `500=2%,drop=1%`.
 ///

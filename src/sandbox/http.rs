@@ -1,20 +1,22 @@
-//! HTTP/1.1 by hand, as far as a gateway for GET requests needs it: one connection's conversation.
+//! One connection of a server of HTTP/1.1, as far as a gateway for GET requests needs it.
 //!
-//! Everything a peer sends is bounded and untrusted. Bodies are not read, chunked coding is not
+//! Everything a client sends is bounded and untrusted. Bodies are not read, chunked coding is not
 //! spoken; requests may come in pieces or several at once.
 
 use std::io;
 use std::time::Duration;
 
+use httparse::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::answers::Gateway;
+use super::answers::{Gateway, write_status};
 
-/// The longest head of a request.
+/// The longest head of a request, and the most headers in it.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How long a stalled connection says nothing, at most.
+const HEADERS_MAX: usize = 64;
+/// How long a stalled connection is kept open at most.
 pub(super) const STALL_MAX: Duration = Duration::from_mins(2);
 /// A buffer of the usual size; more is given back after use.
 const BUFFER_BYTES: usize = 2 * 1024;
@@ -37,12 +39,13 @@ pub(super) struct Delivery {
 }
 
 /// The parts of a request's head that matter here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Head<'a> {
-    pub(super) path: &'a [u8],
-    pub(super) query: &'a [u8],
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
     /// The client wants the connection closed after the answer.
     pub(super) close: bool,
+    length: usize,
 }
 
 /// The HTTP status with which a request that is not even looked at is refused.
@@ -54,50 +57,39 @@ const HEAD_TOO_LARGE: Refusal = 431;
 const VERSION_NOT_SUPPORTED: Refusal = 505;
 
 impl<'a> Head<'a> {
-    /// Reads a head that ends with its empty line.
-    pub(super) fn parse(head: &'a [u8]) -> Result<Self, Refusal> {
-        let (line, mut headers) = split_at_line_end(head).ok_or(BAD_REQUEST)?;
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(BAD_REQUEST);
+    /// The head that the text begins with; `None` while it is not complete.
+    fn parse(text: &'a [u8]) -> Result<Option<Self>, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        let length = match request.parse(text) {
+            Ok(Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
+            Ok(Status::Partial) if text.len() < HEAD_BYTES_MAX => return Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HEAD_TOO_LARGE),
+            Err(httparse::Error::Version) => return Err(VERSION_NOT_SUPPORTED),
+            Err(_) => return Err(BAD_REQUEST),
         };
-        let mut close = match version {
-            b"HTTP/1.1" => false,
-            b"HTTP/1.0" => true,
-            _ if version.starts_with(b"HTTP/") => return Err(VERSION_NOT_SUPPORTED),
-            _ => return Err(BAD_REQUEST),
-        };
-        if method != b"GET" {
+        if request.method != Some("GET") {
             return Err(METHOD_NOT_ALLOWED);
         }
-        while let Some((header, rest)) = split_at_line_end(headers) {
-            headers = rest;
-            if header.is_empty() {
-                break;
-            }
-            let colon = header.iter().position(|byte| *byte == b':');
-            let (name, value) = header.split_at(colon.ok_or(BAD_REQUEST)?);
-            let value = value[1..].trim_ascii();
-            if name.eq_ignore_ascii_case(b"connection") {
-                let mut options = value.split(|byte| *byte == b',');
+        let mut close = request.version == Some(0);
+        for header in request.headers {
+            let is = |name| header.name.eq_ignore_ascii_case(name);
+            if is("connection") {
+                let mut options = header.value.split(|byte| *byte == b',');
                 close |= options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
-            } else if name.eq_ignore_ascii_case(b"transfer-encoding")
-                || name.eq_ignore_ascii_case(b"content-length") && value != b"0"
-            {
+            } else if is("transfer-encoding") || is("content-length") && header.value != b"0" {
                 return Err(BAD_REQUEST);
             }
         }
-        let mark = target.iter().position(|byte| *byte == b'?');
-        let (path, query) = mark.map_or((target, &[][..]), |at| (&target[..at], &target[at + 1..]));
-        Ok(Self { path, query, close })
+        let target = request.path.unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Ok(Some(Self {
+            path,
+            query,
+            close,
+            length,
+        }))
     }
-}
-
-fn split_at_line_end(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.windows(2).position(|two| two == b"\r\n")?;
-    Some((&text[..end], &text[end + 2..]))
 }
 
 /// Answers requests until one side closes the connection; an error means that the client did.
@@ -106,23 +98,22 @@ pub(super) async fn converse(mut stream: TcpStream, gateway: &Gateway) -> io::Re
     let mut inbox = Vec::with_capacity(BUFFER_BYTES);
     let mut outbox = Vec::with_capacity(BUFFER_BYTES);
     loop {
-        let parsed = match next_head(&mut stream, &mut inbox).await? {
-            Arrived::Nothing => return Ok(()),
-            Arrived::TooMuch => Err(HEAD_TOO_LARGE),
-            Arrived::Head(length) => Head::parse(&inbox[..length])
-                .map(|head| (length, gateway.answer(&head, &mut outbox))),
+        let head = match Head::parse(&inbox) {
+            Ok(Some(head)) => head,
+            Ok(None) => match stream.read_buf(&mut inbox).await? {
+                0 if inbox.is_empty() => return Ok(()),
+                0 => return refuse(stream, BAD_REQUEST).await,
+                _ => continue,
+            },
+            Err(refusal) => return refuse(stream, refusal).await,
         };
-        let (length, delivery) = match parsed {
-            Ok(answered) => answered,
-            Err(refusal) => return refuse(stream, refusal, outbox).await,
-        };
+        let delivery = gateway.answer(&head, &mut outbox);
+        let length = head.length;
         inbox.drain(..length);
         if !delivery.after.is_zero() {
             sleep(delivery.after).await;
         }
-        if !outbox.is_empty() {
-            stream.write_all(&outbox).await?;
-        }
+        stream.write_all(&outbox).await?;
         outbox.clear();
         outbox.shrink_to(BUFFER_BYTES);
         match delivery.then {
@@ -130,73 +121,19 @@ pub(super) async fn converse(mut stream: TcpStream, gateway: &Gateway) -> io::Re
             Then::Close => return Ok(()),
             Then::Reset => return stream.set_zero_linger(),
             Then::Stall => {
-                let mut ears = tokio::io::sink();
-                let listening = tokio::io::copy(&mut stream, &mut ears);
-                return timeout(STALL_MAX, listening).await?.map(drop);
+                let mut ignored = tokio::io::sink();
+                let reading = tokio::io::copy(&mut stream, &mut ignored);
+                return timeout(STALL_MAX, reading).await?.map(drop);
             }
-        }
-    }
-}
-
-/// What came in.
-enum Arrived {
-    /// A head of this length stands at the beginning of the buffer.
-    Head(usize),
-    /// More than a head may be, and it does not end.
-    TooMuch,
-    /// The client is done.
-    Nothing,
-}
-
-async fn next_head(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> io::Result<Arrived> {
-    const END: &[u8] = b"\r\n\r\n";
-    let mut searched = 0;
-    loop {
-        let from = usize::saturating_sub(searched, END.len() - 1);
-        if let Some(at) = inbox[from..]
-            .windows(END.len())
-            .position(|four| four == END)
-        {
-            return Ok(Arrived::Head(from + at + END.len()));
-        }
-        searched = inbox.len();
-        if searched >= HEAD_BYTES_MAX {
-            return Ok(Arrived::TooMuch);
-        }
-        if stream.read_buf(inbox).await? == 0 {
-            return Ok(Arrived::Nothing);
         }
     }
 }
 
 /// Says why, and closes: first the writing side, or bytes of the client that are still unread
 /// would reset the connection before the answer.
-async fn refuse(mut stream: TcpStream, refusal: Refusal, mut outbox: Vec<u8>) -> io::Result<()> {
-    super::answers::write_status(&mut outbox, refusal, 0, true);
-    stream.write_all(&outbox).await?;
+async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
+    let mut answer = Vec::new();
+    write_status(&mut answer, refusal, 0, true);
+    stream.write_all(&answer).await?;
     stream.shutdown().await
-}
-
-/// Decodes a value of a query: `%2B` is a plus, a plus is a space, any other byte is itself.
-pub(super) fn decoded(value: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
-    let mut rest = value;
-    std::iter::from_fn(move || {
-        let (byte, used) = match rest {
-            [] => return None,
-            [b'%', high, low, ..] => match (hex_digit(*high), hex_digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, 3),
-                _ => (b'%', 1),
-            },
-            [b'+', ..] => (b' ', 1),
-            [byte, ..] => (*byte, 1),
-        };
-        rest = &rest[used..];
-        Some(byte)
-    })
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }

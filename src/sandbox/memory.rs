@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::outcome::{Lane, Number};
+use crate::job::Lane;
+use crate::number::Number;
 
 /// How many numbers are remembered. Beyond it a number counts as new each time, and its code as
 /// unused.

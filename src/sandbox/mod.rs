@@ -11,7 +11,7 @@
 //! renews it.
 //!
 //! ```text
-//! socket ──http──▶ Head ──answers──▶ Decision ──log──▶ Request
+//! socket ──http──▶ Head ──answers──▶ Decision ──log──▶ one line
 //!                         magic · faults · memory
 //! ```
 
@@ -29,7 +29,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -40,7 +40,6 @@ use tokio::time::sleep;
 pub use action::Action;
 pub use answers::{HUGE_BYTES, SLOW};
 pub use faults::{Faults, FaultsError};
-pub use log::{Request, Requests};
 pub use magic::{Magic, magic_numbers};
 
 use answers::{BASE, Gateway};
@@ -59,10 +58,8 @@ pub struct Options {
     pub faults: Faults,
     /// The same seed gives the same faults to the same numbers.
     pub seed: u64,
-    /// A file to which a line of JSON is appended for each request.
+    /// A file to which one line of JSON per request is appended.
     pub log: Option<PathBuf>,
-    /// Keep all requests in memory, for [`Sandbox::requests`].
-    pub keep_requests: bool,
 }
 
 impl Default for Options {
@@ -74,7 +71,6 @@ impl Default for Options {
             faults: Faults::default(),
             seed: 0,
             log: None,
-            keep_requests: false,
         }
     }
 }
@@ -108,6 +104,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     listener: TcpListener,
     address: SocketAddr,
+    log_path: PathBuf,
     gateway: Arc<Gateway>,
 }
 
@@ -129,17 +126,16 @@ impl Sandbox {
             .await
             .map_err(not_listening)?;
         let address = listener.local_addr().map_err(not_listening)?;
-        let log = Log::open(options.log.as_deref(), options.keep_requests).map_err(|source| {
-            SandboxError::Log {
-                path: options.log.clone().unwrap_or_default(),
-                source,
-            }
+        let log_path = options.log.clone().unwrap_or_default();
+        let log = Log::open(options.log.as_deref()).map_err(|source| SandboxError::Log {
+            path: log_path.clone(),
+            source,
         })?;
-        let gateway = Arc::new(Gateway::new(options, log));
         Ok(Self {
             listener,
             address,
-            gateway,
+            log_path,
+            gateway: Arc::new(Gateway::new(options, log)),
         })
     }
 
@@ -149,31 +145,23 @@ impl Sandbox {
         format!("http://{}{BASE}", self.address)
     }
 
-    /// Reads the requests, also after the sandbox has run, when it was told to keep them.
-    #[must_use]
-    pub fn requests(&self) -> Requests {
-        self.gateway.log.reader()
-    }
-
     /// Answers until `shutdown` is ready; connections that are open then are closed.
     ///
     /// # Errors
     ///
     /// The log cannot be written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), SandboxError> {
-        let log = Arc::clone(&self.gateway.log);
-        let ended = tokio::select! {
-            () = self.accept() => Ok(()),
-            Err(failed) = log.keep_written() => Err(failed),
+        tokio::select! {
+            source = self.accept() => Err(SandboxError::Log {
+                path: self.log_path.clone(),
+                source,
+            }),
             () = shutdown => Ok(()),
-        };
-        ended
-            .and_then(|()| log.flush())
-            .map_err(|(path, source)| SandboxError::Log { path, source })
+        }
     }
 
-    /// Takes connections for ever.
-    async fn accept(self) {
+    /// Takes connections until the log cannot be written.
+    async fn accept(&self) -> io::Error {
         /// How long to wait when there are too many open files to take one more.
         const BREATH: Duration = Duration::from_millis(10);
         let mut conversations = JoinSet::new();
@@ -186,7 +174,12 @@ impl Sandbox {
                     }
                     Err(_) => sleep(BREATH).await,
                 },
-                Some(ended) = conversations.join_next() => rethrow(ended),
+                Some(ended) = conversations.join_next() => {
+                    rethrow(ended);
+                    if let Some(error) = self.gateway.log.failure() {
+                        return error;
+                    }
+                }
             }
         }
     }
@@ -199,4 +192,9 @@ fn rethrow(ended: Result<io::Result<()>, JoinError>) {
     {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// A lock whose holder panicked is still good: nothing here is left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -105,6 +105,14 @@ pub fn begin(
     Ok(run)
 }
 
+/// Takes back that a run began.
+pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
+    db.execute_batch(&format!(
+        "BEGIN; DELETE FROM run_fact WHERE run = {0}; DELETE FROM run WHERE id = {0}; COMMIT",
+        run.0
+    ))
+}
+
 /// The campaign's latest run.
 pub fn latest(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Option<RunRecord>> {
     db.query_row(

@@ -52,7 +52,7 @@ SELECT r.id, r.campaign, r.started_at,
            'fallback', r.settings ->> '$.fallback',
            'on_unknown', coalesce(r.settings ->> '$.on_unknown', iif(c.operation = 'verify', 'retry', 'hold')),
            'on_server_error', iif(a.believed, 'retry', coalesce(r.settings ->> '$.on_server_error', 'retry'))),
-       r.settings, r.version, r.finished_at, r.end, r.last_left_at
+       r.settings, r.version, r.finished_at, r.end, r.last_left_at, NULL
   FROM old_run r
   LEFT JOIN campaign c ON c.id = r.campaign
   LEFT JOIN (SELECT run, count(verdict) AS answers, max(tries_max) AS tries_max,
@@ -158,7 +158,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::time::Duration;
 
     use secrecy::ExposeSecret;
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::job::{Attempt, Job, Lane, UnixMicros};
-    use crate::ledger::sqlite::{SqliteLedger, history};
-    use crate::ledger::{Execution, Ledger, NewRun, Records, Store, Then};
+    use crate::ledger::sqlite::{Restored, SqliteLedger, history};
+    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
     use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
     use crate::status::Status;
@@ -192,6 +192,11 @@ mod tests {
         db.execute_batch(sql).unwrap();
         let statuses = sql.lines().nth(1).unwrap().strip_prefix("-- ").unwrap();
         (folder, path, statuses.split(' ').collect())
+    }
+
+    /// Opens one for a run; some of them lack the log of a killed run.
+    fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        SqliteLedger::open_restored(path, Restored::Accept)
     }
 
     fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
@@ -247,7 +252,7 @@ mod tests {
                 "{name} was written to"
             );
 
-            drop(SqliteLedger::open(&path).unwrap());
+            drop(open(&path).unwrap());
             let migrated = SqliteLedger::open(&path).unwrap();
             assert_eq!(statuses(&migrated), expected, "{name}");
             assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
@@ -308,7 +313,7 @@ mod tests {
             .unwrap();
         }
         drop(db);
-        let ledger = SqliteLedger::open(&path).unwrap();
+        let ledger = open(&path).unwrap();
         assert_eq!(ledger.verify().unwrap().wrong, Vec::<String>::new());
         let campaign = ledger.campaigns().unwrap().remove(0);
         let runs = ledger.runs(campaign.record.id).unwrap();
@@ -366,16 +371,30 @@ mod tests {
             "UPDATE attempt SET retry_at = ?1, answered_at = ?2 WHERE verdict = 4 AND n = 2";
         db.execute(change, [until.0, now.0]).unwrap();
         drop(db);
-        let ledger = SqliteLedger::open(&path).unwrap();
+        let ledger = open(&path).unwrap();
         let holds = history::holds(&ledger.db, false, now).unwrap();
         assert_eq!(holds, [Some(until), None, None]);
+    }
+
+    #[test]
+    fn a_killed_run_of_the_first_version_has_its_log_beside_it() {
+        let (_folder, path, _) = ledger(LEDGERS[1].1);
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert!(reader.doubt().is_some_and(|why| why.contains("log")));
+        drop(reader);
+        let refused = SqliteLedger::open(&path).err();
+        assert!(matches!(refused, Some(LedgerError::Restored { .. })));
+        drop(open(&path).unwrap());
+        drop(SqliteLedger::open(&path).unwrap());
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert_eq!(reader.doubt(), None);
     }
 
     #[test]
     fn an_endpoint_that_has_proved_right_has_for_good() {
         for (name, sql) in LEDGERS {
             let (_folder, path, statuses) = ledger(sql);
-            let ledger = SqliteLedger::open(&path).unwrap();
+            let ledger = open(&path).unwrap();
             let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
             let campaign = ledger.campaigns().unwrap()[0].record.id;
             let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
@@ -397,11 +416,11 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+            for open in [open, SqliteLedger::open_to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }
-            assert!(SqliteLedger::open(&path).is_err(), "{damage}");
+            assert!(open(&path).is_err(), "{damage}");
             let format: u32 = Connection::open(&path)
                 .unwrap()
                 .pragma_query_value(None, "user_version", |row| row.get(0))

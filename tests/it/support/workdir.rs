@@ -232,6 +232,11 @@ impl Otpdrive {
         self
     }
 
+    /// The arguments of a line, between its blanks.
+    pub fn line(self, args: &str) -> Self {
+        self.args(&args.split(' ').collect::<Vec<_>>())
+    }
+
     pub fn input(mut self, file: &str) -> Self {
         file.clone_into(&mut self.args[1]);
         self

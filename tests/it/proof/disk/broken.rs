@@ -92,7 +92,7 @@ fn writes_that_find_no_room_from_some_moment_on_are_told() {
 #[test]
 #[ignore = "tests/prove disk"]
 fn a_name_that_cannot_be_given_and_a_file_that_cannot_be_cut_are_told() {
-    assert!(met(&walk("rename", "EIO", "", ALL, 1), "exit 2"));
+    assert!(met(&walk("renameat2", "EIO", "", ALL, 1), "exit 2"));
     assert!(met(&walk("renameat", "EIO", "", ALL, 1), "exit 3"));
     walk("ftruncate", "EIO", "", ALL, 1);
 }

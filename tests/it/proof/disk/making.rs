@@ -20,7 +20,7 @@ fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
         "openat",
         "pwrite64",
         "fsync",
-        "rename",
+        "renameat2",
         "unlink",
         "ftruncate",
     ] {
@@ -31,15 +31,7 @@ fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
             let inject = format!("inject={call}:signal=KILL:when={n}");
             let trace = format!("trace={call}");
             let mut strace = vec!["-e", &trace, "-e", &inject];
-            let paths = [
-                "",
-                ".half-made",
-                ".half-made-wal",
-                ".half-made-journal",
-                ".half-made-shm",
-                ".lock",
-            ]
-            .map(|end| {
+            let paths = ["", "-wal", "-shm", "-journal", ".otpdrive-lock"].map(|end| {
                 dir.path(&format!("otpdrive.db{end}"))
                     .to_str()
                     .unwrap()
@@ -61,11 +53,6 @@ fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
                 "{call} {n}: {counts:?}"
             );
             assert_eq!(dir.results().len(), ROWS, "{call} {n}");
-            let left = dir.names();
-            assert!(
-                !left.iter().any(|name| name.contains("half-made")),
-                "{call} {n}: {left:?}"
-            );
             dir.otpdrive(&["status", "--verify"]).ends(0);
         }
     }
@@ -152,9 +139,10 @@ fn a_ledger_that_was_deleted_or_emptied_with_its_log_left_is_not_begun_afresh() 
             log,
             "left as it was"
         );
-        // Brought back, nothing is lost.
+        // Brought back, nothing is lost, which only a person can know.
         fs::write(dir.path("otpdrive.db"), kept).unwrap();
-        dir.send(&stub).ends(1);
+        let accepted = dir.send(&stub).args(&["--accept-restored-ledger"]);
+        accepted.ends(1);
         assert_eq!(stub.count(), ROWS);
         assert_eq!(dir.statuses(), ["unknown"; ROWS]);
     }
@@ -183,7 +171,7 @@ fn two_names_of_a_ledger_that_is_not_there_yet_are_one_ledger() {
     by("one.db").ends(0);
     assert_eq!(stub.count(), ROWS);
     let names = dir.names_in("away");
-    assert_eq!(names.len(), 3, "the ledger, its lock, the link: {names:?}");
+    assert_eq!(names.len(), 3, "the ledger, its note, the link: {names:?}");
     symlink("loop.db", dir.path("loop.db")).unwrap();
     let ran = by("loop.db").ends(2);
     assert!(ran.stderr.contains("loop.db"), "{}", ran.stderr);

@@ -22,7 +22,8 @@ impl Needles {
     pub fn new(numbers: &[String], codes: &[String]) -> Self {
         let forms = [KEY, KOOKOO_KEY].into_iter().flat_map(forms);
         let pieces = forms.flat_map(|form| {
-            let form = form.to_lowercase().into_bytes();
+            let form: String = form.to_lowercase().split_whitespace().collect();
+            let form = form.into_bytes();
             let pieces: Vec<_> = form.windows(PIECE).map(<[u8]>::to_vec).collect();
             pieces
         });
@@ -75,8 +76,8 @@ fn any_of<'n>(bytes: &[u8], needles: &'n [Vec<u8>]) -> Option<&'n [u8]> {
     needles.iter().map(Vec::as_slice).find(|n| *n == found)
 }
 
-/// A secret in every form in which a gateway, a proxy or a page may repeat it.
-pub fn forms(secret: &str) -> Vec<String> {
+/// All of a secret in every form in which a gateway, a proxy or a page may repeat it.
+pub fn whole_forms(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let percent = |upper: bool, all: bool| -> String {
         let one = |b: &u8| match (all || !b.is_ascii_alphanumeric(), upper) {
@@ -98,7 +99,7 @@ pub fn forms(secret: &str) -> Vec<String> {
     };
     let json = serde_json::to_string(secret).unwrap();
     let (front, back) = secret.split_at(secret.len() / 2);
-    let mut forms = vec![
+    vec![
         secret.to_owned(),
         secret.to_uppercase(),
         secret.to_lowercase(),
@@ -115,30 +116,34 @@ pub fn forms(secret: &str) -> Vec<String> {
         format!("{front}\n{back}"),
         format!("{front}\r\n \t{back}"),
         secret.split("").collect::<Vec<_>>().join(" "),
-        percent(false, true).replace('%', ""),
-        percent(true, true).replace('%', ""),
-    ];
-    for before in ["", "x", "xx"] {
-        let text = base64(&format!("{before}{secret}"));
-        forms.push(text.replace('+', "-").replace('/', "_"));
-        forms.push(text);
-    }
+        grouped(secret, 4, "\u{200b} "),
+        grouped(secret, 2, ":"),
+        format!("&#{}", each_byte(bytes).join("&#")),
+    ]
+}
+
+/// A secret in every form in which a gateway, a proxy or a page may repeat it, or much of it.
+pub fn forms(secret: &str) -> Vec<String> {
+    let much = secret.len() * 3 / 4;
+    let mut forms = whole_forms(secret);
+    forms.extend([
+        secret[..much].to_owned() + "…",
+        secret[secret.len() - much..].to_owned(),
+        grouped(&secret[..much], 2, "."),
+    ]);
     forms
 }
 
-fn base64(text: &str) -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let chunks = text.as_bytes().chunks(3);
-    let coded = chunks.map(|chunk| {
-        let byte = |n: usize| u32::from(chunk.get(n).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let six = |n: usize| {
-            let known = (n <= chunk.len()).then(|| ALPHABET[(bits >> (18 - 6 * n) & 63) as usize]);
-            char::from(known.unwrap_or(b'='))
-        };
-        (0..4).map(six).collect::<String>()
-    });
-    coded.collect()
+fn each_byte(bytes: &[u8]) -> Vec<String> {
+    bytes.iter().map(u8::to_string).collect()
+}
+
+fn grouped(secret: &str, length: usize, between: &str) -> String {
+    let groups = secret
+        .as_bytes()
+        .chunks(length)
+        .map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(between)
 }
 
 /// A number in the forms that people and programs write it in.

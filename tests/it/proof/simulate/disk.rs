@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
+use otpdrive::campaign::{EarlierHolds, Progress};
+use otpdrive::clock::Clock;
+use otpdrive::job::{Answer, Attempt, Job, JobId, Lane};
 use otpdrive::ledger::sqlite::RunLedger;
-use otpdrive::ledger::{Due, Ledger, LedgerError, Reserved};
-use otpdrive::outcome::{Job, JobId, Lane, Policy, RowId};
-use tokio::time::sleep;
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
+use otpdrive::run::RunFact;
+use tokio::time::{Instant, sleep};
 
 use super::killer::Killer;
+use super::process::Orders;
+use super::weather::Mood;
 use super::world::World;
 
 /// The ledger of one process.
@@ -18,25 +23,25 @@ pub struct Disk<'w> {
     pub ledger: RunLedger,
     pub killer: &'w Killer,
     pub world: &'w World,
+    pub orders: &'w Orders,
+    pub progress: &'w Progress,
     pub random: RefCell<Rng>,
-    /// The most rows that are read at once.
-    pub read_max: usize,
-    /// The longest that a commit takes.
-    pub commit_max: Duration,
-    /// From so many intents on there is no room.
-    pub full_after: Option<usize>,
+    pub since: Instant,
+    /// How many numbers there are to work on.
+    pub numbers: usize,
+    pub was_granted: Cell<bool>,
     pub intents: Cell<usize>,
     /// The requests whose answers were handed over, in order, as places in the gateway's log.
     pub handed: RefCell<Vec<usize>>,
     /// How many of them are on the disk.
     pub recorded: Cell<usize>,
+    pub facts: RefCell<Vec<RunFact>>,
 }
 
 impl Disk<'_> {
     async fn seek(&self) {
-        let longest = u32::try_from(self.commit_max.as_micros())
-            .unwrap_or(1)
-            .max(1);
+        let longest = self.orders.commit_max.as_micros();
+        let longest = u32::try_from(longest).unwrap_or(1).max(1);
         let time = self.random.borrow_mut().u32(0..longest);
         sleep(Duration::from_micros(time.into())).await;
     }
@@ -48,30 +53,50 @@ impl Disk<'_> {
         self.world.recorded(&self.handed.borrow()[from..handed]);
         self.recorded.set(from.max(handed));
     }
+
+    /// Counts what has turned up.
+    fn reached(&self, fact: &RunFact) {
+        let reached = &self.world.reached;
+        match fact {
+            RunFact::OutageBegan { lane, .. } => {
+                reached.note("an outage");
+                reached.note_if(lane.is_some(), "an outage of one lane");
+                let parked = self.progress.waiting() > 0;
+                reached.note_if(parked, "an outage while numbers are parked");
+                reached.note_if(self.numbers < 20, "short list in an outage");
+                let mood = self.orders.weather.mood(self.since.elapsed());
+                let is_polite = matches!(mood, Mood::All("polite") | Mood::Lane(_, "polite"));
+                reached.note_if(is_polite, "polite outage");
+            }
+            RunFact::OutageEnded { .. } => reached.note("an outage is waited out"),
+            RunFact::Wave { .. } => {
+                reached.note("a wave");
+                let falls_back = self.orders.settings.policy.fallback.is_some();
+                reached.note_if(falls_back, "a wave with a fallback");
+            }
+            RunFact::EndpointProven => {}
+        }
+    }
 }
 
 impl Ledger for Disk<'_> {
-    async fn due(
-        &self,
-        lane: Lane,
-        after: RowId,
-        limit: usize,
-        policy: Policy,
-    ) -> Result<Due, LedgerError> {
-        self.seek().await;
-        self.killer.point("reading what is due").await;
-        let limit = limit.min(self.read_max);
-        self.ledger.due(lane, after, limit, policy).await
+    fn clock(&self) -> Clock {
+        self.ledger.clock()
     }
 
-    async fn begin(&self, job: &Job) -> Result<(), LedgerError> {
+    async fn due(&self, lane: Lane, limit: usize) -> Result<Due, LedgerError> {
+        self.seek().await;
+        self.killer.point("reading what is due").await;
+        let limit = limit.min(self.orders.read_max);
+        self.ledger.due(lane, limit).await
+    }
+
+    async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
         self.killer.point("before an intent").await;
         self.seek().await;
         self.intents.set(self.intents.get() + 1);
-        if self
-            .full_after
-            .is_some_and(|most| self.intents.get() > most)
-        {
+        let full_after = self.orders.disk_full_after;
+        if full_after.is_some_and(|most| self.intents.get() > most) {
             return Err(LedgerError::Database {
                 path: PathBuf::from("simulated"),
                 what: "write",
@@ -79,7 +104,7 @@ impl Ledger for Disk<'_> {
             });
         }
         let handed = self.handed.borrow().len();
-        let begun = self.ledger.begin(job).await;
+        let begun = self.ledger.begin(job, attempt).await;
         if begun.is_ok() {
             self.is_durable(handed);
         }
@@ -88,36 +113,53 @@ impl Ledger for Disk<'_> {
         begun
     }
 
-    async fn withdraw(&self, job: JobId, n: u32) {
-        self.killer.point("before an intent is withdrawn").await;
-        self.ledger.withdraw(job, n).await;
-        self.killer.point("an intent was withdrawn").await;
-    }
-
-    async fn answer(&self, job: &Job) {
+    async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
         self.killer.point("before an answer is noted").await;
-        self.ledger.answer(job).await;
-        let request = self.world.last_heard(job.number);
-        self.handed.borrow_mut().extend(request);
+        self.ledger.answer(job, n, answer).await;
+        if answer.left_at.is_some() {
+            let request = self.world.last_heard(job);
+            self.handed.borrow_mut().extend(request);
+        }
         self.killer.point("an answer was handed over").await;
     }
 
+    async fn note(&self, fact: &RunFact) {
+        self.killer.point("before a fact is noted").await;
+        self.reached(fact);
+        self.facts.borrow_mut().push(fact.clone());
+        self.ledger.note(fact).await;
+        self.killer.point("a fact was handed over").await;
+    }
+
+    async fn rest(&self, job: &Job, settled: Settled) {
+        self.ledger.rest(job, settled).await;
+        self.killer.point("a number is at rest").await;
+    }
+
     async fn flush(&self) -> Result<(), LedgerError> {
-        self.killer
-            .point("before the last answers are durable")
-            .await;
+        self.killer.point("before all is durable").await;
         self.seek().await;
         let handed = self.handed.borrow().len();
         let flushed = self.ledger.flush().await;
         if flushed.is_ok() {
             self.is_durable(handed);
         }
-        self.killer.point("the last answers are durable").await;
+        self.killer.point("all is durable").await;
         flushed
     }
 
-    async fn reserve(&self, permits: u32) -> Result<Reserved, LedgerError> {
+    async fn reserve(&self, slots: u32) -> Result<Grant, LedgerError> {
         self.killer.point("reserving").await;
-        self.ledger.reserve(permits).await
+        let grant = self.ledger.reserve(slots).await?;
+        if !self.was_granted.replace(true) {
+            let now = Some(self.clock().now());
+            let held = grant.holds.iter().any(|at| *at > now);
+            let kept = match self.orders.settings.earlier_holds {
+                EarlierHolds::Keep => "a hold from before is kept",
+                EarlierHolds::Ignore => "a hold from before is ignored",
+            };
+            self.world.reached.note_if(held, kept);
+        }
+        Ok(grant)
     }
 }

@@ -1,16 +1,21 @@
-//! What must hold, whatever happened: judged by the gateway's log and the result files.
+//! What must hold, whatever happened: judged by the gateway's log and by what the ledger says.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use otpdrive::outcome::{Attempt, Number, Operation};
+use otpdrive::campaign::EarlierHolds;
+use otpdrive::job::{Lane, Operation};
+use otpdrive::number::Number;
 use otpdrive::pace::Rate;
-use otpdrive::record::{End, StopKind};
+use otpdrive::record::{Row, RowState};
+use otpdrive::run::{End, RunFact, RunId, Runs, StopKind, WhenUncertain};
+use otpdrive::status::Status;
+use tokio::time::Instant;
 
 use super::process::{Orders, Traces};
+use super::reached::Reached;
+use super::weather::SECOND;
 use super::world::{Request, World};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What is wrong, in words; nothing, if nothing is.
 pub type Verdicts = Result<(), String>;
@@ -23,35 +28,40 @@ macro_rules! hold {
     };
 }
 
-/// Nobody is asked for again after a request that was accepted, or may have been; with
-/// `retry_unknown` after the latter, but never on another channel.
-pub fn nobody_twice(log: &[Request], retry_unknown: bool) -> Verdicts {
-    let mut settled: HashMap<(Number, &Option<String>), &Request> = HashMap::new();
-    let mut doubtful = settled.clone();
+/// What the program may know of a number.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    accepted: bool,
+    /// The lane of a request that may have been accepted, the latest run with one, and how many
+    /// that run made.
+    perhaps: Option<(Lane, usize, u32)>,
+}
+
+/// Nobody is asked for again after a request that was accepted, or may have been. Where that is
+/// wanted all the same it is never on another channel, and a run risks one more OTP and no more.
+pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reached) -> Verdicts {
+    let mut all: HashMap<_, Known> = HashMap::new();
     for request in log {
-        let who = (request.number, &request.code);
-        if let Some(before) = doubtful.get(&who) {
-            let same = before.lane == request.lane;
-            hold!(
-                same,
-                "{:?} on another channel after {before:?}",
-                request.number
-            );
+        let known = all.entry(request.who()).or_default();
+        hold!(!known.accepted, "again after an acceptance: {request:?}");
+        if let Some((lane, ..)) = known.perhaps {
+            let hold = on_unknown == WhenUncertain::Hold;
+            hold!(!hold, "again after a doubt: {request:?}");
+            let same = lane == request.lane;
+            hold!(same, "on another channel after a doubt: {request:?}");
         }
-        if request.doubtful || request.heard.is_none() {
-            doubtful.insert(who, request);
-        }
-        if let Some(before) = settled.get(&who) {
-            return Err(format!(
-                "{:?} again in run {} after {before:?}",
-                request.number, request.run
-            ));
-        }
-        let surely_not = request.heard.is_some() && !request.accepted && !request.doubtful;
-        // With `retry_unknown` only what is known to be accepted counts.
-        let known = request.recorded && request.accepted && !request.doubtful;
-        if if retry_unknown { known } else { !surely_not } {
-            settled.insert(who, request);
+        known.accepted = request.recorded && request.accepted && !request.doubtful;
+        if request.may_be_accepted() {
+            let (most, times) = match known.perhaps {
+                None => (2, 1),
+                Some((_, run, times)) if run == request.run => (2.max(times), times + 1),
+                // The first of a later run is the risk already.
+                Some(_) => (2, 2),
+            };
+            let send = request.lane != Lane::Verify;
+            hold!(!send || times <= most, "a third OTP in a run: {request:?}");
+            reached.note_if(send && times == 2, "a second OTP is risked");
+            known.perhaps = Some((request.lane, request.run, times));
         }
     }
     Ok(())
@@ -72,182 +82,284 @@ pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
             start += 1;
         }
         let count = n - start + 1;
-        hold!(
-            count <= most,
-            "{count} requests in a second at {rate:?}, run {}",
-            request.run
-        );
+        let run = request.run;
+        hold!(count <= most, "{count} in a second at {rate:?}, run {run}");
     }
     Ok(())
 }
 
 /// After an answer with `Retry-After` nothing leaves on that lane before its time; after the end of
-/// the process that heard it, if it was written down and the clocks agree.
-pub fn retry_after_is_kept(log: &[Request], clock_jumps: bool) -> Verdicts {
+/// the process that heard it, if it was written down, the clocks agree, and nobody said otherwise.
+pub fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) -> Verdicts {
+    let keep = orders.settings.earlier_holds == EarlierHolds::Keep && !clock_jumps;
     for held in log {
         let (Some(heard), Some(until)) = (held.heard, held.not_before) else {
             continue;
         };
-        for later in log.iter().filter(|later| later.lane == held.lane) {
-            let bound = later.run == held.run || (held.recorded && !clock_jumps);
+        let of_lane = log.iter().filter(|later| later.lane == held.lane);
+        for later in of_lane.filter(|later| later.run == orders.run) {
+            let bound = later.run == held.run || (held.recorded && keep);
             let early = later.at > heard && later.at < until;
-            hold!(
-                !(bound && early),
-                "{:?} before Retry-After, runs {} and {}",
-                until - later.at,
-                held.run,
-                later.run
-            );
+            let (by, from) = (until.saturating_duration_since(later.at), held.run);
+            hold!(!(bound && early), "{by:?} before Retry-After of run {from}");
         }
     }
     Ok(())
 }
 
-/// What one process may do: no more at once, no more numbers, no more tries than it was told, and
-/// nothing after it was told to stop or lost its key.
+/// What one process may do: no more at once, no more numbers than it was told, and nothing after it
+/// was told to stop or lost its key or its account.
 pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts {
     let log = world.log.borrow();
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
-    let run = orders.run;
     let concurrency = orders.settings.concurrency.get();
     let most = traces.in_flight_max;
-    hold!(
-        most <= concurrency,
-        "{most} in flight of {concurrency} in run {run}"
-    );
+    hold!(most <= concurrency, "{most} in flight of {concurrency}");
     if let Some(signalled) = traces.signalled {
         let after = of_run.iter().filter(|r| r.at > signalled).count();
-        hold!(after == 0, "{after} requests after the signal in run {run}");
+        hold!(after == 0, "{after} requests after the signal");
     }
-    let refused = of_run.iter().find(|r| r.refused && r.heard.is_some());
-    if let Some(refused) = refused {
-        let after = of_run.iter().filter(|r| r.at > refused.at).count();
+    let refused = of_run.iter().filter(|r| matches!(r.fate, "closed" | "402"));
+    if let Some(heard) = refused.filter_map(|r| r.heard).min() {
+        let after = of_run.iter().filter(|r| r.at > heard).count();
         hold!(
-            after <= concurrency,
-            "{after} requests after the key was refused in run {run}"
+            after == 0,
+            "{after} requests after key or account was refused"
         );
     }
     let numbers: BTreeSet<Number> = of_run.iter().map(|r| r.number).collect();
     if let Some(limit) = orders.settings.limit {
         let tried = numbers.len() as u64;
-        hold!(tried <= limit, "{tried} numbers of {limit} in run {run}");
-    }
-    let failed: BTreeSet<_> = of_run
-        .iter()
-        .filter(|r| !r.accepted || r.doubtful)
-        .map(|r| (r.number, &r.code))
-        .collect();
-    let unreached = world
-        .unreached
-        .borrow()
-        .iter()
-        .filter(|r| **r == run)
-        .count();
-    // Without an outage there are no free tries.
-    if failed.len() < 20 && unreached < 3 {
-        let mut tries: HashMap<_, u32> = HashMap::new();
-        for request in &of_run {
-            let tries = tries
-                .entry((request.number, &request.code, request.lane))
-                .or_default();
-            *tries += 1;
-            let most = orders.settings.policy.max_attempts;
-            hold!(
-                *tries <= most,
-                "{tries} tries of {most} for {:?} in run {run}",
-                request.number
-            );
-        }
+        hold!(tried <= limit, "{tried} numbers of {limit}");
     }
     Ok(())
 }
 
-/// The facts in the ledger keep the rules.
-pub fn attempts_are_sound(attempts: &[Vec<Attempt>]) -> Verdicts {
-    for job in attempts {
-        let mut most = 0;
-        for (n, attempt) in (1..).zip(job) {
+/// What a process says of itself when it has ended.
+pub struct Said<'a> {
+    pub end: &'a End,
+    pub rows: &'a [Row],
+    pub runs: &'a Runs,
+    pub run: RunId,
+    pub facts: &'a [RunFact],
+}
+
+/// The facts in the ledger keep the rules, and are those of the gateway.
+pub fn attempts_are_sound(said: &Said<'_>, codes: &[&str], log: &[Request]) -> Verdicts {
+    let policy = said.runs.policy();
+    let outage = |fact: &RunFact| matches!(fact, RunFact::OutageBegan { .. });
+    let outages = said.facts.iter().filter(|fact| outage(fact)).count();
+    for (row, code) in said.rows.iter().zip(codes) {
+        let RowState::Job(attempts) = &row.state else {
+            continue;
+        };
+        for (n, attempt) in (1..).zip(attempts) {
             hold!(attempt.n == n, "attempt {} is the {n}-th", attempt.n);
-            // A later run may allow fewer than an earlier one had begun.
-            most = attempt.tries_max.max(most);
-            hold!(attempt.try_number <= most, "{attempt:?}");
         }
+        for lane in Lane::ALL {
+            let of_run = attempts
+                .iter()
+                .filter(|a| a.run == said.run && a.lane == lane);
+            let left: Vec<_> = of_run.filter(|attempt| !attempt.never_left()).collect();
+            let tries = said.runs.tries(attempts, said.run, lane);
+            hold!(tries <= policy.max_attempts, "{tries} tries: {attempts:?}");
+            let held = left
+                .iter()
+                .filter(|a| a.verdict().is_some_and(|v| v.retry_at.is_some()));
+            let counted = left.len() - held.count();
+            let most = policy.max_attempts as usize;
+            // Without an outage there are no free tries.
+            hold!(outages > 0 || counted <= most, "{counted} tries of {most}");
+        }
+        let asked = log.iter().filter(|request| is_for(request, row, code));
+        let (asked, left) = (asked.count(), attempts.iter().filter(|a| !a.never_left()));
+        let left = left.count();
+        hold!(
+            asked <= left,
+            "{asked} requests, {left} in the ledger: {attempts:?}"
+        );
+        let known = attempts
+            .iter()
+            .filter(|a| a.answer.is_some() && !a.never_left());
+        let known = known.count();
+        hold!(
+            known <= asked,
+            "{known} answers to {asked} requests: {attempts:?}"
+        );
     }
     Ok(())
+}
+
+fn is_for(request: &Request, row: &Row, code: &str) -> bool {
+    let (number, of) = request.who();
+    row.number == Some(number) && of.is_none_or(|of| of == code)
 }
 
 /// Each row has one status, and it is true. `codes` are those of the input's rows, in its order.
-pub fn results_are_true(
-    results: &[BTreeMap<String, String>],
+pub fn rows_are_true(
+    said: &Said<'_>,
     codes: &[&str],
     operation: Operation,
     log: &[Request],
 ) -> Verdicts {
-    let rows = codes.len();
-    hold!(results.len() == rows, "{} rows of {rows}", results.len());
     let mut seen = BTreeSet::new();
-    for (row, code) in results.iter().zip(codes) {
-        let (phone, status) = (&row["otp_phone"], row["otp_status"].as_str());
-        let asked: Vec<&Request> = log
-            .iter()
-            .filter(|r| r.number.e164() == *phone && r.code.as_deref().is_none_or(|c| c == *code))
-            .collect();
-        let accepted = asked.iter().any(|r| r.accepted);
+    for (row, code) in said.rows.iter().zip(codes) {
+        let status = row.outcome(said.runs).status;
+        let asked = log.iter().filter(|request| is_for(request, row, code));
+        let asked: Vec<&Request> = asked.collect();
+        let accepted = asked.iter().any(|request| request.accepted);
         let wanted = match (status, operation) {
-            ("sent", Operation::Send) | ("verified", Operation::Verify) => Some(true),
-            ("not_verified", Operation::Verify) | ("rejected" | "failed" | "pending", _) => {
-                Some(false)
-            }
-            ("unknown" | "invalid" | "duplicate", _) => None,
-            (other, _) => return Err(format!("a row is {other}")),
+            (Status::Sent, Operation::Send) | (Status::Verified, Operation::Verify) => Some(true),
+            (Status::NotVerified, Operation::Verify)
+            | (Status::Rejected | Status::Failed | Status::Pending, _) => Some(false),
+            (Status::Unknown | Status::Invalid | Status::Duplicate, _) => None,
+            (other, _) => return Err(format!("a row is {other:?}")),
         };
         let is_true = wanted.is_none_or(|wanted| wanted == accepted);
-        hold!(is_true, "{status} {phone}: {asked:?}");
-        if !matches!(status, "invalid" | "duplicate") {
-            let once = seen.insert((phone, (operation == Operation::Verify).then_some(code)));
-            hold!(once, "{phone} has two rows that count");
+        hold!(is_true, "{status:?}, but: {asked:?}");
+        if !matches!(status, Status::Invalid | Status::Duplicate) {
+            let who = (row.number, (operation == Operation::Verify).then_some(code));
+            hold!(seen.insert(who), "{who:?} has two rows that count");
         }
     }
     Ok(())
 }
 
-/// The ledger refuses nothing while the disk has room: it would be the same request twice.
-pub fn ledger_takes_all(end: &End, disk_was_full: bool) -> Verdicts {
-    match end {
-        End::Stopped(stop) if stop.kind == StopKind::Ledger && !disk_was_full => {
-            Err(stop.message.clone())
+/// It ended for a reason.
+pub fn end_is_true(
+    said: &Said<'_>,
+    orders: &Orders,
+    traces: &Traces,
+    log: &[Request],
+    reached: &Reached,
+) -> Verdicts {
+    let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
+    let End::Stopped(stop) = said.end else {
+        let wave = |fact: &&RunFact| matches!(fact, RunFact::Wave { .. });
+        let in_doubt = said.facts.iter().filter(wave).count();
+        let interrupted = *said.end != End::Complete;
+        hold!(interrupted || in_doubt == 0, "complete after a wave");
+        reached.note_if(in_doubt > 0, "refusals in doubt at an interruption");
+        return Ok(());
+    };
+    let came = |fate| of_run.iter().any(|r| r.fate == fate && r.heard.is_some());
+    match stop.kind {
+        // It would be the same request twice.
+        StopKind::Ledger => {
+            let full = orders.disk_full_after.is_some();
+            hold!(full, "{}", stop.message);
         }
-        _ => Ok(()),
+        StopKind::Outage => {
+            reached.note("an outage is too long");
+            return was_silent(&of_run, orders.settings.max_outage, traces.began);
+        }
+        StopKind::AccountRefused if came("402") => {
+            reached.note("an account is refused with a 402");
+        }
+        StopKind::AccountRefused => return was_a_wave(said, orders, &of_run),
+        StopKind::KeyRefused => {
+            hold!(came("closed"), "the key was not refused");
+            reached.note("a key is refused");
+        }
+        StopKind::WrongEndpoint => {
+            let right = log.iter().any(|r| r.recorded && r.accepted && !r.doubtful);
+            hold!(!right, "the endpoint had proved right");
+        }
+        StopKind::Limit => reached.note("a limit"),
+        StopKind::MaxDuration => reached.note("a time to start numbers is over"),
     }
+    Ok(())
+}
+
+/// A run that stopped for an outage had heard of no acceptance on some lane for so long. The last
+/// request of all may have been on its way when it stopped.
+fn was_silent(of_run: &[&Request], max_outage: Duration, began: Instant) -> Verdicts {
+    let now = Instant::now();
+    hold!(now - began >= max_outage, "an outage that was too short");
+    let silent = Lane::ALL.into_iter().any(|lane| {
+        let of_lane = of_run.iter().filter(|r| r.lane == lane);
+        let mut before_last = of_lane.rev().skip(1);
+        !before_last.any(|r| r.at + max_outage > now && r.accepted && !r.doubtful)
+    });
+    hold!(silent, "a gateway that works is no outage");
+    Ok(())
+}
+
+/// All that were refused for the account's sake are pending, and nobody among them was called.
+fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts {
+    let alike = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
+    let mut waves = 0;
+    for lane in Lane::ALL {
+        let mut answers: Vec<_> = of_run.iter().filter(|r| r.lane == lane).collect();
+        answers.sort_by_key(|r| r.heard);
+        let last = answers.last().map_or("", |r| r.fate);
+        let streak = answers.iter().rev().take_while(|r| r.fate == last);
+        let numbers: HashSet<Number> = streak.map(|r| r.number).collect();
+        let words = matches!(last, "no credit" | "rejected" | "missing");
+        if numbers.len() < alike || !words {
+            continue;
+        }
+        waves += 1;
+        let again = of_run
+            .iter()
+            .find(|r| r.lane != lane && numbers.contains(&r.number));
+        let fell_back = again.filter(|r| r.lane != lane && last == "no credit");
+        hold!(
+            fell_back.is_none(),
+            "a fallback out of a wave: {fell_back:?}"
+        );
+        for row in said.rows {
+            if row.number.is_some_and(|number| numbers.contains(&number)) {
+                let status = row.outcome(said.runs).status;
+                hold!(status != Status::Rejected, "refused in a wave: {row:?}");
+            }
+        }
+    }
+    hold!(waves > 0, "{alike} were not refused alike");
+    Ok(())
 }
 
 /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
-pub fn all_is_done(end: &End, results: &[BTreeMap<String, String>], healthy: bool) -> Verdicts {
-    let complete = *end == End::Complete;
-    hold!(complete || !healthy, "a healthy run ends {end:?}");
-    for row in results {
-        let status = row["otp_status"].as_str();
-        let over = matches!(status, "pending" | "failed");
-        hold!(!(over && healthy), "{status} after a healthy run: {row:?}");
-        hold!(!(status == "pending" && complete), "complete, but {row:?}");
+pub fn all_is_done(said: &Said<'_>, healthy: bool) -> Verdicts {
+    let complete = *said.end == End::Complete;
+    hold!(complete || !healthy, "a healthy run ends {:?}", said.end);
+    for row in said.rows {
+        let status = row.outcome(said.runs).status;
+        let over = matches!(status, Status::Pending | Status::Failed);
+        hold!(
+            !(over && healthy),
+            "{status:?} after a healthy run: {row:?}"
+        );
+        let pending = status == Status::Pending;
+        hold!(!(pending && complete), "complete, but {row:?}");
     }
     Ok(())
 }
 
 /// A crash leaves no more in doubt than was in flight.
-pub fn doubts_are_few(
-    results: &[BTreeMap<String, String>],
-    log: &[Request],
-    crashes_in_flight: usize,
-) -> Verdicts {
-    let unknown = results
-        .iter()
-        .filter(|row| row["otp_status"] == "unknown")
-        .count();
+pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize) -> Verdicts {
+    let status = |row: &&Row| row.outcome(said.runs).status == Status::Unknown;
+    let unknown = said.rows.iter().filter(status).count();
     let doubtful = log.iter().filter(|request| request.doubtful).count();
     hold!(
         unknown <= doubtful + crashes_in_flight,
         "{unknown} unknown, {doubtful} doubtful answers, {crashes_in_flight} in flight at crashes"
     );
     Ok(())
+}
+
+/// States of the whole run that were reached.
+pub fn notice(said: &Said<'_>, orders: &Orders, log: &[Request], reached: &Reached) {
+    let of_run = || log.iter().filter(|request| request.run == orders.run);
+    let mut first: HashMap<_, Lane> = HashMap::new();
+    let fell_back = of_run().any(|r| *first.entry(r.who()).or_insert(r.lane) != r.lane);
+    reached.note_if(fell_back, "a fallback");
+    let down = said.facts.iter().filter_map(|fact| match fact {
+        RunFact::OutageBegan { lane, .. } => *lane,
+        _ => None,
+    });
+    for lane in down {
+        let works = of_run().any(|r| r.lane != lane && r.accepted);
+        reached.note_if(works, "an outage of one lane while another works");
+    }
 }

@@ -8,8 +8,8 @@
 mod disk;
 mod judge;
 mod killer;
-mod mutants;
 mod process;
+mod reached;
 mod story;
 mod weather;
 mod world;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use otpdrive::outcome::Number;
+use otpdrive::number::Number;
 
 use crate::proof::quick_or_long;
 use process::Ended;
@@ -37,6 +37,7 @@ struct Told {
     requests: u64,
     virtual_time: Duration,
     ends: BTreeMap<&'static str, u64>,
+    reached: BTreeMap<&'static str, u64>,
     /// When which number was asked for, and whether it was accepted.
     course: Vec<(Duration, Number, bool)>,
 }
@@ -57,7 +58,6 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
     let home = tempfile::Builder::new().tempdir_in(scratch()).unwrap();
     let mut disk = home.path().join("disk-0");
     std::fs::create_dir(&disk).unwrap();
-    let input = home.path().join("contacts.csv");
     let began = tokio::time::Instant::now();
     let mut told = Told::default();
     let mut crashes_in_flight = 0;
@@ -68,51 +68,71 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
             let pause = [0, 3, 700, 5_000][story.random.usize(0..4)];
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        std::fs::write(&input, story.file()).unwrap();
         let orders = if last {
             story.last(run, began.elapsed())
         } else {
             story.next(run, began.elapsed())
         };
+        let input = story.input();
         let life = process::run(&world, &disk, &input, &orders);
         let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
             return Err(format!("run {run} does not end"));
         };
         told.processes += 1;
-        judge::one_process(&world, &orders, &traces)?;
+        let in_run = |why| format!("run {run}: {why}");
         let log = world.log.borrow();
-        judge::nobody_twice(&log, story.retry_unknown)?;
-        judge::rate_is_kept(&log, story.rate)?;
-        judge::retry_after_is_kept(&log, story.clock_jumps)?;
+        if tell {
+            println!(
+                "run {run}: {} requests so far, {:?}",
+                log.len(),
+                orders.settings
+            );
+        }
+        judge::one_process(&world, &orders, &traces).map_err(in_run)?;
+        judge::nobody_twice(&log, story.on_unknown, &world.reached).map_err(in_run)?;
+        judge::rate_is_kept(&log, story.rate).map_err(in_run)?;
+        judge::retry_after_is_kept(&log, &orders, story.clock_jumps).map_err(in_run)?;
         match ended {
             Ended::Killed { at, image } => {
                 *told.ends.entry(at).or_default() += 1;
                 crashes_in_flight += orders.settings.concurrency.get();
                 disk = image;
                 if tell {
-                    println!("run {run} was killed {at}, {} requests so far", log.len());
+                    println!("  it was killed {at}");
                 }
             }
             Ended::Finished {
                 end,
-                results,
-                attempts,
+                rows,
+                runs,
+                run: id,
+                facts,
             } => {
                 *told.ends.entry("ended by itself").or_default() += 1;
                 if tell {
-                    println!("run {run} ended {end:?}, {} requests so far", log.len());
+                    println!("  it ended {end:?}, {facts:?}");
                 }
-                judge::ledger_takes_all(&end, orders.disk_full_after.is_some())?;
-                judge::attempts_are_sound(&attempts)?;
-                judge::results_are_true(&results, &story.codes(), story.operation, &log)?;
-                judge::doubts_are_few(&results, &log, crashes_in_flight)?;
-                judge::all_is_done(&end, &results, last)?;
+                let said = judge::Said {
+                    end: &end,
+                    rows: &rows,
+                    runs: &runs,
+                    run: id,
+                    facts: &facts,
+                };
+                let (codes, reached) = (story.codes(), &world.reached);
+                judge::end_is_true(&said, &orders, &traces, &log, reached).map_err(in_run)?;
+                judge::attempts_are_sound(&said, &codes, &log).map_err(in_run)?;
+                judge::rows_are_true(&said, &codes, story.operation, &log).map_err(in_run)?;
+                judge::doubts_are_few(&said, &log, crashes_in_flight).map_err(in_run)?;
+                judge::all_is_done(&said, last).map_err(in_run)?;
+                judge::notice(&said, &orders, &log, reached);
             }
         }
     }
     let log = world.log.borrow();
     told.requests = log.len() as u64;
     told.virtual_time = began.elapsed();
+    told.reached = world.reached.take();
     told.course = log
         .iter()
         .map(|request| (request.at - began, request.number, request.accepted))
@@ -152,9 +172,8 @@ fn play_all(seeds: std::ops::Range<u64>, enough: usize) -> (Told, Vec<(u64, Stri
                             sum.processes += told.processes;
                             sum.requests += told.requests;
                             sum.virtual_time += told.virtual_time;
-                            for (end, count) in told.ends {
-                                *sum.ends.entry(end).or_default() += count;
-                            }
+                            add(&mut sum.ends, told.ends);
+                            add(&mut sum.reached, told.reached);
                         }
                         Err(why) => wrong.push((seed, why)),
                     }
@@ -163,6 +182,12 @@ fn play_all(seeds: std::ops::Range<u64>, enough: usize) -> (Told, Vec<(u64, Stri
         }
     });
     all.into_inner().unwrap()
+}
+
+fn add(sum: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>) {
+    for (name, count) in counts {
+        *sum.entry(name).or_default() += count;
+    }
 }
 
 fn number_in(variable: &str) -> Option<u64> {
@@ -178,7 +203,7 @@ fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
     }
     let seeds = number_in("OTPDRIVE_SEEDS").unwrap_or(quick_or_long(2_000, 100_000));
     // One is enough to catch a deliberate mistake.
-    let enough = if std::env::var_os(mutants::SWITCHED).is_some() {
+    let enough = if std::env::var_os("OTPDRIVE_MISTAKE").is_some() {
         1
     } else {
         10
@@ -199,6 +224,8 @@ fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
         println!("OTPDRIVE_SEED={seed} tests/prove simulate: {why}");
     }
     assert!(wrong.is_empty(), "{} seeds went wrong", wrong.len());
+    let seldom = reached::too_seldom(&told.reached, seeds);
+    assert!(seldom.is_empty(), "reached too seldom: {seldom:#?}");
 }
 
 #[test]

@@ -1,32 +1,36 @@
-//! One process of the program, from reading the input to the result files: what `cli::run` does,
-//! with everything outside handed in.
+//! One process of the program, from the input's rows to its last fact: what `cli::run` does, with
+//! everything outside handed in.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::pending;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fastrand::Rng;
-use otpdrive::campaign::{self, Live, Means, Settings, Task};
+use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
-use otpdrive::contacts::{self, ReadOptions};
-use otpdrive::ledger::sqlite::{Campaign, CampaignKey, Place, SqliteLedger};
-use otpdrive::outcome::{Attempt, Channel, Lane, Operation, Status, Step, UnixMicros, next_step};
-use otpdrive::record::{End, InputRecord, Row, RowState, Signal};
-use otpdrive::report::{Facts, Pace, write_all};
+use otpdrive::job::{Contact, Job, JobId, Lane, Operation, RowId, UnixMicros};
+use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
+use otpdrive::ledger::{
+    Campaign, CampaignKey, Execution, Intake as _, LedgerError, NewRun, Records, Store as _,
+};
+use otpdrive::next::due_on;
+use otpdrive::record::{InputRecord, Row, RowState};
+use otpdrive::run::{End, RunFact, RunId, Runs, Signal, WhenUncertain};
+use otpdrive::status::Status;
 use tokio::time::{Instant, sleep};
 
 use super::disk::Disk;
 use super::killer::{Killer, LEDGER};
 use super::weather::Weather;
-use super::world::{Manner, World};
+use super::world::{Manner, SimGateway, World};
 
 /// What one process is started with, and what happens to it.
 pub struct Orders {
     pub run: usize,
     pub operation: Operation,
-    pub channel: Channel,
     pub settings: Settings,
     pub weather: Weather,
     pub timeout: Duration,
@@ -41,13 +45,20 @@ pub struct Orders {
     pub random: Rng,
 }
 
+/// An input file, as it was read.
+pub struct Input {
+    pub sha256: String,
+    pub contacts: Vec<Contact>,
+}
+
 /// How a process ended.
 pub enum Ended {
     Finished {
         end: End,
-        /// The lines of `results.csv` as maps.
-        results: Vec<BTreeMap<String, String>>,
-        attempts: Vec<Vec<Attempt>>,
+        rows: Vec<Row>,
+        runs: Runs,
+        run: RunId,
+        facts: Vec<RunFact>,
     },
     Killed {
         at: &'static str,
@@ -59,26 +70,25 @@ pub enum Ended {
 /// What is known of a process from outside, for the judge.
 pub struct Traces {
     pub in_flight_max: usize,
+    pub began: Instant,
     pub signalled: Option<Instant>,
 }
 
-/// Runs a process on the ledger in `folder` and the file `input`.
-pub async fn run(world: &World, folder: &Path, input: &Path, orders: &Orders) -> (Ended, Traces) {
+/// Runs a process on the ledger in `folder` and this input.
+pub async fn run(world: &World, folder: &Path, input: &Input, orders: &Orders) -> (Ended, Traces) {
     let mut random = orders.random.clone();
     let image = folder.with_file_name(format!("disk-{}", orders.run + 1));
     let killer = Killer::new(folder, &image, orders.kill_at_point, random.fork());
     let clock = Clock::at(orders.wall);
-    let gateway = world.gateway(
-        orders.run,
-        &orders.weather,
-        Manner {
-            clock,
-            timeout: orders.timeout,
-            hold_server_errors: orders.settings.hold_server_errors,
-            killer: &killer,
-        },
-    );
-    let signalled = Cell::new(None);
+    let doubts = orders.settings.policy.on_server_error == WhenUncertain::Hold;
+    let manner = Manner {
+        clock,
+        timeout: orders.timeout,
+        doubt_server_errors: doubts,
+        killer: &killer,
+    };
+    let gateway = world.gateway(orders.run, &orders.weather, manner);
+    let (began, signalled) = (Instant::now(), Cell::new(None));
     let signal = async {
         match orders.signal_at {
             Some(time) => sleep(time).await,
@@ -107,6 +117,7 @@ pub async fn run(world: &World, folder: &Path, input: &Path, orders: &Orders) ->
     };
     let traces = Traces {
         in_flight_max: gateway.in_flight_max.get(),
+        began,
         signalled: signalled.get(),
     };
     (ended, traces)
@@ -115,150 +126,174 @@ pub async fn run(world: &World, folder: &Path, input: &Path, orders: &Orders) ->
 struct Process<'w> {
     world: &'w World,
     folder: &'w Path,
-    input: &'w Path,
+    input: &'w Input,
     orders: &'w Orders,
     killer: &'w Killer,
     clock: Clock,
     random: RefCell<Rng>,
 }
 
+/// What there is to do.
+#[derive(Default)]
+struct Plan {
+    lanes: Vec<Lane>,
+    numbers: usize,
+    counts: [u64; Status::ALL.len()],
+    runs: Runs,
+}
+
 impl Process<'_> {
-    async fn live(
-        &self,
-        gateway: &impl otpdrive::gateway::Gateway,
-        signal: impl Future<Output = Signal>,
-    ) -> Ended {
+    async fn live(&self, gateway: &SimGateway<'_>, signal: impl Future<Output = Signal>) -> Ended {
         let settings = &self.orders.settings;
         self.killer.point("at the start").await;
         let path = self.folder.join(LEDGER);
-        let mut ledger = SqliteLedger::open(&path).unwrap();
+        let mut ledger = match SqliteLedger::open(&path) {
+            // What a killed process leaves is copied here: nothing else may be found wrong with it.
+            Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
+                SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+            }
+            opened => opened.unwrap(),
+        };
         self.killer.point("the ledger is open").await;
-        let options = ReadOptions::new(self.orders.operation, self.orders.channel);
-        let mut file = contacts::open(self.input, options).unwrap();
-        let survey = file.survey().unwrap();
-        let key = CampaignKey {
-            operation: self.orders.operation,
-            name: "simulated".to_owned(),
-            sandbox: false,
+        let new_run = NewRun {
+            policy: settings.policy,
+            endpoint: "http://simulated",
+            settings: &serde_json::json!({}),
         };
-        let record = InputRecord {
-            name: survey.name.clone(),
-            sha256: survey.sha256.clone(),
-            rows: survey.rows,
-            header: survey.header.clone(),
-        };
-        let contacts = file.contacts(&survey).unwrap();
-        let reading = self.orders.channel.name();
-        let intake = ledger.take_in(&key, &record, reading, contacts);
-        let intake = intake.unwrap().unwrap();
-        self.killer.point("the input is read").await;
-        let (mut lanes, mut counts) = (Vec::new(), [0; Status::ALL.len()]);
-        intake
-            .for_each_row(|row, _| {
-                counts[row.outcome().status.index()] += 1;
-                lanes.extend(due_on(row, settings));
-            })
-            .unwrap();
-        let begun = intake.begin_run(self.clock.now(), &serde_json::json!({}));
-        let (campaign, run) = begun.unwrap();
+        let (campaign, run, mut plan) = self.take_in(&mut ledger, &new_run);
+        plan.runs = ledger.runs(campaign.record.id).unwrap();
         self.killer.is_durable();
         self.killer.point("the run is noted").await;
-        let started = ledger.start(&campaign, run, self.clock.now(), Place::InPlace);
-        let disk = self.disk(started.unwrap());
-        let live = Live::new(counts);
-        let means = Means {
+        let started = ledger.start(&campaign, run, self.clock, Execution::Inline);
+        let progress = Progress::new(plan.counts);
+        let disk = self.disk(started.unwrap(), &progress, plan.numbers);
+        let context = Context {
             ledger: &disk,
             gateway,
-            clock: self.clock,
-            live: &live,
+            progress: &progress,
         };
         let task = Task {
             run,
-            lanes: Lane::ALL
-                .into_iter()
-                .filter(|l| lanes.contains(l))
-                .collect(),
-            holds: disk.ledger.holds(),
+            lanes: plan.lanes,
+            runs: plan.runs,
         };
-        let finished = campaign::run(&means, settings, task, signal).await;
+        let finished = campaign::run(&context, settings, task, signal).await;
         self.killer.point("all is done").await;
-        let (ledger, lost) = disk.ledger.close().await;
+        let facts = disk.facts.take();
+        let (ledger, lost) = SqliteLedger::close(disk.ledger).await;
         assert_eq!(lost, 0, "answers that could not be written");
         self.killer.point("the ledger is at rest").await;
         let now = self.clock.now();
         let noted = ledger.finish_run(run, now, &finished.end, finished.last_left_at);
         noted.unwrap();
         self.killer.point("the end is noted").await;
-        let (results, attempts) = self.results(&ledger, &campaign, &live);
+        let (rows, runs) = self.rows(&ledger, &campaign, &progress);
         Ended::Finished {
             end: finished.end,
-            results,
-            attempts,
+            rows,
+            runs,
+            run,
+            facts,
         }
     }
 
-    /// Writes the result files; gives the lines of `results.csv`, and the attempts of each number.
-    fn results(
+    /// Takes the input in, and plans as the program does.
+    fn take_in(&self, ledger: &mut SqliteLedger, new: &NewRun<'_>) -> (Campaign, RunId, Plan) {
+        let key = CampaignKey {
+            operation: self.orders.operation,
+            name: "simulated".to_owned(),
+            sandbox: false,
+        };
+        let contacts = &self.input.contacts;
+        let record = InputRecord {
+            name: "contacts.csv".to_owned(),
+            sha256: self.input.sha256.clone(),
+            rows: contacts.len() as u64,
+            header: "phone,channel,otp,note".to_owned(),
+        };
+        let contacts = contacts.iter().cloned().map(Ok::<_, Infallible>);
+        let intake = ledger.take_in(&key, &record, "", contacts).unwrap();
+        let Ok(intake) = intake;
+        let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
+        let mut cut_off = false;
+        let planned = intake.for_each_row(|row, _| {
+            plan.counts[row.outcome(&runs).status.index()] += 1;
+            let Some(job) = job_of(row) else { return };
+            cut_off |= job.attempts.iter().any(|attempt| attempt.answer.is_none());
+            if let Some(lane) = due_on(&job, &runs) {
+                plan.numbers += 1;
+                if !plan.lanes.contains(&lane) {
+                    plan.lanes.push(lane);
+                }
+            }
+        });
+        planned.unwrap();
+        let reached = &self.world.reached;
+        reached.note_if(cut_off, "intents without an answer at a restart");
+        let (campaign, run) = intake.begin_run(self.clock.now(), new).unwrap();
+        (campaign, run, plan)
+    }
+
+    /// All that the ledger says in the end; it is sound, and the screen said the same.
+    fn rows(
         &self,
         ledger: &SqliteLedger,
         campaign: &Campaign,
-        live: &Live,
-    ) -> (Vec<BTreeMap<String, String>>, Vec<Vec<Attempt>>) {
-        let run = ledger.latest_run(campaign.record.id).unwrap().unwrap();
-        let facts = Facts {
-            campaign: &campaign.record,
-            run: &run,
-            limit_per_s: self
-                .orders
-                .settings
-                .rate
-                .map(otpdrive::pace::Rate::per_second),
-            pace: &Pace::default(),
-        };
-        let mut attempts = Vec::new();
-        let out = self.folder.join("results");
-        let summary = write_all(&out, &facts, |each| {
-            ledger.for_each_row(campaign, true, &mut |row| {
-                if let RowState::Job(of_row) = &row.state {
-                    attempts.push(of_row.clone());
-                }
-                each(row)
-            })
+        progress: &Progress,
+    ) -> (Vec<Row>, Runs) {
+        let wrong = ledger.verify().unwrap().wrong;
+        assert!(wrong.is_empty(), "the ledger is not sound: {wrong:?}");
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        let (mut rows, mut counts) = (Vec::new(), [0; Status::ALL.len()]);
+        let read = ledger.for_each_row(campaign, Records::Read, &mut |row| {
+            counts[row.outcome(&runs).status.index()] += 1;
+            rows.push(row.clone());
+            ControlFlow::Continue(())
         });
-        let summary = summary.unwrap();
-        for status in Status::ALL {
-            let shown = live.counts()[status.index()];
-            assert_eq!(summary.counts()[status], shown, "{status:?} on the screen");
+        read.unwrap();
+        assert_eq!(
+            progress.counts(),
+            counts,
+            "on the screen, and in the ledger"
+        );
+        let contacts = &self.input.contacts;
+        assert_eq!(rows.len(), contacts.len(), "one row is one row");
+        for (row, contact) in rows.iter().zip(contacts) {
+            assert_eq!((row.line, &row.record), (contact.line, &contact.record));
         }
-        let csv = std::fs::read(out.join("results.csv")).unwrap();
-        let mut reader = csv::Reader::from_reader(&csv[..]);
-        let results = reader.deserialize().map(Result::unwrap).collect();
-        (results, attempts)
+        (rows, runs)
     }
 
-    fn disk(&self, ledger: otpdrive::ledger::sqlite::RunLedger) -> Disk<'_> {
+    fn disk<'p>(&'p self, ledger: RunLedger, progress: &'p Progress, numbers: usize) -> Disk<'p> {
         Disk {
             ledger,
             killer: self.killer,
             world: self.world,
+            orders: self.orders,
+            progress,
             random: RefCell::new(self.random.borrow_mut().fork()),
-            read_max: self.orders.read_max,
-            commit_max: self.orders.commit_max,
-            full_after: self.orders.disk_full_after,
+            since: Instant::now(),
+            numbers,
+            was_granted: Cell::new(false),
             intents: Cell::new(0),
             handed: RefCell::default(),
             recorded: Cell::new(0),
+            facts: RefCell::default(),
         }
     }
 }
 
-/// On which lane something is due for a row, as the plan has it.
-fn due_on(row: &Row, settings: &Settings) -> Option<Lane> {
+/// The job that a row asks for, as far as the next step needs it.
+fn job_of(row: &Row) -> Option<Job> {
     let RowState::Job(attempts) = &row.state else {
         return None;
     };
-    match next_step(row.lane, attempts, &settings.policy, true) {
-        Step::Try { lane, .. } => Some(lane),
-        Step::Rest => (row.outcome().status == Status::Pending).then_some(row.lane),
-    }
+    Some(Job {
+        id: JobId(0),
+        row: RowId(0),
+        number: row.number?,
+        code: None,
+        lane: row.lane,
+        attempts: attempts.clone(),
+    })
 }

@@ -1,33 +1,34 @@
 //! A campaign by chance: who is in the file, how often the program is run on it, and what goes wrong
 //! each time. All of it follows from the seed.
 
-use std::fmt::Write as _;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use fastrand::Rng;
-use otpdrive::campaign::Settings;
-use otpdrive::outcome::{Channel, Number, Operation, Policy};
+use otpdrive::campaign::{EarlierHolds, LogNumbers, Settings};
+use otpdrive::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, UnixMicros};
+use otpdrive::number::Number;
 use otpdrive::pace::Rate;
 use otpdrive::retry::Backoff;
+use otpdrive::run::{Policy, WhenUncertain};
+use secrecy::SecretString;
 
-use super::process::Orders;
-use super::weather::Weather;
+use super::process::{Input, Orders};
+use super::weather::{MS, SECOND, Weather};
 use super::world::right_code;
 
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// When all simulations begin.
-pub const BEGIN: otpdrive::outcome::UnixMicros =
-    otpdrive::outcome::UnixMicros(1_790_000_000_000_000);
+pub const BEGIN: UnixMicros = UnixMicros(1_790_000_000_000_000);
 
 /// One line of the input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Line {
-    phone: String,
-    channel: &'static str,
+    number: Option<Number>,
+    channel: Option<Channel>,
     otp: String,
     note: u32,
 }
@@ -37,7 +38,7 @@ pub struct Story {
     pub random: Rng,
     pub operation: Operation,
     pub rate: Option<Rate>,
-    pub retry_unknown: bool,
+    pub on_unknown: WhenUncertain,
     /// How many processes there are before the last, which nothing disturbs.
     pub runs: usize,
     lines: Vec<Line>,
@@ -61,10 +62,10 @@ impl Story {
         let mut story = Self {
             operation,
             rate,
-            retry_unknown: match operation {
+            on_unknown: retry_if(match operation {
                 Operation::Send => random.u32(0..6) == 0,
                 Operation::Verify => random.u32(0..3) > 0,
-            },
+            }),
             runs: random.usize(0..5),
             lines: Vec::new(),
             channel: if random.u32(0..3) == 0 {
@@ -85,43 +86,52 @@ impl Story {
 
     fn line(&mut self) -> Line {
         let random = &mut self.random;
-        let national = 9_876_500_000 + random.u64(0..200);
-        let number = Number::new(910_000_000_000 + national).unwrap();
-        let phone = match random.u32(0..20) {
-            0..8 => national.to_string(),
-            8..10 => format!("0{national}"),
-            10..12 => number.e164(),
-            12 => format!("'{national}"),
-            13 => format!("{national}.0"),
-            14 => format!("+91 {} {}", national / 100_000, national % 100_000),
-            15 => "9.8765E+09".to_owned(),
-            16 => "12".to_owned(),
-            _ => format!("91{national}"),
-        };
+        let number = Number::new(919_876_500_000 + random.u64(0..200)).unwrap();
         let otp = match random.u32(0..4) {
             0 => format!("{:06}", random.u32(0..10)),
             1 => String::new(),
             _ => right_code(number),
         };
+        let channels = [None, None, None, Some(Channel::Sms), Some(Channel::Call)];
         Line {
-            phone,
-            channel: random.choice(["", "", "", "sms", "call"]).unwrap_or(""),
+            number: (random.u32(0..12) > 0).then_some(number),
+            channel: random.choice(channels).flatten(),
             otp,
             note: random.u32(..),
         }
     }
 
     /// The file as it is now.
-    pub fn file(&self) -> String {
-        let mut csv = "phone,channel,otp,note\n".to_owned();
-        for line in &self.lines {
-            let _ = writeln!(
-                csv,
-                "{},{},{},{}",
-                line.phone, line.channel, line.otp, line.note
-            );
+    pub fn input(&self) -> Input {
+        let mut hasher = DefaultHasher::new();
+        self.lines.hash(&mut hasher);
+        let contacts = (2..).zip(&self.lines).map(|(line, of)| Contact {
+            line,
+            record: format!("{:?},{},{}", of.number, of.otp.len(), of.note),
+            request: self.request(of),
+        });
+        Input {
+            sha256: format!("{:064x}", hasher.finish()),
+            contacts: contacts.collect(),
         }
-        csv
+    }
+
+    fn request(&self, line: &Line) -> Result<Request, Problem> {
+        let number = line.number.ok_or(Problem("not a number"))?;
+        let (lane, code) = match self.operation {
+            Operation::Send => (line.channel.unwrap_or(self.channel).into(), None),
+            Operation::Verify if line.otp.is_empty() => return Err(Problem("no code")),
+            Operation::Verify => {
+                let code = GivenCode::Plain(SecretString::from(line.otp.clone()));
+                (Lane::Verify, Some(code))
+            }
+        };
+        Ok(Request {
+            number,
+            lane,
+            code,
+            assumed_mobile: false,
+        })
     }
 
     /// The codes of the file's rows.
@@ -153,16 +163,16 @@ impl Story {
         let random = &mut self.random;
         Settings {
             policy: Policy {
-                max_attempts: random.u32(1..5),
+                max_attempts: random.u32(1..6),
                 fallback: match self.operation {
                     Operation::Verify => None,
                     Operation::Send => random
                         .choice([None, Some(Channel::Call), Some(Channel::Sms)])
                         .flatten(),
                 },
-                retry_unknown: self.retry_unknown,
+                on_unknown: self.on_unknown,
+                on_server_error: retry_if(random.bool()),
             },
-            hold_server_errors: random.bool(),
             concurrency: NonZeroUsize::new(random.usize(1..40)).unwrap_or(NonZeroUsize::MIN),
             rate: self.rate,
             backoff: Backoff {
@@ -172,8 +182,13 @@ impl Story {
             max_outage: random.u32(1..900) * SECOND,
             limit: (random.u32(0..5) == 0).then(|| random.u64(0..40)),
             max_duration: (random.u32(0..6) == 0).then(|| random.u32(1..60) * SECOND),
+            refused_alike: NonZeroUsize::new(random.choice([0, 3, 8, 20]).unwrap_or(0)),
+            earlier_holds: match random.u32(0..4) {
+                0 => EarlierHolds::Ignore,
+                _ => EarlierHolds::Keep,
+            },
             seed: random.u64(..),
-            log_numbers: false,
+            log_numbers: LogNumbers::Masked,
         }
     }
 
@@ -197,7 +212,6 @@ impl Story {
         Orders {
             run,
             operation: self.operation,
-            channel: self.channel,
             settings,
             weather,
             timeout: random.u32(1_000..30_000) * MS,
@@ -223,7 +237,6 @@ impl Story {
         Orders {
             run,
             operation: self.operation,
-            channel: self.channel,
             settings,
             weather: Weather::fair(),
             timeout: 30 * SECOND,
@@ -236,5 +249,13 @@ impl Story {
             disk_full_after: None,
             random: self.random.fork(),
         }
+    }
+}
+
+fn retry_if(so: bool) -> WhenUncertain {
+    if so {
+        WhenUncertain::Retry
+    } else {
+        WhenUncertain::Hold
     }
 }

@@ -1,10 +1,13 @@
-//! How a process finds the gateway: its moods, and what goes wrong how often.
+//! How a process finds the gateway: its moods, what goes wrong how often, how long connections take.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
+use otpdrive::job::Lane;
 
 pub const MS: Duration = Duration::from_millis(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
 /// How the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +16,14 @@ pub enum Mood {
     Fair,
     /// Nobody listens.
     Down,
-    /// Every request is answered with this HTTP status.
-    Sick(u16),
-    /// Nothing comes back.
-    Mute,
-    /// The key is refused.
-    Closed,
+    /// Every request meets this fate.
+    All(&'static str),
+    /// Every request on this lane does; on the others some go wrong.
+    Lane(Lane, &'static str),
 }
 
 /// What a request meets, the weights' places in [`Weather::weights`].
-const FATES: [&str; 16] = [
+const FATES: [&str; 17] = [
     "accepted",
     "rejected",
     "missing",
@@ -39,6 +40,21 @@ const FATES: [&str; 16] = [
     "lost",
     "404",
     "unreachable",
+    "gone",
+];
+
+/// What a whole gateway, or one of its endpoints, may be like.
+const SICK: [&str; 10] = [
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+    "polite",
+    "polite",
+    "404",
+    "302",
+    "no credit",
 ];
 
 /// How a process finds the gateway.
@@ -51,6 +67,10 @@ pub struct Weather {
     pub latency_max: Duration,
     /// One in so many answers comes after the client has given up.
     pub late_one_in: Option<u32>,
+    /// The longest that a connection takes.
+    pub connect_max: Duration,
+    /// Connections asked for in this time are all there at its end.
+    pub stall: Range<Duration>,
 }
 
 impl Weather {
@@ -63,6 +83,8 @@ impl Weather {
             moods: Vec::new(),
             latency_max: 300 * MS,
             late_one_in: None,
+            connect_max: 30 * MS,
+            stall: Duration::ZERO..Duration::ZERO,
         }
     }
 
@@ -75,11 +97,14 @@ impl Weather {
             }
         }
         for _ in 0..random.u32(0..4) {
-            let mood = match random.u32(0..12) {
+            let sick = random.choice(SICK).unwrap_or(SICK[0]);
+            let mood = match random.u32(0..14) {
                 0..2 => Mood::Down,
-                2..4 => Mood::Sick(random.choice([429, 500, 502, 503, 504]).unwrap_or(503)),
-                4 => Mood::Mute,
-                5 if random.bool() => Mood::Closed,
+                2..5 => Mood::All(sick),
+                5..7 => Mood::Lane(random.choice(Lane::ALL).unwrap_or(Lane::Sms), sick),
+                7 => Mood::All("lost"),
+                8 if random.bool() => Mood::All("closed"),
+                9 if random.bool() => Mood::All("402"),
                 _ => Mood::Fair,
             };
             let most = if random.bool() { 3_000 } else { 90_000 };
@@ -89,13 +114,21 @@ impl Weather {
         weather.moods.push((MS, Mood::Fair));
         weather.latency_max = random.u32(1..3_000) * MS;
         weather.late_one_in = random.bool().then(|| random.u32(20..200));
+        weather.connect_max = random.choice([1, 1, 60, 900]).unwrap_or(1) * MS;
+        if random.u32(0..4) == 0 {
+            let from = random.u32(0..4_000) * MS;
+            weather.stall = from..from + random.u32(500..6_000) * MS;
+        }
         weather
     }
 
-    /// What a request meets that arrives so long after the process began.
-    pub fn fate(&self, age: Duration, random: &mut Rng) -> &'static str {
+    /// What a request on this lane meets so long after the process began.
+    pub fn fate(&self, age: Duration, lane: Lane, random: &mut Rng) -> &'static str {
         match self.mood(age) {
-            Mood::Fair => {
+            Mood::Down => "unreachable",
+            Mood::All(fate) => fate,
+            Mood::Lane(of, fate) if of == lane => fate,
+            Mood::Fair | Mood::Lane(..) => {
                 let mut at = random.u32(0..self.weights.iter().sum());
                 for (weight, fate) in self.weights.iter().zip(FATES) {
                     if at < *weight {
@@ -105,18 +138,10 @@ impl Weather {
                 }
                 FATES[0]
             }
-            Mood::Down => "unreachable",
-            Mood::Mute => "lost",
-            Mood::Closed => "closed",
-            Mood::Sick(429) => "429",
-            Mood::Sick(500) => "500",
-            Mood::Sick(502) => "502",
-            Mood::Sick(504) => "504",
-            Mood::Sick(_) => "503",
         }
     }
 
-    fn mood(&self, mut age: Duration) -> Mood {
+    pub fn mood(&self, mut age: Duration) -> Mood {
         for (time, mood) in &self.moods {
             if age < *time {
                 return *mood;
@@ -124,5 +149,14 @@ impl Weather {
             age -= *time;
         }
         self.moods.last().map_or(Mood::Fair, |(_, mood)| *mood)
+    }
+
+    /// How long a connection takes that is asked for so long after the process began.
+    pub fn connecting(&self, age: Duration, random: &mut Rng) -> Duration {
+        if self.stall.contains(&age) {
+            return self.stall.end.saturating_sub(age);
+        }
+        let longest = u32::try_from(self.connect_max.as_micros()).unwrap_or(1);
+        Duration::from_micros(random.u32(0..longest).into())
     }
 }

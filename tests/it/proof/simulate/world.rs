@@ -7,14 +7,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
 use otpdrive::clock::Clock;
-use otpdrive::gateway::Gateway;
 use otpdrive::gateway::words::{self, Reply};
-use otpdrive::outcome::{Job, Lane, Number, UnixMicros, Verdict};
+use otpdrive::gateway::{Gateway, Ready};
+use otpdrive::job::{Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
+use otpdrive::number::Number;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
 use super::killer::Killer;
-use super::weather::{MS, Weather};
+use super::reached::Reached;
+use super::weather::Weather;
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
@@ -29,30 +31,41 @@ pub struct Request {
     pub lane: Lane,
     pub number: Number,
     pub code: Option<String>,
+    /// What became of it, in a word.
+    pub fate: &'static str,
     /// The OTP went out, or the code was used up.
     pub accepted: bool,
-    /// What came back, if anything, does not say which.
+    /// What comes back, if anything, does not say which.
     pub doubtful: bool,
     /// When the program heard the answer; `None`: it did not live to.
     pub heard: Option<Instant>,
     /// The answer is known to be on the disk.
     pub recorded: bool,
-    /// The key was refused.
-    pub refused: bool,
     /// What its answer said: nothing on this lane before.
     pub not_before: Option<Instant>,
+}
+
+impl Request {
+    /// Whom it was for.
+    pub fn who(&self) -> (Number, Option<&str>) {
+        (self.number, self.code.as_deref())
+    }
+
+    /// May it have been accepted, as far as the program can know?
+    pub fn may_be_accepted(&self) -> bool {
+        self.heard.is_none() || self.accepted || self.doubtful
+    }
 }
 
 /// Everything outside, over all processes of a campaign.
 pub struct World {
     pub log: RefCell<Vec<Request>>,
+    pub reached: Reached,
     random: RefCell<Rng>,
     /// Numbers whose right code was used up.
     used: RefCell<HashSet<Number>>,
-    /// The latest request for each number, unless nobody listened to it.
-    heard: RefCell<HashMap<Number, usize>>,
-    /// Requests to which nobody listened, by process.
-    pub unreached: RefCell<Vec<usize>>,
+    /// The latest request for each job whose answer was heard.
+    heard: RefCell<HashMap<JobId, usize>>,
 }
 
 /// The right code of a number: not the sandbox's rule, and with leading zeros.
@@ -79,10 +92,10 @@ impl World {
     pub fn new(random: Rng) -> Self {
         Self {
             log: RefCell::default(),
+            reached: Reached::default(),
             random: RefCell::new(random),
             used: RefCell::default(),
             heard: RefCell::default(),
-            unreached: RefCell::default(),
         }
     }
 
@@ -104,10 +117,9 @@ impl World {
         }
     }
 
-    /// The latest request for this number, when it arrived and its answer was heard, as a place in
-    /// the log.
-    pub fn last_heard(&self, number: Number) -> Option<usize> {
-        self.heard.borrow().get(&number).copied()
+    /// The latest request for this job whose answer was heard, as a place in the log.
+    pub fn last_heard(&self, job: JobId) -> Option<usize> {
+        self.heard.borrow().get(&job).copied()
     }
 
     /// The answers to these requests are on the disk.
@@ -129,7 +141,7 @@ pub struct Manner<'w> {
     pub clock: Clock,
     pub timeout: Duration,
     /// An answered 500 or 502 may have been accepted, and the program is told so.
-    pub hold_server_errors: bool,
+    pub doubt_server_errors: bool,
     pub killer: &'w Killer,
 }
 
@@ -148,11 +160,12 @@ impl SimGateway<'_> {
     /// What becomes of a request that has arrived.
     fn fate(&self, fate: &str, number: Number, lane: Lane, code: Option<&str>) -> Fate {
         let error = |message: &str| format!(r#"{{"status":"Error","message":"{message}"}}"#);
-        let surely_not = |status, retry_after, body| Fate {
+        let surely_not = |status, retry_after, body: String| Fate {
             accepted: false,
             doubtful: false,
             answer: Some((status, retry_after, body)),
         };
+        let bare = |status| surely_not(status, None, String::new());
         let perhaps = |answer| {
             let coin = self.world.random.borrow_mut().bool();
             Fate {
@@ -165,12 +178,19 @@ impl SimGateway<'_> {
         match fate {
             "rejected" => surely_not(200, None, error("Number is barred")),
             "missing" => surely_not(400, None, error("API key or Phone Number Missing")),
+            "no credit" => {
+                let words = error(&format!("No credit for {}", number.digits() % 1_000));
+                surely_not(200, None, words)
+            }
             "closed" => match number_of(0..3) {
-                0 => surely_not(401, None, String::new()),
+                0 => bare(401),
                 1 => surely_not(403, None, "<html>".to_owned()),
                 _ => surely_not(200, None, error("Authentication Error")),
             },
-            "429" => surely_not(429, None, String::new()),
+            "polite" => {
+                let seconds = RetryAfter::Seconds(number_of(1..6));
+                surely_not(503, Some(seconds), String::new())
+            }
             "429 seconds" => {
                 let seconds = RetryAfter::Seconds(number_of(0..20));
                 surely_not(429, Some(seconds), String::new())
@@ -181,20 +201,18 @@ impl SimGateway<'_> {
                 let whole = UnixMicros(at.0 - at.0 % 1_000_000);
                 surely_not(429, Some(RetryAfter::Date(whole)), error("Too many"))
             }
-            "503" => surely_not(503, None, String::new()),
-            "408" => surely_not(408, None, String::new()),
             "in progress" => surely_not(
                 200,
                 None,
                 error("Already request is in progress, please try again."),
             ),
-            "404" => surely_not(404, None, "<html>not here</html>".to_owned()),
+            "302" | "402" | "404" | "408" | "429" | "503" => bare(fate.parse().unwrap_or(503)),
             "500" | "502" => {
-                let status = if fate == "500" { 500 } else { 502 };
-                if self.manner.hold_server_errors {
+                let status = fate.parse().unwrap_or(500);
+                if self.manner.doubt_server_errors {
                     perhaps(Some((status, None, String::new())))
                 } else {
-                    surely_not(status, None, String::new())
+                    bare(status)
                 }
             }
             "504" => perhaps(Some((504, None, String::new()))),
@@ -240,7 +258,7 @@ impl SimGateway<'_> {
         let Some((status, wait, body)) = fate.answer.filter(|_| in_time) else {
             self.world.log.borrow_mut()[index].doubtful = true;
             sleep(time).await;
-            return words::no_answer(false, "no answer in time".to_owned());
+            return Verdict::new(VerdictKind::NoAnswer, "no answer in time");
         };
         sleep(time).await;
         let (header, not_before) = match wait {
@@ -255,10 +273,7 @@ impl SimGateway<'_> {
                 (Some(date), Some(self.manner.clock.instant(at)))
             }
         };
-        {
-            let request = &mut self.world.log.borrow_mut()[index];
-            request.not_before = not_before;
-        }
+        self.world.log.borrow_mut()[index].not_before = not_before;
         let reply = Reply {
             status,
             retry_after: header.as_deref(),
@@ -268,52 +283,99 @@ impl SimGateway<'_> {
     }
 }
 
-impl Gateway for SimGateway<'_> {
-    async fn request(&self, job: &Job, lane: Lane) -> Verdict {
-        let killer = self.manner.killer;
-        killer.point("before it leaves").await;
-        let name = {
-            let mut random = self.world.random.borrow_mut();
-            self.weather.fate(self.since.elapsed(), &mut random)
+/// A request with its connection, and a place among those in flight.
+pub struct SimReady<'g> {
+    gateway: &'g SimGateway<'g>,
+    job: JobId,
+    number: Number,
+    code: Option<String>,
+    lane: Lane,
+}
+
+impl Drop for SimReady<'_> {
+    fn drop(&mut self) {
+        let in_flight = &self.gateway.in_flight;
+        in_flight.set(in_flight.get() - 1);
+    }
+}
+
+impl<'w> Gateway for SimGateway<'w> {
+    type Ready<'g>
+        = SimReady<'g>
+    where
+        Self: 'g;
+
+    async fn connect(&self, job: &Job, lane: Lane) -> Result<SimReady<'_>, Verdict> {
+        let (time, fate) = {
+            let (age, mut random) = (self.since.elapsed(), self.world.random.borrow_mut());
+            let fate = self.weather.fate(age, lane, &mut random);
+            (self.weather.connecting(age, &mut random), fate)
         };
-        if name == "unreachable" {
-            self.world.unreached.borrow_mut().push(self.run);
-            self.world.heard.borrow_mut().remove(&job.number);
-            sleep(MS).await;
-            return words::no_answer(true, "connection refused".to_owned());
+        if self.weather.stall.contains(&self.since.elapsed()) {
+            self.world.reached.note("connections stall");
         }
-        let code = job
-            .code
-            .as_ref()
-            .map(|code| code.expose_secret().to_owned());
-        let fate = self.fate(name, job.number, lane, code.as_deref());
-        let index = {
-            let mut log = self.world.log.borrow_mut();
-            log.push(Request {
-                run: self.run,
-                at: Instant::now(),
-                lane,
-                number: job.number,
-                code,
-                accepted: fate.accepted,
-                doubtful: fate.doubtful,
-                heard: None,
-                recorded: false,
-                refused: name == "closed",
-                not_before: None,
-            });
-            log.len() - 1
-        };
         self.in_flight.set(self.in_flight.get() + 1);
         let most = self.in_flight_max.get().max(self.in_flight.get());
         self.in_flight_max.set(most);
+        let ready = SimReady {
+            gateway: self,
+            job: job.id,
+            number: job.number,
+            code: job.code.as_ref().map(|c| c.expose_secret().to_owned()),
+            lane,
+        };
+        sleep(time).await;
+        if fate == "unreachable" {
+            return Err(Verdict::new(VerdictKind::Unreachable, "connection refused"));
+        }
+        Ok(ready)
+    }
+
+    fn lead(&self) -> Duration {
+        self.weather.connect_max
+    }
+}
+
+impl Ready for SimReady<'_> {
+    async fn go(self) -> Verdict {
+        let (gateway, lane) = (self.gateway, self.lane);
+        let (world, killer) = (gateway.world, gateway.manner.killer);
+        killer.point("before it leaves").await;
+        let name = {
+            let (age, mut random) = (gateway.since.elapsed(), world.random.borrow_mut());
+            gateway.weather.fate(age, lane, &mut random)
+        };
+        if name == "unreachable" || name == "gone" {
+            world
+                .reached
+                .note("a connection is gone when its turn comes");
+            let kind = if name == "gone" {
+                VerdictKind::Withdrawn
+            } else {
+                VerdictKind::Unreachable
+            };
+            return Verdict::new(kind, "connection closed");
+        }
+        let fate = gateway.fate(name, self.number, lane, self.code.as_deref());
+        let index = world.log.borrow().len();
+        world.log.borrow_mut().push(Request {
+            run: gateway.run,
+            at: Instant::now(),
+            lane,
+            number: self.number,
+            code: self.code.clone(),
+            fate: name,
+            accepted: fate.accepted,
+            doubtful: fate.doubtful,
+            heard: None,
+            recorded: false,
+            not_before: None,
+        });
         killer.point("after it left").await;
-        let verdict = self.answer(index, lane, fate).await;
+        let verdict = gateway.answer(index, lane, fate).await;
         killer.point("before its answer is heard").await;
-        self.in_flight.set(self.in_flight.get() - 1);
-        let request = &mut self.world.log.borrow_mut()[index];
-        request.heard = Some(Instant::now());
-        self.world.heard.borrow_mut().insert(job.number, index);
+        world.log.borrow_mut()[index].heard = Some(Instant::now());
+        world.heard.borrow_mut().insert(self.job, index);
         verdict
     }
 }

@@ -36,6 +36,15 @@ impl<'b> Choices<'b> {
         all[self.size(all.len())]
     }
 
+    /// One of these, in a list with `¦` between them; blanks and line ends around them are not theirs.
+    pub fn word<'t>(&mut self, list: &'t str) -> &'t str {
+        let words: Vec<&str> = list
+            .split('¦')
+            .map(|word| word.trim_matches([' ', '\n']))
+            .collect();
+        self.of(&words)
+    }
+
     /// True once in `n` times, never when the bytes are used up.
     pub fn rarely(&mut self, n: u64) -> bool {
         self.below(n) == n - 1

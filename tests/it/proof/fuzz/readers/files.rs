@@ -1,21 +1,14 @@
 //! The reader of files: every row comes through once, as it stands, or the file is refused.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
-use otpdrive::contacts::{ReadOptions, Survey, open};
-use otpdrive::outcome::{Channel, Contact, Lane, Operation};
-use otpdrive::record::{Row, RowState};
-use otpdrive::report::results::Results;
+use otpdrive::contacts::{ReadOptions, Survey};
+use otpdrive::job::{Channel, Operation};
+use otpdrive::text::is_invisible;
 
 use super::choices::Choices;
-
-/// A row as read: where it stands, what it holds, and its number with the request it asks for.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    line: u64,
-    record: String,
-    asks_for: Result<(u64, Lane), &'static str>,
-}
+use super::{Seen, is_readable, read};
 
 /// Any bytes: refused with a message that says where, or read without a row lost or merged.
 pub fn check(bytes: &[u8]) {
@@ -36,56 +29,54 @@ pub fn check(bytes: &[u8]) {
         messy(&mut choices)
     };
     std::fs::write(&path, &text).expect("a file");
-    let shown = || format!("{:?} with {options:?}", String::from_utf8_lossy(&text));
-
-    let read = read(&path, &options);
-    let (survey, rows) = match &read {
+    let shown = format!("{:?} with {options:?}", String::from_utf8_lossy(&text));
+    let read_once = read(&path, &options);
+    let read_again = read(&path, &options).map(|(_, rows)| rows);
+    let (survey, rows) = match read_once {
         Ok(read) => read,
         Err(why) => {
-            let again = self::read(&path, &options).err();
-            assert_eq!(again.as_ref(), Some(why), "{}", shown());
             let about = why.strip_prefix(&format!("{}: ", path.display()));
-            assert!(
-                about.is_some_and(|about| super::is_readable(about, 2_000)),
-                "{why:?}, of {}",
-                shown()
-            );
+            let readable = about.is_some_and(|about| is_readable(about, 2_000));
+            assert!(readable, "{why:?}, of {shown}");
+            assert_eq!(read_again, Err(why), "{shown}");
             return;
         }
     };
-    let again = self::read(&path, &options).map(|(_, rows)| rows);
-    assert_eq!(again.as_ref(), Ok(rows), "{}", shown());
-    assert_eq!(rows.len() as u64, survey.rows, "{}", shown());
-    assert!(
-        rows.is_sorted_by(|a, b| a.line < b.line),
-        "{rows:?}, of {}",
-        shown()
-    );
-    let width = cells(&survey.header).len();
-    for row in rows {
-        assert_eq!(cells(&row.record).len(), width, "{row:?}, of {}", shown());
+    assert_eq!(read_again.as_ref(), Ok(&rows), "{shown}");
+    assert_eq!(rows.len() as u64, survey.rows, "{shown}");
+    let in_order = rows.is_sorted_by(|a, b| a.line < b.line);
+    assert!(in_order, "{rows:?}, of {shown}");
+    let width = cells(&survey.header);
+    for row in &rows {
+        assert_eq!(cells(&row.record), width, "{row:?}, of {shown}");
     }
-    if !text.contains(&b'"') {
-        assert_eq!(*rows, simply(&text, survey, &options, rows), "{}", shown());
+    // What becomes of columns of ours is seen when they come back.
+    let has = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|window| window == what);
+    if !has(&text, b"\"") && !has(&text, b"otp_") {
+        let rows = rows.iter().map(|row| (row.line, row.record.clone()));
+        assert_eq!(rows.collect::<Vec<_>>(), simply(&text, &survey), "{shown}");
     }
     for number in planted {
-        let digits = |row: &Seen| {
-            row.record
-                .chars()
-                .filter(char::is_ascii_digit)
-                .collect::<String>()
-        };
-        let national = (number % 10_000_000_000).to_string();
-        // Of a line that is too short the number is no phone cell, and may be part of another.
-        let is_phone = stands_in_the_phone_column(&text, survey, &national);
-        let found = rows.iter().any(|row| match row.asks_for {
-            Ok((read, _)) => read == number || !is_phone && digits(row).contains(&national),
-            // Two rows that became one are at least not used.
-            Err(_) => digits(row).contains(&national),
-        });
-        assert!(found, "{number} is lost: {rows:?}, of {}", shown());
+        let found = is_found(number, &text, &survey, &rows);
+        assert!(found, "{number} is lost: {rows:?}, of {shown}");
     }
-    comes_back(&path, survey, rows, options);
+    comes_back(&path, &survey, &rows, options);
+}
+
+/// Is this number, which stands in a row of its own, still in one?
+fn is_found(number: u64, text: &[u8], survey: &Survey, rows: &[Seen]) -> bool {
+    let national = (number % 10_000_000_000).to_string();
+    // Of a line that is too short the number is no phone cell, and may be part of another.
+    let is_phone = stands_in_the_phone_column(text, survey, &national);
+    let holds = |row: &Seen| {
+        let digits = row.record.chars().filter(char::is_ascii_digit);
+        digits.collect::<String>().contains(&national)
+    };
+    rows.iter().any(|row| match row.asks {
+        Ok((asked, ..)) => asked == number || !is_phone && holds(row),
+        // Two rows that became one are at least not used.
+        Err(_) => holds(row),
+    })
 }
 
 /// Does a line, cut at the delimiters and nothing else, have this number where the header has the
@@ -93,179 +84,97 @@ pub fn check(bytes: &[u8]) {
 /// no row of a wider file, but as likely a line of somebody's address.
 fn stands_in_the_phone_column(text: &[u8], survey: &Survey, national: &str) -> bool {
     let text = String::from_utf8_lossy(text);
-    let cut = |line: &str| -> Vec<String> {
-        let cells = line.split(survey.delimiter);
-        cells.map(bare).collect()
-    };
+    let cut = |line: &str| line.split(survey.delimiter).map(bare).collect();
     let lines: Vec<Vec<String>> = text.split(['\r', '\n']).map(cut).collect();
+    let phone = bare(&survey.phone_column);
     let header = lines.iter().find_map(|cells| {
-        let mut names = cells.iter();
-        let phone = names.position(|cell| *cell == bare(&survey.phone_column));
-        phone.map(|phone| (phone, cells.len()))
+        let at = cells.iter().position(|cell| *cell == phone)?;
+        Some((at, cells.len()))
     });
-    header.is_none_or(|(phone, width)| {
+    header.is_none_or(|(at, width)| {
         let mut rows = lines.iter().filter(|row| row.len() > 1 || width == 1);
-        rows.any(|row| row.get(phone).is_some_and(|cell| cell.contains(national)))
+        rows.any(|row| row.get(at).is_some_and(|cell| cell.contains(national)))
     })
 }
 
-/// `results.csv` of these rows is a valid next input with the same rows.
+/// Our columns, as `results.csv` has them.
+const OURS: &str = ",otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempts,\
+    otp_first_sent_at,otp_settled_at,otp_latency_ms";
+
+/// With our columns behind them, as in `results.csv`, they are a valid next input with the same rows.
 fn comes_back(path: &Path, survey: &Survey, rows: &[Seen], mut options: ReadOptions) {
-    let mut csv = Vec::new();
-    let mut results = Results::new(&mut csv, &survey.header);
+    let mut csv = survey.header.clone() + OURS;
     for row in rows {
-        let (number, lane) = match row.asks_for {
-            Ok((digits, lane)) => (otpdrive::outcome::Number::new(digits), lane),
-            Err(_) => (None, Lane::Call),
-        };
-        let row = Row {
-            line: row.line,
-            record: row.record.clone(),
-            number,
-            lane,
-            state: match row.asks_for {
-                Ok(_) => RowState::Job(Vec::new()),
-                Err(why) => RowState::Invalid(why.to_owned()),
-            },
-        };
-        results.row(&row, &row.outcome()).expect("it is written");
+        let number = row.asks.map_or(0, |(number, ..)| number);
+        let _ = write!(csv, "\n{},+{number},call,pending,,,0,,,", row.record);
     }
-    results.finish().expect("it is written");
     std::fs::write(path, &csv).expect("a file");
     options.delimiter = None;
-    let shown = || String::from_utf8_lossy(&csv).into_owned();
     match read(path, &options) {
         Ok((_, back)) => {
-            assert_eq!(back.len(), rows.len(), "{}", shown());
+            assert_eq!(back.len(), rows.len(), "{csv}");
             for (back, row) in back.iter().zip(rows) {
                 // Hidden like any code; the ledger knows that there was none before.
-                let bad_code = row.asks_for.is_err_and(|why| why.contains("a code"));
-                let same = back.asks_for.ok() == row.asks_for.ok();
-                assert!(same || bad_code, "{row:?} became {back:?}: {}", shown());
+                let bad_code = row.asks.is_err_and(|why| why.contains("a code"));
+                let same = back.asks.ok() == row.asks.ok() || bad_code;
+                let same = same && back.record == row.record;
+                assert!(same, "{row:?} became {back:?}: {csv}");
             }
         }
         // Lines in a cell that are no rows between semicolons can be some between commas; and a
         // row can be as long as a row may be.
-        Err(why) => assert!(
-            why.contains("look like rows of their own") || csv.len() > 500_000,
-            "{why}: {}",
-            shown()
-        ),
+        Err(why) => {
+            let expected = why.contains("look like rows of their own") || csv.len() > 500_000;
+            assert!(expected, "{why}: {csv}");
+        }
     }
 }
 
-fn read(path: &Path, options: &ReadOptions) -> Result<(Survey, Vec<Seen>), String> {
-    let read = || {
-        let mut input = open(path, options.clone())?;
-        let survey = input.survey()?;
-        let contacts = input.contacts(&survey)?;
-        let rows = contacts
-            .map(|contact| contact.map(seen))
-            .collect::<Result<_, _>>()?;
-        Ok((survey, rows))
-    };
-    read().map_err(|error: otpdrive::contacts::ContactsError| error.to_string())
-}
-
-fn seen(contact: Contact) -> Seen {
-    Seen {
-        line: contact.line,
-        record: contact.record,
-        asks_for: match contact.wish {
-            Ok(wish) => Ok((wish.number.digits(), wish.lane)),
-            Err(problem) => Err(problem.0),
-        },
-    }
-}
-
-/// The cells of a record.
-fn cells(record: &str) -> Vec<String> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(record.as_bytes());
+/// How many cells a record has.
+fn cells(record: &str) -> usize {
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.has_headers(false).from_reader(record.as_bytes());
     let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.expect("CSV")).collect();
-    match &rows[..] {
-        // What is empty is one empty cell.
-        [] => vec![String::new()],
-        [row] => row.iter().map(str::to_owned).collect(),
-        _ => panic!("more than one row: {record:?}"),
-    }
+    assert!(rows.len() <= 1, "more than one row: {record:?}");
+    // What is empty is one empty cell.
+    rows.first().map_or(1, csv::StringRecord::len)
 }
 
-/// The rows of a text without quotes, cut up with nothing but `split`.
-fn simply(text: &[u8], survey: &Survey, options: &ReadOptions, read: &[Seen]) -> Vec<Seen> {
+/// The rows of a text without quotes, cut up with nothing but `split`: line and record.
+fn simply(text: &[u8], survey: &Survey) -> Vec<(u64, String)> {
     let text = str::from_utf8(text).expect("or it had been refused");
-    let text = text
-        .trim_start_matches('\u{feff}')
-        .replace("\r\n", "\n")
-        .replace('\r', "\n");
+    let text = text.trim_start_matches('\u{feff}');
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut lines = text.lines().zip(1..);
-    let is_blank = |line: &str| {
-        let mut cells = line.split([',', ';', '|', '\t']);
-        cells.all(|cell| cell.trim_matches(is_empty).is_empty())
-    };
     let mut sep = false;
     let header = lines.find(|(line, _)| {
-        let announces = line.len() == 5
-            && line.to_lowercase().starts_with("sep=")
-            && !sep
-            && !line.ends_with(|c: char| c.is_ascii_alphanumeric());
+        let is_sep = line.len() == 5 && line.to_lowercase().starts_with("sep=");
+        let announces = is_sep && !sep && !line.ends_with(|c: char| c.is_ascii_alphanumeric());
         sep |= announces;
-        !announces && !is_blank(line)
+        !announces && line.contains(|c| !is_empty(c) && !",;|\t".contains(c))
     });
     let names: Vec<&str> = header.expect("one").0.split(survey.delimiter).collect();
-    let mut rows: Vec<(u64, Vec<&str>)> = lines
-        .map(|(line, n)| (n, line.split(survey.delimiter).collect::<Vec<_>>()))
-        .filter(|(_, cells)| cells.iter().any(|cell| !cell.trim().is_empty()))
-        .collect();
-    let width = rows
-        .iter()
-        .map(|(_, cells)| cells.len())
-        .max()
-        .unwrap_or(0)
-        .max(names.len());
-    let code = names
-        .iter()
-        .position(|name| Some(*name) == survey.otp_column.as_deref());
-    assert_eq!(rows.len(), read.len(), "rows, of {text:?} with {options:?}");
-    let simple = rows.iter_mut().zip(read).map(|((line, cells), read)| {
-        if let Some(cell) = code
-            .and_then(|code| cells.get_mut(code))
-            .filter(|cell| !bare(cell).is_empty())
-        {
-            *cell = "******";
-        }
+    let is_row = |line: &str| line.contains(|c: char| !c.is_whitespace() && c != survey.delimiter);
+    let rows = lines.filter(|(line, _)| is_row(line));
+    let rows = rows.map(|(line, n)| (n, line.split(survey.delimiter).collect::<Vec<_>>()));
+    let rows: Vec<(u64, Vec<&str>)> = rows.collect();
+    let widths = rows.iter().map(|(_, cells)| cells.len());
+    let width = widths.chain([names.len()]).max().unwrap_or(0);
+    let otp_column = survey.otp_column.as_deref();
+    let code = names.iter().position(|name| Some(*name) == otp_column);
+    let record = |mut cells: Vec<&str>| {
         cells.resize(width, "");
-        let ours = |name: &str| {
-            let name = bare(name);
-            name.strip_prefix("otp_")
-                .is_some_and(|name| OURS.contains(&name))
-        };
-        let kept = cells
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| !names.get(*i).is_some_and(|name| ours(name)));
-        let quoted = |cell: &str| {
-            if cell.contains(',') {
-                format!("\"{cell}\"")
-            } else {
-                cell.to_owned()
-            }
-        };
-        let record: Vec<String> = kept.map(|(_, cell)| quoted(cell)).collect();
-        Seen {
-            line: *line,
-            record: record.join(","),
-            asks_for: read.asks_for,
+        if let Some(code) = code.filter(|code| !bare(cells[*code]).is_empty()) {
+            cells[code] = "******";
         }
-    });
-    simple.collect()
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        let quote = |cell: &str| if cell.contains(',') { "\"" } else { "" };
+        let quoted = cells
+            .iter()
+            .map(|cell| [quote(cell), cell, quote(cell)].concat());
+        quoted.collect::<Vec<_>>().join(",")
+    };
+    let rows = rows.into_iter().map(|(line, cells)| (line, record(cells)));
+    rows.collect()
 }
 
 fn is_empty(c: char) -> bool {
@@ -279,123 +188,58 @@ fn bare(cell: &str) -> String {
     seen.strip_prefix('\'').unwrap_or(seen).trim().to_owned()
 }
 
-const OURS: [&str; 9] = [
-    "phone",
-    "channel",
-    "status",
-    "reference",
-    "detail",
-    "attempts",
-    "first_sent_at",
-    "settled_at",
-    "latency_ms",
-];
+/// Names of columns; the last three are ours.
+const NAMES: &str = "Name ¦ note ¦ channel ¦ otp ¦ a;b ¦ \"x|y\" ¦ \"q\"\"q\" ¦¦ \u{feff}z ¦ id \
+    ¦ \"two\nlines\" ¦ Address ¦ a,b";
+const OUR_NAMES: &str = " ¦ otp_status ¦ otp_phone ¦ otp_detail";
 
-const NAMES: [&str; 16] = [
-    "Name",
-    "note",
-    "channel",
-    "otp",
-    "a;b",
-    "\"x|y\"",
-    "\"q\"\"q\"",
-    "",
-    "\u{feff}z",
-    "id",
-    "\"two\nlines\"",
-    "Address",
-    "a,b",
-    "otp_status",
-    "otp_phone",
-    "otp_detail",
-];
+/// `blank` stands for a cell that is.
+const CELLS: &str = "¦¦ Asha ¦ blank ¦ \"Rao, A\" ¦ \"say \"\"hi\"\"\" ¦ 5\" pipe ¦ \"two\nlines\" \
+    ¦ \"a\r\nb\r\nc\" ¦ \"\" ¦ sms ¦ CALL ¦ 004512 ¦ ****** ¦ x;y ¦ x|y ¦ \u{a0} ¦ \u{200b} ¦ =1+1 \
+    ¦ नमस्ते ¦ ' ¦ \"a\" b ¦ a\tb ¦ 12E45 ¦ - ¦ #N/A ¦ \"\n\" ¦ \u{feff} ¦ fax ¦ \"x\n\" y";
 
-const CELLS: [&str; 30] = [
+const PHONES: &str = "phone ¦ phone ¦ Mobile No. ¦ \"phone\" ¦ MSISDN ¦ \u{feff}phone ¦ fon";
+
+/// What is in front of a header.
+const FIRST: [&str; 8] = [
     "",
     "",
-    "Asha",
-    " ",
-    "\"Rao, A\"",
-    "\"say \"\"hi\"\"\"",
-    "5\" pipe",
-    "\"two\nlines\"",
-    "\"a\r\nb\r\nc\"",
-    "\"\"",
-    "sms",
-    "CALL",
-    "004512",
-    "******",
-    "x;y",
-    "x|y",
-    "\u{a0}",
-    "\u{200b}",
-    "=1+1",
-    "नमस्ते",
-    "'",
-    "\"a\" b",
-    "a\tb",
-    "12E45",
-    "-",
-    "#N/A",
-    "\"\n\"",
+    "",
     "\u{feff}",
-    "fax",
-    "\"x\n\" y",
-];
-
-const PHONES: [&str; 7] = [
-    "phone",
-    "phone",
-    "Mobile No.",
-    "\"phone\"",
-    "MSISDN",
-    "\u{feff}phone",
-    "fon",
+    "\u{feff}\u{feff}",
+    "\n",
+    " ,;\n\u{feff}",
+    "\u{feff}\u{feff}\u{feff}",
 ];
 
 /// A file as people make them, and the numbers that stand in rows of their own.
-fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
+pub fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
     let delimiter = choices.of(&[",", ",", ",", ";", "\t", "|"]);
     let end = choices.of(&["\n", "\n", "\r\n", "\r"]);
-    let mut text = choices
-        .of(&[
-            "",
-            "",
-            "",
-            "\u{feff}",
-            "\u{feff}\u{feff}",
-            "\n",
-            " ,;\n\u{feff}",
-            "\u{feff}\u{feff}\u{feff}",
-        ])
-        .to_owned();
+    let mut text = choices.of(&FIRST).to_owned();
     if choices.rarely(8) {
         text += &["sep=", delimiter, end].concat();
     }
     let mut planted = Vec::new();
     let before = choices.size(3);
     let after = choices.size(4);
-    let row =
-        |text: &mut String, choices: &mut Choices<'_>, phone: &str, other: &[&'static str]| {
-            let mut row: Vec<String> = (0..before).map(|_| choices.of(other).to_owned()).collect();
-            row.push(phone.to_owned());
-            row.extend((0..after).map(|_| choices.of(other).to_owned()));
-            *text += &row.join(delimiter);
-            *text += choices.of(&["", "", "", "", delimiter]);
-            *text += if choices.rarely(16) { "\r\n\n" } else { end };
-        };
-    let phone = choices.of(&PHONES);
-    let names = if choices.rarely(3) {
-        &NAMES[..]
-    } else {
-        &NAMES[..13]
+    let row = |text: &mut String, choices: &mut Choices<'_>, phone: &str, other: &str| {
+        let cell = |choices: &mut Choices<'_>| choices.word(other).replace("blank", " ");
+        let mut row: Vec<String> = (0..before).map(|_| cell(choices)).collect();
+        row.push(phone.to_owned());
+        row.extend((0..after).map(|_| cell(choices)));
+        *text += &row.join(delimiter);
+        *text += choices.of(&["", "", "", "", delimiter]);
+        *text += if choices.rarely(16) { "\r\n\n" } else { end };
     };
-    row(&mut text, choices, phone, names);
+    let phone = choices.word(PHONES);
+    let ours = if choices.rarely(3) { OUR_NAMES } else { "" };
+    row(&mut text, choices, phone, &[NAMES, ours].concat());
     let body = text.len();
     for n in 0..choices.below(12) {
         let national = 9_000_000_000 + choices.below(1 << 24) * 16 + n;
         let phone = match choices.below(12) {
-            0 => choices.of(&CELLS).to_owned(),
+            0 => choices.word(CELLS).replace("blank", " "),
             1 => format!("\"{national}\""),
             2 => format!("+91 {national}"),
             3 => format!(" 0{national}"),
@@ -405,7 +249,7 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
         if phone.contains(&national.to_string()) {
             planted.push(910_000_000_000 + national);
         }
-        row(&mut text, choices, &phone, &CELLS);
+        row(&mut text, choices, &phone, CELLS);
     }
     if text.contains("otp") {
         // A row with a cell too many may have its number in a column that is dropped or hidden.
@@ -422,9 +266,10 @@ fn messy(choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u64>) {
         let at = text.floor_char_boundary(start + choices.size(end - start + 1));
         let digit = |c: char| c.is_ascii_digit();
         if !(text[at..].starts_with(digit) && text[..at].ends_with(digit)) {
-            let stray = choices.of(&[
+            let stray = [
                 "\"", "\"", "\"", "\"", "\n", "\r", delimiter, "\u{feff}", " ",
-            ]);
+            ];
+            let stray = choices.of(&stray);
             text.insert_str(at, stray);
         }
     }

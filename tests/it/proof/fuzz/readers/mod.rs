@@ -10,6 +10,40 @@ pub mod ledger;
 pub mod numbers;
 pub mod texts;
 
+use std::path::Path;
+
+use otpdrive::contacts::{ContactsError, ReadOptions, Survey, open};
+use otpdrive::outcome::Lane;
+
+/// A row as read: where it stands, what it holds, and the number it asks for, as digits, with the
+/// way and whether it is only assumed to be a mobile's; or why it asks for none.
+#[derive(Debug, PartialEq)]
+pub struct Seen {
+    pub line: u64,
+    pub record: String,
+    pub asks: Result<(u64, Lane, bool), &'static str>,
+}
+
+/// Reads a file of contacts, or says why not.
+fn read(path: &Path, options: &ReadOptions) -> Result<(Survey, Vec<Seen>), String> {
+    let read = || -> Result<_, ContactsError> {
+        let mut input = open(path, options.clone())?;
+        let survey = input.survey()?;
+        let mut rows = Vec::new();
+        for contact in input.contacts(&survey)? {
+            let contact = contact?;
+            let asks = contact.wish.map_err(|problem| problem.0);
+            rows.push(Seen {
+                line: contact.line,
+                record: contact.record,
+                asks: asks.map(|wish| (wish.number.digits(), wish.lane, wish.assumed_mobile)),
+            });
+        }
+        Ok((survey, rows))
+    };
+    read().map_err(|error| error.to_string())
+}
+
 /// A folder in memory where the system has one: the fuzzers make thousands a second.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")

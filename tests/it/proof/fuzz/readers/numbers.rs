@@ -3,20 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use otpdrive::contacts::{ReadOptions, Region, open};
-use otpdrive::outcome::{Channel, Number, Operation};
+use otpdrive::contacts::{ReadOptions, Region};
+use otpdrive::outcome::{Channel, Operation};
 
 use super::choices::Choices;
 
-/// A number as read from a cell.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Read {
-    pub number: Number,
-    pub assumed_mobile: bool,
-}
-
-/// What a cell is read as, or why not.
-pub type Reading = Result<Read, &'static str>;
+/// The digits of the number that a cell is read as and whether it is only assumed to be a mobile's,
+/// or why it is none.
+pub type Reading = Result<(u64, bool), &'static str>;
 
 /// What is accepted has all its digits from the cell, nothing but a number in the cell, and reads
 /// back as itself.
@@ -32,21 +26,18 @@ pub fn check(bytes: &[u8]) {
     };
     let readings = read(&path, &cells, Channel::Call, Region::IN);
     let by_sms = read(&path, &cells, Channel::Sms, Region::IN);
-    let mut again = Vec::new();
-    for ((cell, reading), by_sms) in cells.iter().zip(&readings).zip(by_sms) {
-        if let Ok(by_sms) = by_sms {
-            assert_eq!(*reading, Ok(by_sms), "{cell:?}");
-        }
-        if let Ok(read) = reading {
-            is_in_the_cell(cell, read);
-            again.push(read.number.e164());
+    let mut numbers = Vec::new();
+    for ((cell, reading), by_sms) in cells.iter().zip(&readings).zip(&by_sms) {
+        assert!(by_sms.is_err() || reading == by_sms, "{cell:?}");
+        if let Ok((number, _)) = reading {
+            is_in_the_cell(cell, *number);
+            numbers.push(*number);
         }
     }
+    let again: Vec<String> = numbers.iter().map(|number| format!("+{number}")).collect();
     let back = read(&path, &again, Channel::Call, Region::IN);
-    for (e164, reading) in again.iter().zip(back) {
-        let back = reading.map(|read| read.number.e164());
-        assert_eq!(back.as_ref(), Ok(e164));
-    }
+    let back = back.into_iter().map(|reading| reading.map(|read| read.0));
+    assert_eq!(back.collect::<Result<Vec<u64>, _>>(), Ok(numbers));
 }
 
 /// Reads these cells as the phone column of a file.
@@ -59,24 +50,16 @@ pub fn read(path: &Path, cells: &[String], channel: Channel, region: Region) -> 
     std::fs::write(path, text).expect("a file");
     let mut options = ReadOptions::new(Operation::Send, channel);
     options.region = region;
-    let mut input = open(path, options).expect("it is there");
-    let survey = input.survey().expect("it is CSV");
-    let contacts = input.contacts(&survey).expect("it is still there");
-    let readings = contacts.map(|contact| match contact.expect("a row").wish {
-        Ok(wish) => Ok(Read {
-            number: wish.number,
-            assumed_mobile: wish.assumed_mobile,
-        }),
-        Err(problem) => Err(problem.0),
-    });
-    let readings: Vec<Reading> = readings.collect();
-    assert_eq!(readings.len(), cells.len());
-    readings
+    let (_, rows) = super::read(path, &options).expect("it is CSV");
+    assert_eq!(rows.len(), cells.len());
+    let readings = rows.into_iter().map(|row| row.asks);
+    let readings = readings.map(|asks| asks.map(|(number, _, assumed)| (number, assumed)));
+    readings.collect()
 }
 
 /// No letter but those of `tel:`, and of an Indian number exactly the digits that stand there.
-fn is_in_the_cell(cell: &str, read: &Read) {
-    let shown = format!("{cell:?} was read as {}", read.number.e164());
+fn is_in_the_cell(cell: &str, number: u64) {
+    let shown = format!("{cell:?} was read as {number}");
     let text: String = cell.chars().map(western).collect();
     let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
     assert!(
@@ -89,7 +72,7 @@ fn is_in_the_cell(cell: &str, read: &Read) {
         .rsplit_once('.')
         .map_or(String::new(), |(whole, _)| digits(whole));
     let fits = |digits: &str| {
-        let e164 = read.number.digits().to_string();
+        let e164 = number.to_string();
         let digits = digits.strip_prefix("00").unwrap_or(digits);
         match e164.strip_prefix("91") {
             Some(national) => ["", "0", "91", "910"]
@@ -104,13 +87,8 @@ fn is_in_the_cell(cell: &str, read: &Read) {
 
 /// A digit of any script as an ASCII one.
 fn western(c: char) -> char {
-    const ZEROS: [u32; 15] = [
-        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
-        0xe50, 0xff10,
-    ];
-    let digit = ZEROS
-        .iter()
-        .find_map(|zero| u32::from(c).checked_sub(*zero).filter(|n| *n < 10));
+    let mut zeros = "0٠۰߀०০੦૦୦௦౦೦൦๐０".chars().map(u32::from);
+    let digit = zeros.find_map(|zero| u32::from(c).checked_sub(zero).filter(|n| *n < 10));
     digit.and_then(|n| char::from_digit(n, 10)).unwrap_or(c)
 }
 
@@ -125,48 +103,29 @@ pub fn cells(choices: &mut Choices<'_>, max: usize) -> Vec<String> {
 
 fn cell(choices: &mut Choices<'_>) -> String {
     // Country codes with the digits of a number there.
-    const ABROAD: [(&str, &str); 14] = [
-        ("44", "7400123456"),
-        ("1", "2125552368"),
-        ("971", "501234567"),
-        ("39", "3123456789"),
-        ("65", "81234567"),
-        ("880", "1812345678"),
-        ("977", "9841234567"),
-        ("54", "91123456789"),
-        ("52", "5512345678"),
-        ("7", "9123456789"),
-        ("36", "201234567"),
-        ("49", "15123456789"),
-        ("856", "2023123456"),
-        ("800", "12345678"),
-    ];
+    const ABROAD: &str = "44-7400123456 ¦ 1-2125552368 ¦ 971-501234567 ¦ 39-3123456789 \
+        ¦ 65-81234567 ¦ 880-1812345678 ¦ 977-9841234567 ¦ 54-91123456789 ¦ 52-5512345678 \
+        ¦ 7-9123456789 ¦ 36-201234567 ¦ 49-15123456789 ¦ 856-2023123456 ¦ 800-12345678";
+    const SPECIAL: &str = "112 ¦ 1800123456 ¦ 18001234567 ¦ 1600123456 ¦ 140 ¦ 02223456789 \
+        ¦ 5012345678 ¦ 9E+11 ¦ 9.19877E+11";
+    const AROUND: &str = "tel:@ ¦ '@ ¦ =\"@\" ¦ @.0 ¦ \u{a0}@\u{200b} ¦ \u{feff} @\t \
+        ¦ \u{202a}@\u{202c} ¦ @ ext 12 ¦ @/123456 ¦ @, @ ¦ @E+05 ¦ \"@\" ¦ TEL: @ ¦ @,";
+    const ODD: &str = "019OlIe.+- ()/;,'\"=#*\u{a0}\u{200b}\u{2011}\u{ff0b}९ｅ٫";
     let mut cell = match choices.below(8) {
         0 => {
-            let (country, national) = choices.of(&ABROAD);
+            let abroad = choices.word(ABROAD);
+            let (country, national) = abroad.split_once('-').expect("both");
             let mut national = national.to_owned();
             for _ in 0..choices.below(4) {
                 let at = choices.size(national.len());
-                let digit = choices.of(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
-                national.replace_range(at..=at, digit);
+                let digit = choices.below(10).to_string();
+                national.replace_range(at..=at, &digit);
             }
             let before = choices.of(&["+", "00", "", "+0", "0", "tel:+"]);
             let between = choices.of(&["", " ", "-", " (0) ", "0", "."]);
             format!("{before}{country}{between}{}", grouped(choices, &national))
         }
-        1 => choices
-            .of(&[
-                "112",
-                "1800123456",
-                "18001234567",
-                "1600123456",
-                "140",
-                "02223456789",
-                "5012345678",
-                "9E+11",
-                "9.19877E+11",
-            ])
-            .to_owned(),
+        1 => choices.word(SPECIAL).to_owned(),
         _ => {
             let first = choices.of(&['9', '8', '7', '6', '9', '8', '2', '1']);
             let rest = choices.below(1_000_000_000);
@@ -174,8 +133,7 @@ fn cell(choices: &mut Choices<'_>) -> String {
                 "", "0", "91", "+91", "0091", "+91 ", "+91-", "(+91) ", "+91 (0)", "91 ", "0 ",
                 "+", "00", "091", "+0", "+91 91",
             ]);
-            let national = grouped(choices, &format!("{first}{rest:09}"));
-            format!("{before}{national}")
+            before.to_owned() + &grouped(choices, &format!("{first}{rest:09}"))
         }
     };
     if choices.rarely(6) {
@@ -183,29 +141,13 @@ fn cell(choices: &mut Choices<'_>) -> String {
         let foreign = |c: char| c.to_digit(10).and_then(|n| char::from_u32(zero + n));
         cell = cell.chars().map(|c| foreign(c).unwrap_or(c)).collect();
     }
-    cell = match choices.below(24) {
-        0 => format!("tel:{cell}"),
-        1 => format!("'{cell}"),
-        2 => format!("=\"{cell}\""),
-        3 => format!("{cell}.0"),
-        4 => format!("\u{a0}{cell}\u{200b}"),
-        5 => format!("\u{feff} {cell}\t"),
-        6 => format!("\u{202a}{cell}\u{202c}"),
-        7 => format!("{cell} ext 12"),
-        8 => format!("{cell}/{}", choices.below(1_000_000)),
-        9 => format!("{cell}, {cell}"),
-        10 => format!("{cell}E+05"),
-        11 => format!("\"{cell}\""),
-        12 => format!("TEL: {cell}"),
-        13 => format!("{cell},"),
-        _ => cell,
-    };
+    // One in two is left alone.
+    if choices.rarely(2) {
+        cell = choices.word(AROUND).replace('@', &cell);
+    }
     for _ in 0..choices.below(9).saturating_sub(5) {
         let at = cell.floor_char_boundary(choices.size(cell.len() + 1));
-        let odd = choices.of(&[
-            '0', '1', '9', 'O', 'l', 'I', 'e', '.', '+', '-', ' ', '(', ')', '/', ';', ',', '\'',
-            '"', '=', '#', '*', '\u{a0}', '\u{200b}', '\u{2011}', '\u{ff0b}', '९', 'ｅ', '٫',
-        ]);
+        let odd = choices.of(&ODD.chars().collect::<Vec<_>>());
         if choices.rarely(2) && at < cell.len() {
             cell.remove(at);
         } else {
@@ -219,10 +161,7 @@ fn cell(choices: &mut Choices<'_>) -> String {
 fn grouped(choices: &mut Choices<'_>, digits: &str) -> String {
     let between = choices.of(&["", "", "", " ", "-", ".", "\u{a0}", "\u{2011}", ") "]);
     let at = choices.size(digits.len()).max(1);
-    let (a, b) = digits.split_at(if choices.rarely(2) {
-        at
-    } else {
-        digits.len() / 2
-    });
-    format!("{a}{between}{b}")
+    let middle = digits.len() / 2;
+    let (front, back) = digits.split_at(if choices.rarely(2) { at } else { middle });
+    format!("{front}{between}{back}")
 }

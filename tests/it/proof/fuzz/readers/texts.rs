@@ -1,8 +1,9 @@
 //! What takes keys and numbers out of texts, and the reader of faults.
 
+use otpdrive::gateway::redactor;
 use otpdrive::outcome::mask_numbers;
-use otpdrive::redact::{Redactor, percent_encoded};
 use otpdrive::sandbox::Faults;
+use otpdrive::text::percent_encoded;
 use secrecy::SecretString;
 
 use super::choices::Choices;
@@ -13,21 +14,16 @@ pub fn check(bytes: &[u8]) {
     let key = key(&mut choices);
     let text = text(&mut choices, &key);
 
-    let clean = Redactor::new(&SecretString::from(key.clone()))
+    let clean = redactor(&SecretString::from(key.clone()))
         .clean(&text)
         .into_owned();
-    for secret in [key.clone(), percent_encoded(&key)] {
-        assert!(
-            !clean.contains(&secret),
-            "{secret:?} is left in {clean:?}, of {text:?}"
-        );
+    let shown = format!("{clean:?}, of {text:?}");
+    for secret in [&key, &percent_encoded(&key)] {
+        assert!(!clean.contains(secret), "{secret:?} is left in {shown}");
     }
     let like_a_key =
         |window: &[u8]| window.starts_with(b"KK") && window[2..].iter().all(u8::is_ascii_hexdigit);
-    assert!(
-        !clean.as_bytes().windows(34).any(like_a_key),
-        "{clean:?}, of {text:?}"
-    );
+    assert!(!clean.as_bytes().windows(34).any(like_a_key), "{shown}");
 
     let masked = mask_numbers(&text);
     // The digits of an encoded separator are none of the number's.
@@ -65,9 +61,9 @@ fn longest_number(text: &str) -> usize {
 fn key(choices: &mut Choices<'_>) -> String {
     match choices.below(4) {
         0 => format!("KK{}", "0123456789abcdefABCDEF9876543210"),
+        // Others are refused as keys.
         1 => (0..6 + choices.below(20))
-            .map(|_| // Others are refused as keys.
-            choices.of(&['a', 'F', '0', '+', '/', '%', '~', 'K', '&']))
+            .map(|_| choices.of(&['a', 'F', '0', '+', '/', '%', '~', 'K', '&']))
             .collect(),
         2 => "a+b/cd".to_owned(),
         _ => "secret-key".to_owned(),

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use crate::outcome::{Lane, Status};
+use crate::job::Lane;
+use crate::status::Status;
 
 /// Why nothing moves, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Why {
 
 /// The state of a run, as of now.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct Progress {
     counts: [AtomicU64; Status::ALL.len()],
     departed: AtomicU64,
     in_flight: AtomicU64,
@@ -39,7 +40,7 @@ pub struct Live {
     stalled: Mutex<Option<Stall>>,
 }
 
-impl Live {
+impl Progress {
     /// A run that starts from these counts.
     #[must_use]
     pub fn new(counts: [u64; Status::ALL.len()]) -> Self {

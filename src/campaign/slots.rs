@@ -1,0 +1,387 @@
+//! Who goes next, and when: the places in flight, and the numbers that wait for one. New numbers in
+//! input order, retries when they are due, both held back per lane by `Retry-After` and breakers,
+//! and by the pace. A number that waits holds no place; how many may wait is bounded.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::progress::Why;
+use super::watch::{Gate, Watch};
+use crate::job::{Job, JobId, Lane, RowId};
+use crate::ledger::{Due, Then};
+use crate::pace::Pace;
+use crate::retry::Budget;
+
+/// New numbers read ahead from the ledger, per lane.
+pub const READ_AHEAD: usize = 1_024;
+
+/// Numbers that may wait for a retry; when there are more, no new ones are started.
+const WAITING_MAX: usize = 4_096;
+
+/// The places in flight and those who wait for one.
+pub struct Slots<'a> {
+    limit: NonZeroUsize,
+    pace: &'a Pace,
+    watch: &'a Watch<'a>,
+    taken: Cell<usize>,
+    /// Of those, how many have not left yet.
+    preparing: Cell<usize>,
+    queue: RefCell<Queue>,
+    /// Something has changed for those who wait.
+    changed: Notify,
+}
+
+/// A place in flight, given back when it is dropped.
+pub struct Slot<'s> {
+    slots: &'s Slots<'s>,
+    pub lane: Lane,
+    job: JobId,
+    left: Cell<bool>,
+}
+
+/// Numbers that have something to do.
+struct Queue {
+    lanes: [LaneQueue; Lane::ALL.len()],
+    budget: Budget,
+    /// New numbers that may still be started.
+    quota: Option<u64>,
+    ended: bool,
+}
+
+/// One lane's numbers.
+struct LaneQueue {
+    new: VecDeque<Job>,
+    behind: Then,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+}
+
+/// A number that waits for its next try.
+struct Waiting {
+    /// Not before.
+    due: Instant,
+    row: RowId,
+    job: JobId,
+    granted: oneshot::Sender<()>,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Waiting {
+    fn key(&self) -> (Instant, RowId, JobId) {
+        (self.due, self.row, self.job)
+    }
+}
+
+/// What is next.
+pub enum Next<'s> {
+    /// A number that was never tried in this run, and its place.
+    Start(Job, Slot<'s>),
+    /// Nothing before this time.
+    At(Instant, Why),
+    /// Nothing, unless something comes back or from the ledger.
+    Nothing,
+}
+
+/// Whose turn it is.
+enum Turn {
+    New(Lane),
+    Again(Lane),
+    At(Instant, Why),
+    Nobodys,
+}
+
+impl<'a> Slots<'a> {
+    /// As many places as `limit`; work on `lanes`; at most `quota` new numbers are started.
+    pub fn new(
+        limit: NonZeroUsize,
+        quota: Option<u64>,
+        lanes: &[Lane],
+        pace: &'a Pace,
+        watch: &'a Watch<'a>,
+    ) -> Self {
+        let queue = |lane| LaneQueue {
+            new: VecDeque::new(),
+            behind: if lanes.contains(&lane) {
+                Then::More
+            } else {
+                Then::Done
+            },
+            waiting: BinaryHeap::new(),
+        };
+        Self {
+            limit,
+            pace,
+            watch,
+            taken: Cell::new(0),
+            preparing: Cell::new(0),
+            queue: RefCell::new(Queue {
+                lanes: Lane::ALL.map(queue),
+                budget: Budget::default(),
+                quota,
+                ended: false,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Returns when something has changed for those who wait.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The lane that wants new numbers from the ledger.
+    pub fn wants(&self, now: Instant) -> Option<Lane> {
+        let queue = self.queue.borrow();
+        // With nothing more to start, one look is enough to know whether something is left.
+        let enough = if queue.quota == Some(0) {
+            0
+        } else {
+            READ_AHEAD / 2
+        };
+        Lane::ALL.into_iter().filter(|_| !queue.ended).find(|lane| {
+            let lane = &queue.lanes[lane.index()];
+            let more = match lane.behind {
+                Then::More => true,
+                Then::Later(at) => at <= now,
+                Then::Done => false,
+            };
+            more && lane.new.len() <= enough
+        })
+    }
+
+    /// When to ask the ledger again, where others hold the rest.
+    pub fn asks_at(&self, now: Instant) -> Option<Instant> {
+        let queue = self.queue.borrow();
+        let laters = queue.lanes.iter().filter_map(|lane| match lane.behind {
+            Then::Later(at) if at > now => Some(at),
+            Then::Later(_) | Then::More | Then::Done => None,
+        });
+        laters.min()
+    }
+
+    /// Takes in new numbers.
+    pub fn add(&self, lane: Lane, due: Due) {
+        let lane = &mut self.queue.borrow_mut().lanes[lane.index()];
+        lane.new.extend(due.jobs);
+        lane.behind = due.then;
+    }
+
+    /// Starts no new numbers any more.
+    pub fn start_no_more(&self) {
+        self.queue.borrow_mut().quota = Some(0);
+    }
+
+    /// Nobody gets a place any more.
+    pub fn end(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.ended = true;
+        for lane in &mut queue.lanes {
+            lane.waiting.clear();
+        }
+    }
+
+    /// Are there numbers that were not started?
+    pub fn has_new(&self) -> bool {
+        let queue = self.queue.borrow();
+        queue.lanes.iter().any(LaneQueue::has_new)
+    }
+
+    /// Can no number be started on this lane while doubts are left?
+    pub fn starts_nothing(&self, lane: Lane) -> bool {
+        let queue = self.queue.borrow();
+        !queue.may_start(self.watch) || !queue.lanes[lane.index()].has_new()
+    }
+
+    /// How many places are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.get()
+    }
+
+    /// How many numbers wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.queue.borrow().waiting()
+    }
+
+    /// Waits for a place for a number that is in hand, not before `wait` is over; `None`: the run
+    /// has ended.
+    pub async fn take(&self, job: &Job, lane: Lane, wait: Duration) -> Option<Slot<'_>> {
+        let (granted, is_granted) = oneshot::channel();
+        {
+            let mut queue = self.queue.borrow_mut();
+            if queue.ended {
+                return None;
+            }
+            queue.lanes[lane.index()].waiting.push(Reverse(Waiting {
+                due: Instant::now() + wait,
+                row: job.row,
+                job: job.id,
+                granted,
+            }));
+        }
+        self.changed.notify_one();
+        is_granted.await.ok()?;
+        Some(self.slot(lane, job.id))
+    }
+
+    /// Gives places to those whose turn it is, `lead` before their request can leave; says what is
+    /// next. A number that waits is woken, a new one is handed out.
+    pub fn next(&self, now: Instant, lead: Duration) -> Next<'_> {
+        let mut queue = self.queue.borrow_mut();
+        while !queue.ended && self.taken.get() < self.limit.get() {
+            let turn = queue.turn(now, self.watch);
+            if let Turn::New(_) | Turn::Again(_) = turn
+                && let Some(at) = self.pace.intent_at(self.preparing.get())
+                && let Some(at) = at.checked_sub(lead).filter(|at| *at > now)
+            {
+                return Next::At(at, Why::Pace);
+            }
+            match turn {
+                Turn::New(lane) => {
+                    if let Some(job) = queue.take_new(lane) {
+                        self.grant(lane, job.id);
+                        let slot = self.slot(lane, job.id);
+                        return Next::Start(job, slot);
+                    }
+                }
+                Turn::Again(lane) => {
+                    if let Some(waiting) = queue.take_waiting(lane) {
+                        self.grant(lane, waiting.job);
+                        if waiting.granted.send(()).is_err() {
+                            // Nobody waits any more: the run was dropped.
+                            drop(self.slot(lane, waiting.job));
+                        }
+                    }
+                }
+                Turn::At(at, why) => return Next::At(at, why),
+                Turn::Nobodys => return Next::Nothing,
+            }
+        }
+        Next::Nothing
+    }
+
+    fn grant(&self, lane: Lane, job: JobId) {
+        self.taken.set(self.taken.get() + 1);
+        self.preparing.set(self.preparing.get() + 1);
+        self.watch.granted(lane, job);
+    }
+
+    fn slot(&self, lane: Lane, job: JobId) -> Slot<'_> {
+        Slot {
+            slots: self,
+            lane,
+            job,
+            left: Cell::new(false),
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// Its request does not wait for its turn any more.
+    pub fn left(&self) {
+        if !self.left.replace(true) {
+            self.slots.preparing.set(self.slots.preparing.get() - 1);
+        }
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.left();
+        self.slots.taken.set(self.slots.taken.get() - 1);
+        self.slots.watch.released(self.lane, self.job);
+        self.slots.changed.notify_one();
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// May a new number be started, as far as the limit and the numbers that wait go?
+    fn may_start(&self, watch: &Watch<'_>) -> bool {
+        let in_doubt: usize = Lane::ALL.into_iter().map(|lane| watch.doubting(lane)).sum();
+        self.quota != Some(0) && self.waiting() + in_doubt < WAITING_MAX
+    }
+
+    /// Whose turn it is. A retry goes before a new number as long as the budget allows.
+    fn turn(&self, now: Instant, watch: &Watch<'_>) -> Turn {
+        let may_start = self.may_start(watch);
+        // The lane whose next new number stands highest up in the input, and the one whose next
+        // retry has been due for longest.
+        let (mut new, mut again) = (None, None);
+        let mut later: Option<(Instant, Why)> = None;
+        for lane in Lane::ALL {
+            let queue = &self.lanes[lane.index()];
+            let first = queue.new.front().filter(|_| may_start);
+            let due = queue.waiting.peek().map(|Reverse(waiting)| waiting.due);
+            let Some(earliest) = first.map(|_| now).into_iter().chain(due).min() else {
+                continue;
+            };
+            let at = match watch.gate(lane, now) {
+                Gate::Shut => continue,
+                Gate::Until(at, why) => Some((at.max(earliest), why)),
+                Gate::Open => (earliest > now).then_some((earliest, Why::Backoff)),
+            };
+            if let Some(at) = at {
+                later = later.into_iter().chain([at]).min_by_key(|(at, _)| *at);
+                continue;
+            }
+            new = new
+                .into_iter()
+                .chain(first.map(|job| (job.row, lane)))
+                .min();
+            let due = due.filter(|due| *due <= now);
+            again = again.into_iter().chain(due.map(|due| (due, lane))).min();
+        }
+        match (new, again) {
+            (Some((_, lane)), Some(_)) if !self.budget.allows() => Turn::New(lane),
+            (_, Some((_, lane))) => Turn::Again(lane),
+            (Some((_, lane)), None) => Turn::New(lane),
+            (None, None) => later.map_or(Turn::Nobodys, |(at, why)| Turn::At(at, why)),
+        }
+    }
+
+    fn take_new(&mut self, lane: Lane) -> Option<Job> {
+        let job = self.lanes[lane.index()].new.pop_front()?;
+        self.quota = self.quota.map(|left| left.saturating_sub(1));
+        self.budget.earn();
+        Some(job)
+    }
+
+    fn take_waiting(&mut self, lane: Lane) -> Option<Waiting> {
+        let Reverse(waiting) = self.lanes[lane.index()].waiting.pop()?;
+        self.budget.spend();
+        Some(waiting)
+    }
+}
+
+impl LaneQueue {
+    fn has_new(&self) -> bool {
+        !self.new.is_empty() || self.behind != Then::Done
+    }
+}

@@ -1,0 +1,530 @@
+//! What the answers say about the gateway, the endpoint and the account, beyond the number that was
+//! asked for: breakers, holds, a wave of one refusal, a wrong endpoint, a refused key. Sync and
+//! quick: it is told, and asked.
+//!
+//! What turns up becomes a [`RunFact`]; the fold then judges every attempt in its light. While it
+//! may still turn out that a failure or a refusal was not the number's, that number is in doubt.
+
+use std::cell::{Cell, RefCell};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Settings;
+use super::progress::Why;
+use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
+use crate::next::{Step, next_step};
+use crate::outage::{self, Breaker, Evidence};
+use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
+
+/// This many answers that are all redirects or 4xx, and never anything else, say that the endpoint
+/// is wrong.
+const SUSPECTS_MAX: usize = 20;
+
+/// So many refusals alike in a row, when a run is interrupted, may have been the beginning of a wave.
+const WAVE_BEGUN: usize = 2;
+
+/// Watches over a run.
+pub struct Watch<'a> {
+    settings: &'a Settings,
+    run: RunId,
+    state: RefCell<State>,
+    /// A doubt may have been settled.
+    settled: Notify,
+    /// Jobs in doubt, per lane.
+    doubting: [Cell<usize>; Lane::ALL.len()],
+}
+
+struct State {
+    runs: Runs,
+    /// For connections.
+    common: Breaker,
+    lanes: [LaneWatch; Lane::ALL.len()],
+    /// Redirects and 4xx from an endpoint that has not proved right.
+    suspects: usize,
+    /// Facts that the ledger has not been told.
+    news: Vec<RunFact>,
+    /// The run has ended: no doubt is waited for any more.
+    ended: bool,
+}
+
+/// One lane's state.
+struct LaneWatch {
+    breaker: Breaker,
+    held_until: Option<Instant>,
+    /// Refused by the API in the same words.
+    refused: Row,
+    /// Answered by the same bare 3xx or 4xx.
+    bare: Row,
+}
+
+/// Different numbers in a row that were answered alike.
+#[derive(Default)]
+struct Row {
+    words: String,
+    from: Option<UnixMicros>,
+    jobs: Vec<JobId>,
+}
+
+impl Row {
+    /// One more; says how many there are now.
+    fn add(&mut self, words: String, at: UnixMicros, job: JobId) -> usize {
+        if self.words != words {
+            *self = Self {
+                words,
+                ..Self::default()
+            };
+        }
+        self.from.get_or_insert(at);
+        if !self.jobs.contains(&job) {
+            self.jobs.push(job);
+        }
+        self.jobs.len()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// May a request of a lane go now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Yes.
+    Open,
+    /// Not before then.
+    Until(Instant, Why),
+    /// Not before a probe comes back.
+    Shut,
+}
+
+/// Why a run has to stop.
+pub type MustStop = (StopKind, String);
+
+impl<'a> Watch<'a> {
+    pub fn new(settings: &'a Settings, run: RunId, runs: Runs) -> Self {
+        let lane = |_| LaneWatch {
+            breaker: Breaker::new(settings.max_outage, outage::NUMBERS_MAX),
+            held_until: None,
+            refused: Row::default(),
+            bare: Row::default(),
+        };
+        Self {
+            settings,
+            run,
+            state: RefCell::new(State {
+                runs,
+                common: Breaker::new(settings.max_outage, outage::UNREACHABLE_MAX),
+                lanes: Lane::ALL.map(lane),
+                suspects: 0,
+                news: Vec::new(),
+                ended: false,
+            }),
+            settled: Notify::new(),
+            doubting: Default::default(),
+        }
+    }
+
+    /// Looks at the facts of the runs, this one's included.
+    pub fn with_runs<T>(&self, look: impl FnOnce(&Runs) -> T) -> T {
+        look(&self.state.borrow().runs)
+    }
+
+    /// The facts that have turned up since the last call.
+    pub fn news(&self) -> Vec<RunFact> {
+        std::mem::take(&mut self.state.borrow_mut().news)
+    }
+
+    /// No connection could be made for this job.
+    pub fn unreachable(&self, now: Instant, at: UnixMicros, lane: Lane, job: JobId, why: &str) {
+        let mut state = self.state.borrow_mut();
+        state.lanes[lane.index()].breaker.withdrawn(job);
+        if let Some(from) = state.common.failed(now, at, job, Evidence::Unreachable) {
+            state.outage_began(self.run, None, from, why);
+        }
+    }
+
+    /// The job's last attempt was answered. Says whether the run has to stop for it.
+    pub fn heard(&self, now: Instant, job: &Job, hold: Option<Instant>) -> Option<MustStop> {
+        let last = job.attempts.last()?;
+        let (at, verdict) = (last.answer.as_ref()?.answered_at, last.verdict()?);
+        match verdict.kind {
+            VerdictKind::Withdrawn => return None,
+            VerdictKind::Unreachable => {
+                self.unreachable(now, at, last.lane, job.id, &verdict.text);
+                return None;
+            }
+            _ => {}
+        }
+        let mut state = self.state.borrow_mut();
+        if let Some(until) = hold {
+            state.hold(last.lane, until);
+        }
+        state.connected(self.run, now, at, job.id, verdict.kind);
+        let stop = match verdict.kind {
+            VerdictKind::Throttled
+            | VerdictKind::ServerError
+            | VerdictKind::Ambiguous
+            | VerdictKind::NoAnswer => {
+                state.failed(self.run, now, job, last, verdict);
+                None
+            }
+            VerdictKind::Misdirected => self.misdirected(&mut state, now, job, last, verdict),
+            kind => {
+                state.worked(self.run, last.lane, at, kind);
+                self.answered(&mut state, job, last, verdict)
+            }
+        };
+        drop(state);
+        self.settled.notify_waiters();
+        stop
+    }
+
+    /// Something came back that is no failure.
+    fn answered(
+        &self,
+        state: &mut State,
+        job: &Job,
+        last: &Attempt,
+        verdict: &Verdict,
+    ) -> Option<MustStop> {
+        let lane = &mut state.lanes[last.lane.index()];
+        lane.bare.clear();
+        let text = &verdict.text;
+        match verdict.kind {
+            VerdictKind::KeyRefused => Some((
+                StopKind::KeyRefused,
+                format!(
+                    "the gateway refused the API key ({text}); nothing more was sent. Check the key, then run the same command again"
+                ),
+            )),
+            VerdictKind::AccountRefused => Some((
+                StopKind::AccountRefused,
+                format!(
+                    "the gateway refused the account ({text}); nothing more was sent. Check its credit with the provider, then run the same command again"
+                ),
+            )),
+            VerdictKind::Rejected => {
+                let from = last.answer.as_ref()?.answered_at;
+                let alike = lane.refused.add(alike(text), from, job.id);
+                let max = self.settings.refused_alike?.get();
+                (alike >= max).then(|| {
+                    state.wave(self.run, last.lane);
+                    let lane = last.lane.name();
+                    (
+                        StopKind::AccountRefused,
+                        format!(
+                            "{alike} numbers in a row were refused on the lane {lane} in the same words (\"{text}\"): it is the account or the service, not the numbers. They stay pending, and nothing more was sent. Settle it with the provider, then run the same command again; if it really is the numbers, set --refused-alike"
+                        ),
+                    )
+                })
+            }
+            _ => {
+                lane.refused.clear();
+                None
+            }
+        }
+    }
+
+    /// A redirect or a 4xx without the API's words: the endpoint's fault, the service's, or the
+    /// number's.
+    fn misdirected(
+        &self,
+        state: &mut State,
+        now: Instant,
+        job: &Job,
+        last: &Attempt,
+        verdict: &Verdict,
+    ) -> Option<MustStop> {
+        let at = last.answer.as_ref()?.answered_at;
+        let proven = state.runs.get(self.run)?.endpoint_proven();
+        if !proven {
+            state.suspects += 1;
+            let lane = &mut state.lanes[last.lane.index()];
+            lane.bare.add(verdict.text.clone(), at, job.id);
+            return (state.suspects >= SUSPECTS_MAX).then(|| wrong_endpoint(&verdict.text));
+        }
+        let lane = &mut state.lanes[last.lane.index()];
+        lane.refused.clear();
+        if lane.breaker.is_open() {
+            let _ = lane.breaker.failed(now, at, job.id, Evidence::None);
+            return None;
+        }
+        let alike = lane.bare.add(verdict.text.clone(), at, job.id);
+        if alike >= self.settings.refused_alike?.get() {
+            let from = lane.bare.from.unwrap_or(at);
+            lane.bare.clear();
+            if let Some(from) = lane.breaker.open(now, from) {
+                state.outage_began(self.run, Some(last.lane), from, &verdict.text);
+            }
+        }
+        None
+    }
+
+    /// The run ends. When doubts are left, refusals that may have been the beginning of a wave are not
+    /// the numbers'.
+    pub fn ended(&self) {
+        let mut state = self.state.borrow_mut();
+        for lane in Lane::ALL {
+            if self.settings.refused_alike.is_some()
+                && state.lanes[lane.index()].refused.jobs.len() >= WAVE_BEGUN
+            {
+                state.wave(self.run, lane);
+            }
+        }
+        state.ended = true;
+        drop(state);
+        self.settled.notify_waiters();
+    }
+
+    /// Holds a whole lane back.
+    pub fn hold(&self, lane: Lane, until: Instant) {
+        self.state.borrow_mut().hold(lane, until);
+    }
+
+    /// Is the lane held back?
+    pub fn is_held(&self, lane: Lane, now: Instant) -> bool {
+        let state = self.state.borrow();
+        state.lanes[lane.index()]
+            .held_until
+            .is_some_and(|until| until > now)
+    }
+
+    /// May a request of this lane go?
+    pub fn gate(&self, lane: Lane, now: Instant) -> Gate {
+        let state = self.state.borrow();
+        let of_lane = &state.lanes[lane.index()];
+        let held = of_lane.held_until.filter(|until| *until > now);
+        let mut gate = held.map_or(Gate::Open, |until| {
+            Gate::Until(until, Why::RetryAfter(lane))
+        });
+        for breaker in [&state.common, &of_lane.breaker] {
+            match (breaker.gate(now), gate) {
+                (outage::Gate::Closed | outage::Gate::Probe, _) => {}
+                (outage::Gate::Probing, _) => return Gate::Shut,
+                (outage::Gate::Wait(at), Gate::Until(until, _)) if at < until => {}
+                (outage::Gate::Wait(at), _) => gate = Gate::Until(at, Why::Outage),
+            }
+        }
+        gate
+    }
+
+    /// A request for this job is on its way; while a breaker is open it is the probe.
+    pub fn granted(&self, lane: Lane, job: JobId) {
+        let mut state = self.state.borrow_mut();
+        state.common.probe(job);
+        state.lanes[lane.index()].breaker.probe(job);
+    }
+
+    /// That request is over.
+    pub fn released(&self, lane: Lane, job: JobId) {
+        let mut state = self.state.borrow_mut();
+        state.common.withdrawn(job);
+        state.lanes[lane.index()].breaker.withdrawn(job);
+    }
+
+    /// When an outage will have lasted too long.
+    pub fn deadline(&self) -> Option<Instant> {
+        let state = self.state.borrow();
+        let lanes = state.lanes.iter().map(|lane| &lane.breaker);
+        let breakers = lanes.chain([&state.common]);
+        breakers.filter_map(Breaker::deadline).min()
+    }
+
+    /// Waits until it is clear whether the job's last answer says something about the number.
+    pub async fn doubts_settled(&self, job: &Job) {
+        let Some(lane) = job.attempts.last().map(|last| last.lane) else {
+            return;
+        };
+        let mut counted = false;
+        let doubting = &self.doubting[lane.index()];
+        loop {
+            let settled = self.settled.notified();
+            if !self.is_in_doubt(job) {
+                break;
+            }
+            if !counted {
+                counted = true;
+                doubting.set(doubting.get() + 1);
+            }
+            settled.await;
+        }
+        if counted {
+            doubting.set(doubting.get() - 1);
+        }
+    }
+
+    fn is_in_doubt(&self, job: &Job) -> bool {
+        let state = self.state.borrow();
+        let last = job.attempts.iter().rfind(|last| !last.never_left());
+        let last = last.filter(|last| last.run == self.run && !state.ended);
+        let Some((last, answer)) = last.and_then(|last| Some((last, last.answer.as_ref()?))) else {
+            return false;
+        };
+        let lane = &state.lanes[last.lane.index()];
+        let suspected = lane.breaker.suspected_from();
+        let suspected = suspected.is_some_and(|from| answer.answered_at >= from);
+        let kind = answer.verdict.kind;
+        match state.runs.meaning(last) {
+            // An OTP may have gone out: nothing that turns up later changes that.
+            Meaning::Ambiguous if last.lane != Lane::Verify => false,
+            Meaning::Failed | Meaning::Held | Meaning::Ambiguous => {
+                // With tries left it is asked again in any case.
+                let again = Step::Try(last.lane);
+                suspected && next_step(job.lane, &job.attempts, &state.runs) != again
+            }
+            Meaning::Rejected if kind == VerdictKind::Misdirected && suspected => true,
+            Meaning::Rejected if self.settings.refused_alike.is_none() => false,
+            Meaning::Rejected => {
+                lane.refused.jobs.contains(&job.id) || lane.bare.jobs.contains(&job.id)
+            }
+            Meaning::Nothing => {
+                let run = state.runs.get(self.run);
+                kind == VerdictKind::Misdirected && run.is_some_and(|run| !run.endpoint_proven())
+            }
+            Meaning::Accepted | Meaning::NotVerified => false,
+        }
+    }
+
+    /// How many jobs of the lane are in doubt.
+    pub fn doubting(&self, lane: Lane) -> usize {
+        self.doubting[lane.index()].get()
+    }
+
+    /// Nothing more will come back on this lane that could settle its doubts. Says whether the run
+    /// has to stop.
+    pub fn nothing_else_left(&self, now: Instant, lane: Lane) -> Option<MustStop> {
+        let mut state = self.state.borrow_mut();
+        let of_lane = &mut state.lanes[lane.index()];
+        let said = of_lane.bare.words.clone();
+        if let Some(from) = of_lane.breaker.nothing_else_left(now) {
+            state.outage_began(
+                self.run,
+                Some(lane),
+                from,
+                "nothing but failures comes back",
+            );
+        } else {
+            of_lane.breaker.forget();
+            of_lane.refused.clear();
+            of_lane.bare.clear();
+        }
+        let unproven = state
+            .runs
+            .get(self.run)
+            .is_some_and(|run| !run.endpoint_proven());
+        let stop =
+            (unproven && state.suspects > 0 && !said.is_empty()).then(|| wrong_endpoint(&said));
+        drop(state);
+        self.settled.notify_waiters();
+        stop
+    }
+}
+
+impl State {
+    fn note(&mut self, run: RunId, fact: RunFact) {
+        self.runs.add(run, &fact);
+        self.news.push(fact);
+    }
+
+    fn outage_began(&mut self, run: RunId, lane: Option<Lane>, from: UnixMicros, why: &str) {
+        let of = lane.map_or("", Lane::name);
+        tracing::warn!(
+            lane = of,
+            "the gateway is down ({why}): requests pause, but for a probe now and then"
+        );
+        let why = why.to_owned();
+        self.note(run, RunFact::OutageBegan { lane, from, why });
+    }
+
+    fn outage_ended(&mut self, run: RunId, lane: Option<Lane>, at: UnixMicros) {
+        tracing::warn!(lane = lane.map_or("", Lane::name), "the gateway is back");
+        self.note(run, RunFact::OutageEnded { lane, at });
+    }
+
+    fn wave(&mut self, run: RunId, lane: Lane) {
+        let refused = &mut self.lanes[lane.index()].refused;
+        if let Some(from) = refused.from {
+            let words = std::mem::take(&mut refused.words);
+            refused.clear();
+            self.note(run, RunFact::Wave { lane, from, words });
+        }
+    }
+
+    fn hold(&mut self, lane: Lane, until: Instant) {
+        let lane = &mut self.lanes[lane.index()];
+        lane.held_until = lane.held_until.max(Some(until));
+        lane.breaker.held_until(until);
+    }
+
+    /// A request left, so there was a connection. Where nothing came back on it, that is no sign
+    /// that the gateway is up.
+    fn connected(
+        &mut self,
+        run: RunId,
+        now: Instant,
+        at: UnixMicros,
+        job: JobId,
+        kind: VerdictKind,
+    ) {
+        if kind != VerdictKind::NoAnswer {
+            if self.common.worked() {
+                self.outage_ended(run, None, at);
+            }
+        } else if self.common.is_open() {
+            let _ = self.common.failed(now, at, job, Evidence::None);
+        }
+    }
+
+    fn failed(&mut self, run: RunId, now: Instant, job: &Job, last: &Attempt, verdict: &Verdict) {
+        let Some(at) = last.answer.as_ref().map(|answer| answer.answered_at) else {
+            return;
+        };
+        let breaker = &self.lanes[last.lane.index()].breaker;
+        let streak_from = breaker.suspected_from().unwrap_or(at);
+        // It failed while others did not: that is the number's own trouble.
+        let own_trouble = job.attempts.iter().any(|before| {
+            before.run == run
+                && before.lane == last.lane
+                && before
+                    .answer
+                    .as_ref()
+                    .is_some_and(|a| a.answered_at < streak_from)
+                && matches!(
+                    self.runs.meaning(before),
+                    Meaning::Failed | Meaning::Ambiguous
+                )
+        });
+        let evidence = if own_trouble {
+            Evidence::None
+        } else {
+            Evidence::Of(job.id)
+        };
+        let breaker = &mut self.lanes[last.lane.index()].breaker;
+        if let Some(from) = breaker.failed(now, at, job.id, evidence) {
+            self.outage_began(run, Some(last.lane), from, &verdict.text);
+        }
+    }
+
+    fn worked(&mut self, run: RunId, lane: Lane, at: UnixMicros, kind: VerdictKind) {
+        if self.lanes[lane.index()].breaker.worked() {
+            self.outage_ended(run, Some(lane), at);
+        }
+        let proven = self.runs.get(run).is_some_and(RunFacts::endpoint_proven);
+        if kind.proves_endpoint() && !proven {
+            self.suspects = 0;
+            // What looked like a wrong endpoint was about the numbers.
+            for lane in &mut self.lanes {
+                lane.bare.clear();
+            }
+            self.note(run, RunFact::EndpointProven);
+        }
+    }
+}
+
+fn wrong_endpoint(said: &str) -> MustStop {
+    let message = format!(
+        "the endpoint is wrong: nothing but redirects and errors of the kind \"{said}\" has ever come back from it, so nothing was sent. Check --endpoint, then run the same command again"
+    );
+    (StopKind::WrongEndpoint, message)
+}

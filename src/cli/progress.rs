@@ -1,0 +1,212 @@
+//! How a run gets on: a bar on a terminal, else plain lines now and then.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::plan::in_words;
+use super::screen::Screen;
+use super::values::Progress as When;
+use crate::campaign::{Progress, Stall, Why};
+use crate::job::Lane;
+use crate::pace::Rate;
+use crate::status::Status;
+
+/// How often the bar is redrawn.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// How often a plain line is printed where there is no terminal.
+const PLAIN_LINE: Duration = Duration::from_secs(10);
+
+/// A hold that lasts longer is shown with the way out.
+const LONG_HOLD: Duration = Duration::from_mins(10);
+
+impl Screen {
+    /// Shows how a run gets on, until the result is dropped.
+    #[must_use]
+    pub fn follow(&self, progress: Arc<Progress>, rows: u64, rate: Option<Rate>) -> Following {
+        let bar = match self.progress {
+            _ if self.quiet => None,
+            When::Never => None,
+            When::Always => Some(true),
+            When::Auto => Some(std::io::stderr().is_terminal()),
+        };
+        let done = Arc::new(AtomicBool::new(false));
+        let thread = bar.map(|bar| {
+            let view = View {
+                screen: self.clone(),
+                progress,
+                rows,
+                rate,
+            };
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || {
+                if bar {
+                    view.draw(&done);
+                } else {
+                    view.print(&done);
+                }
+            })
+        });
+        Following { done, thread }
+    }
+}
+
+/// A progress line on the screen, until it is dropped.
+pub struct Following {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // If it panicked, it has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct View {
+    screen: Screen,
+    progress: Arc<Progress>,
+    rows: u64,
+    rate: Option<Rate>,
+}
+
+impl View {
+    fn draw(&self, done: &AtomicBool) {
+        let bars = &self.screen.bars;
+        bars.set_draw_target(ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows\n{msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = bars.add(ProgressBar::new(self.rows).with_style(style));
+        let mut meter = Meter::new(&self.progress);
+        while !done.load(Ordering::Relaxed) {
+            let now = self.describe(&mut meter);
+            bar.set_position(now.done);
+            bar.set_message(now.text);
+            std::thread::park_timeout(REDRAW);
+        }
+        bar.finish_and_clear();
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    fn print(&self, done: &AtomicBool) {
+        let mut meter = Meter::new(&self.progress);
+        let mut next = Instant::now() + PLAIN_LINE;
+        while !done.load(Ordering::Relaxed) {
+            std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+            if Instant::now() >= next {
+                next += PLAIN_LINE;
+                let now = self.describe(&mut meter);
+                self.screen
+                    .say(&format!("{}/{} rows, {}", now.done, self.rows, now.text));
+            }
+        }
+    }
+
+    fn describe(&self, meter: &mut Meter) -> Now {
+        let counts = self.progress.counts();
+        let done = self.rows - counts[Status::Pending.index()];
+        let speed = meter.speed(self.progress.departed());
+        let limit = self.rate.map_or("no limit".to_owned(), |rate| {
+            format!("limit {:.1}/s", rate.per_second())
+        });
+        // Writing to a String cannot fail.
+        let mut text = format!("{speed:.1}/s ({limit})");
+        for status in Status::ALL {
+            let count = counts[status.index()];
+            if count > 0 && status != Status::Pending {
+                let _ = write!(text, ", {} {count}", status.name());
+            }
+        }
+        let (waiting, in_flight) = (self.progress.waiting(), self.progress.in_flight());
+        if waiting > 0 {
+            let _ = write!(text, ", waiting {waiting}");
+        }
+        match self.progress.stalled() {
+            Some(stall) if in_flight == 0 => {
+                let _ = write!(text, "; {}", stalled(&stall));
+            }
+            _ if speed > 0.0 => {
+                #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+                let left = counts[Status::Pending.index()] as f64 / speed;
+                let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+                let _ = write!(text, "; about {} left", in_words(left));
+            }
+            _ => {}
+        }
+        Now { done, text }
+    }
+}
+
+struct Now {
+    done: u64,
+    text: String,
+}
+
+fn stalled(stall: &Stall) -> String {
+    let stall_left = stall
+        .until
+        .saturating_duration_since(tokio::time::Instant::now());
+    let left = in_words(stall_left);
+    match stall.why {
+        Why::Pace => format!("the rate lets the next one leave in {left}"),
+        Why::Backoff => format!("retries wait, the next for {left}"),
+        Why::RetryAfter(lane) => {
+            let lane = match lane {
+                Lane::Verify => String::new(),
+                lane => format!(", {}", lane.name()),
+            };
+            let way_out = if stall_left > LONG_HOLD {
+                "; to go on before, stop and start again with --ignore-retry-after"
+            } else {
+                ""
+            };
+            format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
+        }
+        Why::Outage => format!("the gateway is down, next probe in {left}"),
+    }
+}
+
+/// Measures requests per second over the last seconds.
+struct Meter {
+    marks: std::collections::VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn new(progress: &Progress) -> Self {
+        Self {
+            marks: [(Instant::now(), progress.departed())].into(),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a speed for people")]
+    fn speed(&mut self, departed: u64) -> f64 {
+        let now = Instant::now();
+        self.marks.push_back((now, departed));
+        while self.marks.len() > 2
+            && self
+                .marks
+                .get(1)
+                .is_some_and(|(at, _)| now - *at > Self::WINDOW)
+        {
+            self.marks.pop_front();
+        }
+        let Some((since, before)) = self.marks.front() else {
+            return 0.0;
+        };
+        let seconds = (now - *since).as_secs_f64().max(0.001);
+        (departed - before) as f64 / seconds
+    }
+}

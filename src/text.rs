@@ -1,0 +1,83 @@
+//! Texts as people and programs see them: what is invisible, what a terminal would obey, and how a
+//! value is written in a query.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Characters without width: joiners, direction marks, soft hyphens, byte order marks, tags.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Would a terminal obey this character, or reorder the text around it, or would nobody see it?
+/// Joiners are not meant: words of Indian languages need them.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || is_invisible(c) && !matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// A text as one line on which everything can be seen: what is hidden is escaped as in JSON.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, is_hidden)
+}
+
+/// The same for a text whose line ends are our own.
+#[must_use]
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c != '\n' && is_hidden(c))
+}
+
+fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A value as it stands in a query: everything but unreserved characters (RFC 3986, 2.3) encoded,
+/// so `+` becomes `%2B` and never arrives as a space.
+#[must_use]
+pub fn percent_encoded(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown_instead() {
+        assert_eq!(visible("a\u{1b}[2Jb\rc\nd"), "a\\u001b[2Jb\\u000dc\\u000ad");
+        assert_eq!(
+            visible("\u{9b}31m \u{202e}x \u{e0041}"),
+            "\\u009b31m \\u202ex \\udb40\\udc41"
+        );
+        assert_eq!(visible("नमस्ते क्‍ष"), "नमस्ते क्‍ष");
+        assert_eq!(visible_lines("a\n\u{7f}b\n"), "a\n\\u007fb\n");
+    }
+}
