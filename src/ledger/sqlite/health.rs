@@ -135,8 +135,10 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ),
     (
         "answers without an attempt, or in another run's place",
-        "SELECT count(*), min(a.id >> 20) FROM answer a LEFT JOIN intent i ON i.id = a.id
-          WHERE i.run IS NOT (SELECT max(id) FROM run WHERE first_answer <= a.seq)",
+        "SELECT count(*), min(a.id >> 20) FROM answer a
+           LEFT JOIN intent i ON i.id = a.id LEFT JOIN run r ON r.id = i.run
+          WHERE (a.seq >= r.first_answer) IS NOT 1
+             OR a.seq >= (SELECT first_answer FROM run WHERE id > r.id ORDER BY id LIMIT 1)",
     ),
     (
         "attempts that contradict themselves",

@@ -159,6 +159,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
 mod tests {
     use std::ops::ControlFlow;
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use secrecy::ExposeSecret;
     use serde_json::Value;
@@ -166,10 +167,12 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::job::{Job, Lane, UnixMicros};
+    use crate::job::{Attempt, Job, Lane, UnixMicros};
     use crate::ledger::sqlite::{Restored, SqliteLedger, history};
     use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
+    use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
+    use crate::status::Status;
 
     /// Ledgers as the first version left them, with the status that it gave each row: one of a run
     /// that came to its end, one of a killed run, one of a run that was interrupted before its
@@ -200,7 +203,7 @@ mod tests {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let runs = ledger.runs(campaign.record.id).unwrap();
         let mut statuses = Vec::new();
-        let mut each = |row: &crate::record::Row| {
+        let mut each = |row: &Row| {
             statuses.push(row.outcome(&runs).status.name());
             ControlFlow::Continue(())
         };
@@ -292,6 +295,85 @@ mod tests {
         let due = due(ledger, policy).await;
         let calls = due.iter().filter(|(lane, _)| *lane == Lane::Call);
         assert_eq!((calls.count(), due.len()), (3, 15));
+    }
+
+    /// Job 1 of the killed run after these tries, of three that were allowed: each with its place
+    /// and its verdict.
+    fn after(tries: &[(i64, i64)]) -> (Vec<Attempt>, Status) {
+        let (_folder, path, _) = ledger(LEDGERS[1].1);
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("DELETE FROM attempt WHERE job = 1")
+            .unwrap();
+        for ((try_number, verdict), n) in tries.iter().zip(1..) {
+            let at = 1_700_000_000_000_000 + n * 1_000_000;
+            db.execute(
+                "INSERT INTO attempt VALUES (1, ?1, 1, 0, ?2, 3, NULL, ?3, ?3, ?3 + 9, ?4, 'said', iif(?4 = 4, ?3, NULL))",
+                [n, *try_number, at, *verdict],
+            )
+            .unwrap();
+        }
+        drop(db);
+        let ledger = open(&path).unwrap();
+        assert_eq!(ledger.verify().unwrap().wrong, Vec::<String>::new());
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        let mut first = None;
+        let mut each = |row: &Row| {
+            first = Some(row.clone());
+            ControlFlow::Break(())
+        };
+        ledger
+            .for_each_row(&campaign, Records::Skip, &mut each)
+            .unwrap();
+        let row = first.unwrap();
+        let status = row.outcome(&runs).status;
+        let RowState::Job(attempts) = row.state else {
+            panic!("a job");
+        };
+        (attempts, status)
+    }
+
+    #[test]
+    fn tries_that_were_given_back_stay_so() {
+        for (tries, expected) in [
+            (vec![(1, 5), (2, 5), (3, 5)], Status::Failed),
+            (vec![(1, 5), (2, 5), (2, 5)], Status::Pending),
+            (vec![(1, 5), (1, 5), (2, 5), (3, 5)], Status::Failed),
+            (vec![(0, 5)], Status::Pending),
+            (vec![(1, 4), (2, 4), (3, 4)], Status::Failed),
+            (vec![(1, 6), (1, 5), (2, 5)], Status::Pending),
+            (vec![(1, 7)], Status::Pending),
+            (vec![(1, 7), (1, 7), (1, 3)], Status::Rejected),
+            (vec![(1, 8)], Status::Pending),
+            (vec![(1, 9)], Status::Unknown),
+        ] {
+            let (attempts, status) = after(&tries);
+            assert_eq!(status, expected, "{tries:?}");
+            assert_eq!(attempts.len(), tries.len());
+        }
+    }
+
+    #[test]
+    fn what_never_left_has_no_departure() {
+        let (attempts, status) = after(&[(1, 6)]);
+        assert!(attempts[0].never_left());
+        assert_eq!(attempts[0].left_at(), None);
+        assert_eq!(status, Status::Pending);
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_that_still_holds_is_kept() {
+        let (_folder, path, _) = ledger(LEDGERS[0].1);
+        let now = Clock::start().now();
+        let until = now + Duration::from_hours(1);
+        let db = Connection::open(&path).unwrap();
+        let change =
+            "UPDATE attempt SET retry_at = ?1, answered_at = ?2 WHERE verdict = 4 AND n = 2";
+        db.execute(change, [until.0, now.0]).unwrap();
+        drop(db);
+        let ledger = open(&path).unwrap();
+        let holds = history::holds(&ledger.db, false, now).unwrap();
+        assert_eq!(holds, [Some(until), None, None]);
     }
 
     #[test]

@@ -373,6 +373,8 @@ fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         rusqlite::version_number() >= SQLITE_OLDEST,
         "built against an SQLite that can corrupt its write-ahead log"
     );
+    // One text for each power of two of rows, see `bulk`.
+    db.set_prepared_statement_cache_capacity(64);
     let fault = failed_to("open the ledger", path);
     let mode: String = db
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
