@@ -1,7 +1,7 @@
 //! The running account of a campaign's rows: how many became what, with how many requests, how
 //! fast, and what was said about the ones that went wrong.
 //!
-//! It only counts judgements that [`crate::outcome`] makes. It formats nothing and its size does
+//! It only counts judgements that [`crate::status`] makes. It formats nothing and its size does
 //! not grow with the number of rows.
 
 use std::cmp::Reverse;
@@ -231,8 +231,9 @@ pub fn channel(row: &Row, outcome: &Outcome<'_>) -> Option<Channel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Answer, Lane, UnixMicros};
+    use crate::job::{Answer, Lane, UnixMicros, Verdict};
     use crate::number::Number;
+    use crate::report::tests::samples::runs;
     use crate::run::RunId;
 
     fn attempt(n: u32, lane: Lane, answer: Option<(i64, Verdict)>) -> Attempt {
@@ -241,12 +242,9 @@ mod tests {
             n,
             run: RunId(1),
             lane,
-            try_number: n,
-            tries_max: 5,
-            fallback: None,
             begun_at,
             answer: answer.map(|(latency_us, verdict)| Answer {
-                left_at: begun_at,
+                left_at: Some(begun_at),
                 answered_at: UnixMicros(begun_at.0 + latency_us),
                 verdict,
             }),
@@ -269,25 +267,26 @@ mod tests {
     }
 
     fn throttled(message: &str) -> Verdict {
-        Verdict::Throttled {
-            message: message.to_owned(),
-            retry_at: None,
-        }
+        Verdict::new(VerdictKind::Throttled, message)
     }
 
     fn sent() -> Verdict {
-        Verdict::Accepted("SM1".to_owned())
+        Verdict::new(VerdictKind::Accepted, "SM1")
     }
 
     fn rejected(message: impl Into<String>) -> Row {
-        let verdict = Verdict::Rejected(message.into());
+        let verdict = Verdict::new(VerdictKind::Rejected, message);
         job(vec![attempt(1, Lane::Sms, Some((1, verdict)))])
+    }
+
+    fn add(summary: &mut Summary, row: &Row) {
+        summary.add(row, &row.outcome(&runs()));
     }
 
     fn summary_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Summary {
         let mut summary = Summary::default();
         for row in rows {
-            summary += row;
+            add(&mut summary, row);
         }
         summary
     }
@@ -341,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_fallback_counts_for_the_channel_that_reached_the_number() {
-        let refused = Verdict::Rejected("no".to_owned());
+        let refused = Verdict::new(VerdictKind::Rejected, "no");
         let summary = summary_of([&job(vec![
             attempt(1, Lane::Sms, Some((5, refused))),
             attempt(2, Lane::Call, Some((5, sent()))),
@@ -408,7 +407,7 @@ mod tests {
 
     #[test]
     fn messages_are_of_what_went_wrong_only() {
-        let wrong = Verdict::NotVerified("verification failed".to_owned());
+        let wrong = Verdict::new(VerdictKind::NotVerified, "verification failed");
         let summary = summary_of([
             &job(vec![attempt(1, Lane::Sms, Some((1, sent())))]),
             &job(vec![attempt(1, Lane::Verify, Some((1, wrong)))]),
@@ -429,9 +428,9 @@ mod tests {
     fn a_gateway_that_always_says_something_new_does_not_fill_the_memory() {
         let mut summary = Summary::default();
         for n in 0..MESSAGES_MAX + 500 {
-            summary += &rejected(format!("trace {n}"));
+            add(&mut summary, &rejected(format!("trace {n}")));
         }
-        summary += &rejected("trace 7");
+        add(&mut summary, &rejected("trace 7"));
         assert_eq!(summary.messages.len(), MESSAGES_MAX);
         let named = said(&summary);
         assert_eq!(named.len(), MESSAGES_NAMED + 1);

@@ -301,10 +301,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// A connection for this request, unless there is none or the run ends.
     async fn connect(&self, job: &Job, lane: Lane) -> Option<G::Ready<'a>> {
+        if self.has_ended() {
+            return None;
+        }
         let connected = tokio::select! {
             biased;
-            () = self.ending() => return None,
             connected = self.context.gateway.connect(job, lane) => connected,
+            () = self.ending() => return None,
         };
         match connected {
             Ok(ready) => Some(ready),
@@ -638,6 +641,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     fn stop(&self, kind: StopKind, message: &str) {
+        if self.has_ended() {
+            return;
+        }
         let message = mask_numbers(message);
         tracing::warn!(?kind, "{message}");
         self.finish(End::Stopped(Stop { kind, message }));

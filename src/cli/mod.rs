@@ -171,7 +171,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::Settings;
+    use crate::campaign::{EarlierHolds, Settings};
+    use crate::run::WhenUncertain;
 
     const README: &str = include_str!("../../README.md");
 
@@ -264,11 +265,12 @@ mod tests {
         command_line().debug_assert();
         let send = config("otpdrive send list.csv").unwrap();
         assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
-        assert_eq!(send.earlier_retry_after, config::EarlierRetryAfter::Kept);
+        assert_eq!(send.engine.earlier_holds, EarlierHolds::Keep);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
         assert_eq!(send.campaign.name, "list");
-        assert!(!send.engine.policy.retry_unknown);
-        assert!(engine("otpdrive verify list.csv").policy.retry_unknown);
+        assert_eq!(send.engine.policy.on_unknown, WhenUncertain::Hold);
+        let verify = engine("otpdrive verify list.csv").policy;
+        assert_eq!(verify.on_unknown, WhenUncertain::Retry);
         let keys: Vec<&String> = send.settings.as_object().unwrap().keys().collect();
         assert_eq!(
             keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(),
@@ -303,7 +305,7 @@ mod tests {
         let line = "otpdrive send list.csv --refused-alike off --ignore-retry-after --sandbox";
         let send = config(line).unwrap();
         assert_eq!(send.engine.refused_alike, None);
-        assert_eq!(send.earlier_retry_after, config::EarlierRetryAfter::Ignored);
+        assert_eq!(send.engine.earlier_holds, EarlierHolds::Ignore);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive-sandbox.db"));
         assert_eq!(send.out.to_str(), Some("./list-sandbox-results"));
         assert_eq!(send.settings["endpoint"], "sandbox");

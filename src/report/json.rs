@@ -80,7 +80,8 @@ enum State {
 /// Why a run stopped early.
 #[derive(Debug, Serialize, JsonSchema)]
 struct StopReason {
-    /// For machines: `key_refused`, `wrong_endpoint`, `outage`, `limit`, `max_duration`, `ledger`;
+    /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `outage`, `limit`,
+    /// `max_duration`, `ledger`;
     /// there may be more in later versions.
     #[schemars(with = "String")]
     kind: StopKind,
@@ -312,13 +313,14 @@ mod tests {
 
     fn rendered(campaign: &CampaignRecord, run: &RunRecord, summary: &Summary) -> String {
         let departures = [0, 1_000, 2_500, 3_000].map(|ms| UnixMicros(ms * 1_000));
-        let facts = ReportInput {
+        let input = ReportInput {
             campaign,
             run,
+            runs: &samples::runs(),
             limit_per_s: Some(10.0),
             pace: &departures.into_iter().collect::<Pace>(),
         };
-        Report::new(&facts, summary).to_json()
+        Report::new(&input, summary).to_json()
     }
 
     fn report(run: &RunRecord, summary: &Summary) -> Value {
@@ -339,7 +341,7 @@ mod tests {
     fn sample_summary() -> Summary {
         let mut summary = Summary::default();
         for row in &samples::rows() {
-            summary += row;
+            summary.add(row, &row.outcome(&samples::runs()));
         }
         summary
     }

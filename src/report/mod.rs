@@ -9,7 +9,7 @@ pub mod json;
 pub mod pace;
 pub mod results;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod write;
 
 use std::io::{self, Write};

@@ -134,7 +134,7 @@ mod tests {
         let mut out = Vec::new();
         let mut results = Results::new(&mut out, header);
         for row in rows {
-            results.row(row, &row.outcome()).unwrap();
+            results.row(row, &row.outcome(&samples::runs())).unwrap();
         }
         assert_eq!(results.finish().unwrap(), rows.len() as u64);
         String::from_utf8(out).unwrap()

@@ -25,13 +25,14 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
     let campaign = samples::campaign();
     let mut run = samples::run();
     run.end = end;
-    let facts = Facts {
+    let input = ReportInput {
         campaign: &campaign,
         run: &run,
+        runs: &samples::runs(),
         limit_per_s: Some(10.0),
         pace: &Pace::default(),
     };
-    write_all(folder, &facts, source(rows, Ok::<(), Infallible>(())))
+    write_all(folder, &input, source(rows, Ok::<(), Infallible>(())))
         .map(|_| ())
         .map_err(|error| error.to_string())
 }
@@ -80,15 +81,16 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         fs::write(folder.path().join(name), "old").unwrap();
     }
     let (campaign, run) = (samples::campaign(), samples::run());
-    let facts = Facts {
+    let input = ReportInput {
         campaign: &campaign,
         run: &run,
+        runs: &samples::runs(),
         limit_per_s: None,
         pace: &Pace::default(),
     };
     let broken = Err(io::Error::other("disk image is malformed"));
     let rows = samples::rows();
-    let error = write_all(folder.path(), &facts, source(&rows, broken)).unwrap_err();
+    let error = write_all(folder.path(), &input, source(&rows, broken)).unwrap_err();
     assert!(matches!(error, ReportError::Rows(_)));
     assert_eq!(text(folder.path(), RESULTS_CSV), "old");
     assert_eq!(text(folder.path(), REPORT_JSON), "old");
@@ -101,7 +103,7 @@ fn only_the_rows_asked_for_are_printed() {
     let rows = samples::rows();
     let only = [Status::Rejected, Status::Unknown];
     let source = source(&rows, Ok::<(), Infallible>(()));
-    let printed = print_only(&mut out, "phone,name", &only, source).unwrap();
+    let printed = print_only(&mut out, "phone,name", &only, &samples::runs(), source).unwrap();
     assert_eq!(printed, 2);
     let out = String::from_utf8(out).unwrap();
     let lines: Vec<&str> = out.lines().collect();
@@ -139,20 +141,22 @@ fn a_writer_that_fails_stops_the_rows_and_is_what_is_reported() {
 #[test]
 fn what_was_written_and_what_was_counted_must_each_be_the_input() {
     let (campaign, run) = (samples::campaign(), samples::run());
-    let facts = Facts {
+    let input = ReportInput {
         campaign: &campaign,
         run: &run,
+        runs: &samples::runs(),
         limit_per_s: None,
         pace: &Pace::default(),
     };
     let mut summary = Summary::default();
     for row in &samples::rows() {
-        summary += row;
+        summary.add(row, &row.outcome(&samples::runs()));
     }
-    assert!(balance::<Infallible>(&facts, 6, &summary).is_ok());
-    assert!(balance::<Infallible>(&facts, 5, &summary).is_err());
-    summary += &samples::pending();
-    assert!(balance::<Infallible>(&facts, 6, &summary).is_err());
+    assert!(balance::<Infallible>(&input, 6, &summary).is_ok());
+    assert!(balance::<Infallible>(&input, 5, &summary).is_err());
+    let pending = samples::pending();
+    summary.add(&pending, &pending.outcome(&samples::runs()));
+    assert!(balance::<Infallible>(&input, 6, &summary).is_err());
 }
 
 #[test]
@@ -164,13 +168,13 @@ fn times_are_utc_with_milliseconds() {
 }
 
 /// Facts for the tests of the renderings: a campaign of six rows, one of each kind.
-pub(super) mod samples {
+pub(crate) mod samples {
     use std::time::Duration;
 
-    use crate::job::{Answer, Attempt, Lane, Operation, UnixMicros, Verdict};
+    use crate::job::{Answer, Attempt, Lane, Operation, UnixMicros, Verdict, VerdictKind};
     use crate::number::Number;
     use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RowState, RunRecord};
-    use crate::run::RunId;
+    use crate::run::{Policy, RunFacts, RunId, Runs, WhenUncertain};
 
     /// 2026-11-20T09:00:00Z
     pub const START: UnixMicros = UnixMicros(1_795_165_200_000_000);
@@ -201,6 +205,19 @@ pub(super) mod samples {
         }
     }
 
+    /// The one run, of which nothing turned up.
+    pub fn runs() -> Runs {
+        let mut runs = Runs::default();
+        let policy = Policy {
+            max_attempts: 5,
+            fallback: None,
+            on_unknown: WhenUncertain::Hold,
+            on_server_error: WhenUncertain::Retry,
+        };
+        runs.insert(RunId(1), RunFacts::new(policy));
+        runs
+    }
+
     fn row(at: u64, record: &str, number: Option<u64>, lane: Lane, state: RowState) -> Row {
         Row {
             line: at,
@@ -217,12 +234,9 @@ pub(super) mod samples {
             n,
             run: RunId(1),
             lane,
-            try_number: n,
-            tries_max: 5,
-            fallback: None,
             begun_at: left_at,
             answer: answer.map(|(took_ms, verdict)| Answer {
-                left_at,
+                left_at: Some(left_at),
                 answered_at: left_at + Duration::from_millis(took_ms),
                 verdict,
             }),
@@ -230,18 +244,15 @@ pub(super) mod samples {
     }
 
     pub fn rows() -> Vec<Row> {
-        let throttled = Verdict::Throttled {
-            message: "busy".to_owned(),
-            retry_at: None,
-        };
-        let barred = Verdict::Rejected("=HYPERLINK(\"x\")\n, barred".to_owned());
+        let throttled = Verdict::new(VerdictKind::Throttled, "busy");
+        let barred = Verdict::new(VerdictKind::Rejected, "=HYPERLINK(\"x\")\n, barred");
         let sent = vec![
             attempt(1, Lane::Sms, 0, Some((40, throttled))),
             attempt(
                 2,
                 Lane::Sms,
                 1_000,
-                Some((123, Verdict::Accepted("SM1".to_owned()))),
+                Some((123, Verdict::new(VerdictKind::Accepted, "SM1"))),
             ),
         ];
         let unknown = vec![attempt(1, Lane::Call, 2_500, None)];
@@ -292,7 +303,7 @@ pub(super) mod samples {
     }
 
     pub fn verified() -> Row {
-        let right = Verdict::Accepted("verified!".to_owned());
+        let right = Verdict::new(VerdictKind::Accepted, "verified!");
         row(
             2,
             "9876543210,******",

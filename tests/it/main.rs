@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is the right way to fail")]
 
 mod engine;
-// Join as the rooms that they test are rebuilt.
-// mod front_door;
-// mod house;
+mod front_door;
+mod house;
 mod proof;
 mod support;

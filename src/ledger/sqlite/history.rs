@@ -109,6 +109,14 @@ pub fn begin(
     Ok(run)
 }
 
+/// Takes back that a run began.
+pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
+    db.execute_batch(&format!(
+        "BEGIN; DELETE FROM run_fact WHERE run = {0}; DELETE FROM run WHERE id = {0}; COMMIT",
+        run.0
+    ))
+}
+
 /// The campaign's latest run.
 pub fn latest(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Option<RunRecord>> {
     db.query_row(
@@ -157,8 +165,8 @@ pub fn departures(db: &Connection, run: RunId) -> rusqlite::Result<Vec<Departure
     Ok(departures)
 }
 
-/// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
-/// was killed left no note of it: then its attempts are looked through.
+/// When the account's latest request left, over all campaigns (rehearsals are apart): in the latest
+/// run that made any. One that was killed left no note of it: then its attempts are looked through.
 pub fn last_departure(
     db: &Connection,
     sandbox: bool,
@@ -166,19 +174,21 @@ pub fn last_departure(
 ) -> rusqlite::Result<Option<UnixMicros>> {
     let mut select = db.prepare(
         "SELECT r.id, r.finished_at IS NULL, r.last_left_at FROM run r
-           JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1 AND r.id <> ?2",
+           JOIN campaign c ON c.id = r.campaign
+          WHERE c.sandbox = ?1 AND r.id < ?2 ORDER BY r.id DESC",
     )?;
     let mut found = select.query(params![sandbox, this_run.0])?;
-    let mut latest = None;
     while let Some(row) = found.next()? {
-        let noted: Option<i64> = row.get(2)?;
-        latest = latest.max(noted.map(UnixMicros));
+        let mut latest = row.get::<_, Option<i64>>(2)?.map(UnixMicros);
         if row.get(1)? {
             let of_killed = departures(db, RunId(row.get(0)?))?;
-            latest = latest.max(of_killed.into_iter().map(Departure::latest).max());
+            latest = of_killed.into_iter().map(Departure::latest).max();
+        }
+        if latest.is_some() {
+            return Ok(latest);
         }
     }
-    Ok(latest)
+    Ok(None)
 }
 
 /// The latest `Retry-After` of each lane, as far as it still holds.

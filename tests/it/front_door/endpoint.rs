@@ -13,8 +13,10 @@ fn a_wrong_endpoint_is_noticed_early_and_costs_no_row() {
         let stub = Stub::start();
         stub.always(answer);
         let dir = Workdir::with(contacts(0..200));
-        let ran = dir.send(&stub).args(&["--concurrency", "8"]).ends(3);
-        assert!(ran.stderr.contains("--endpoint"), "{}", ran.stderr);
+        let ran = dir.send(&stub).args(&["--concurrency", "8"]).ends(4);
+        // Said as it happens, and at the end.
+        let told = ran.stderr.matches("Check --endpoint").count();
+        assert_eq!(told, 2, "{}", ran.stderr);
         assert!(stub.count() <= 28, "{} requests", stub.count());
         assert!(dir.statuses().iter().all(|status| status == "pending"));
         assert_eq!(dir.report()["stop_reason"]["kind"], "wrong_endpoint");
@@ -29,7 +31,7 @@ fn a_wrong_endpoint_is_noticed_with_a_single_row_too() {
     let stub = Stub::start();
     stub.always(Reply::new(404, ""));
     let dir = Workdir::with(contacts(0..1));
-    dir.send(&stub).ends(3);
+    dir.send(&stub).ends(4);
     assert_eq!(dir.statuses(), ["pending"]);
 }
 

@@ -168,7 +168,7 @@ fn calls_held_back_by_the_gateway_do_not_make_a_fallback_leave_twice() {
     });
     let dir = Workdir::with(format!("phone,channel\n{lines}"));
     dir.send(&stub)
-        .args(&["--fallback", "call", "--concurrency", "2"])
+        .flags("--fallback call --concurrency 2 --refused-alike off")
         .ends(0);
     for n in 1_100..1_700 {
         assert_eq!(endpoints(&stub, &e164(n)), ["smsotp", "callotp"]);

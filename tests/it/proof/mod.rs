@@ -6,16 +6,15 @@
 
 #![allow(clippy::print_stdout, reason = "figures are what a proof is for")]
 
-// Join as the rooms that they prove are rebuilt.
-// mod crash;
-// mod disk;
-// mod fuzz;
-// mod network;
-// mod order;
-// mod secrets;
+mod crash;
+mod disk;
+mod fuzz;
+mod network;
+mod order;
+mod secrets;
 mod simulate;
-// mod soak;
-// mod supply;
+mod soak;
+mod supply;
 
 use crate::support::Counts;
 use crate::support::workdir::{Row, Workdir};

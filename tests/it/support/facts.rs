@@ -17,12 +17,13 @@ pub struct Fact {
 pub type Facts = HashMap<u64, Vec<Fact>>;
 
 /// All requests that the ledger in this file, which may have its log beside it, knows of; one that
-/// was withdrawn before it left is none.
+/// never left is none.
 pub fn ledger_facts(path: &Path) -> rusqlite::Result<Facts> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut select = db.prepare(
         "SELECT c.number, a.lane, a.answered_at IS NOT NULL
-           FROM attempt a JOIN contact c ON c.id = a.job ORDER BY a.job, a.n",
+           FROM attempt a JOIN contact c ON c.id = a.job
+          WHERE a.answered_at IS NULL OR a.left_at IS NOT NULL ORDER BY a.job, a.n",
     )?;
     let mut rows = select.query([])?;
     let mut facts = Facts::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use otpdrive::contacts::Region;
-use otpdrive::outcome::Channel;
+use otpdrive::job::Channel;
 use serde_json::json;
 
 use super::readers::choices::Choices;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::needles::{Allowed, KEY, KOOKOO_KEY, Needles, forms, number_forms};
+use super::needles::{Allowed, KEY, KOOKOO_KEY, Needles, forms, number_forms, whole_forms};
 use super::{hunt, in_parallel, loud};
 use crate::proof::quick_or_long;
 use crate::support::stub::{Reply, Request, Stub};
@@ -39,28 +39,29 @@ fn work(way: usize, url: &str) -> (Workdir, Otpdrive) {
     let dir = Workdir::with(contacts(0..ROWS));
     let run = match way {
         0 => dir.send_to(url),
-        1 => dir.send_to(url).line("--channel call --fallback sms"),
+        1 => dir.send_to(url).flags("--channel call --fallback sms"),
         _ => {
             dir.write("list.csv", list());
-            dir.verify_at(url).line("--on-unknown hold")
+            dir.verify_at(url).flags("--on-unknown hold")
         }
     };
     let short = "--connect-timeout 300ms --max-outage 200ms --max-attempts 2 --concurrency 4";
-    let run = loud(run, &dir).line(short).default("--timeout", "400ms");
+    let run = loud(run, &dir).flags(short).default("--timeout", "400ms");
     (dir, run)
 }
 
 /// One disguise of everything that a request holds.
 fn echo(request: &Request, form: usize) -> String {
     let numbers = number_forms(&request.number[3..]);
-    // What a code is in base64 or in hex is not looked for: too short to be told from words.
-    let some = |secret: &str, count: usize| forms(secret)[form % count].clone();
+    let some = |forms: &[String]| forms[form % forms.len()].clone();
     format!(
         "no: {} / {} / {} / {}",
-        some(KEY, forms(KEY).len()),
-        some(KOOKOO_KEY, 15),
-        numbers[form % numbers.len()],
-        some(&request.otp, 15),
+        some(&forms(KEY)),
+        // Another's key is known by its shape only.
+        some(&whole_forms(KOOKOO_KEY)),
+        some(&numbers),
+        // A part of a code is none.
+        some(&whole_forms(&request.otp)),
     )
 }
 
@@ -138,7 +139,7 @@ const FAILURES: [(&str, &str); 11] = [
 /// A run that goes wrong so, and the codes with which it may end.
 fn failing(run: Otpdrive, stub: &Stub, (flags, fails): (&str, &str)) -> (Otpdrive, &'static [i32]) {
     let https = stub.url().replace("http:", "https:");
-    let run = run.line(&flags.replace("STUB", &https).replace("KEY", KOOKOO_KEY));
+    let run = run.flags(&flags.replace("STUB", &https).replace("KEY", KOOKOO_KEY));
     match fails {
         "" => (run, &[3]),
         call if call.starts_with("inject") => {

@@ -1,5 +1,7 @@
 //! What is looked for, and in which disguises a gateway may repeat it.
 
+use std::collections::HashSet;
+
 /// A key in which everything has to be encoded somewhere. No two of its pieces are alike.
 pub const KEY: &str = "kEy+Q7/z=9x&Wv~3-pL%2\"u\\8;J";
 
@@ -9,16 +11,23 @@ pub const KOOKOO_KEY: &str = "KK7d1e9c03a5b2f8467d1e9c03a5b2f846";
 /// This many characters of a key in a row are a leak.
 const PIECE: usize = 8;
 
-/// All that must not be seen.
+/// All that must not be seen, in lower case and without white space.
 pub struct Needles {
-    /// In lower case, without white space.
-    pieces: Vec<Vec<u8>>,
-    codes: Vec<Vec<u8>>,
-    numbers: Vec<Vec<u8>>,
+    pieces: HashSet<Vec<u8>>,
+    codes: HashSet<Vec<u8>>,
+    numbers: HashSet<Vec<u8>>,
+}
+
+/// What may be in a place all the same.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Allowed {
+    Nothing,
+    Numbers,
+    NumbersAndCodes,
 }
 
 impl Needles {
-    /// These numbers, of ten digits, and codes; and both keys.
+    /// These numbers, of ten digits, and codes, all of one length; and both keys.
     pub fn new(numbers: &[String], codes: &[String]) -> Self {
         let forms = [KEY, KOOKOO_KEY].into_iter().flat_map(forms);
         let pieces = forms.flat_map(|form| {
@@ -27,12 +36,9 @@ impl Needles {
             let pieces: Vec<_> = form.windows(PIECE).map(<[u8]>::to_vec).collect();
             pieces
         });
-        let mut pieces: Vec<_> = pieces.collect();
-        pieces.sort();
-        pieces.dedup();
         let bytes = |texts: &[String]| texts.iter().map(|t| t.to_lowercase().into()).collect();
         Self {
-            pieces,
+            pieces: pieces.collect(),
             codes: bytes(codes),
             numbers: bytes(numbers),
         }
@@ -40,8 +46,8 @@ impl Needles {
 
     /// Fails when one of them is there, in any case, in pieces or not.
     #[track_caller]
-    pub fn are_not_in(&self, place: &str, bytes: &[u8], numbers_forbidden: bool) {
-        if let Some(found) = self.find(bytes, numbers_forbidden) {
+    pub fn are_not_in(&self, place: &str, bytes: &[u8], allowed: Allowed) {
+        if let Some(found) = self.find(bytes, allowed) {
             let text = String::from_utf8_lossy(bytes);
             let text: String = text.chars().take(20_000).collect();
             panic!("{place}: {found}\n{text}");
@@ -49,76 +55,63 @@ impl Needles {
     }
 
     /// What is there that must not be.
-    pub fn find(&self, bytes: &[u8], numbers_forbidden: bool) -> Option<String> {
-        let said =
-            |what: &str, needle: &[u8]| format!("{what} {}", String::from_utf8_lossy(needle));
+    pub fn find(&self, bytes: &[u8], allowed: Allowed) -> Option<String> {
         let keep = |b: &&u8| !b.is_ascii_whitespace() && **b != 0;
         let tight = bytes.iter().filter(keep).map(u8::to_ascii_lowercase);
         let tight: Vec<u8> = tight.collect();
-        if let Some(piece) = any_of(&tight, &self.pieces) {
-            return Some(said("a piece of a key:", piece));
+        let joined = tight.iter().copied().filter(|b| !b"-.()/".contains(b));
+        let joined: Vec<u8> = joined.collect();
+        let mut found = any_of(&tight, &self.pieces);
+        if allowed != Allowed::NumbersAndCodes {
+            found = found.or_else(|| any_of(&tight, &self.codes));
         }
-        if let Some(code) = any_of(&tight, &self.codes) {
-            return Some(said("a code:", code));
+        if allowed == Allowed::Nothing {
+            found = found.or_else(|| any_of(&joined, &self.numbers));
         }
-        let joined = tight.into_iter().filter(|b| !b"-.()/".contains(b));
-        let joined: Vec<u8> = joined.filter(|_| numbers_forbidden).collect();
-        any_of(&joined, &self.numbers).map(|number| said("a number:", number))
+        found.map(|found| String::from_utf8_lossy(found).into_owned())
     }
 }
 
 /// The first of the needles, all of one length, that is in the bytes.
-fn any_of<'n>(bytes: &[u8], needles: &'n [Vec<u8>]) -> Option<&'n [u8]> {
-    let length = needles.first()?.len();
+fn any_of<'b>(bytes: &'b [u8], needles: &HashSet<Vec<u8>>) -> Option<&'b [u8]> {
+    let length = needles.iter().next()?.len();
     assert!(needles.iter().all(|needle| needle.len() == length));
-    let set: std::collections::HashSet<&[u8]> = needles.iter().map(Vec::as_slice).collect();
-    let found = bytes.windows(length).find(|window| set.contains(window))?;
-    needles.iter().map(Vec::as_slice).find(|n| *n == found)
+    bytes
+        .windows(length)
+        .find(|window| needles.contains(*window))
 }
 
 /// All of a secret in every form in which a gateway, a proxy or a page may repeat it.
 pub fn whole_forms(secret: &str) -> Vec<String> {
-    let bytes = secret.as_bytes();
-    let percent = |upper: bool, all: bool| -> String {
-        let one = |b: &u8| match (all || !b.is_ascii_alphanumeric(), upper) {
-            (false, _) => char::from(*b).to_string(),
-            (true, true) => format!("%{b:02X}"),
-            (true, false) => format!("%{b:02x}"),
-        };
-        bytes.iter().map(one).collect()
-    };
-    let each = |form: fn(char) -> String| -> String {
-        let one = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.into()
-            } else {
-                form(c)
-            }
-        };
+    let each = |plain: fn(char) -> bool, form: fn(u32) -> String| -> String {
+        let one = |c: char| if plain(c) { c.into() } else { form(c.into()) };
         secret.chars().map(one).collect()
     };
-    let json = serde_json::to_string(secret).unwrap();
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let upper = each(plain, |c| format!("%{c:02X}"));
+    let json = serde_json::json!(secret).to_string();
+    let json = &json[1..json.len() - 1];
     let (front, back) = secret.split_at(secret.len() / 2);
     vec![
         secret.to_owned(),
         secret.to_uppercase(),
         secret.to_lowercase(),
-        percent(true, false),
-        percent(false, false),
-        percent(true, true),
-        percent(true, false).replace('%', "%25"),
-        json[1..json.len() - 1].to_owned(),
-        json[1..json.len() - 1].replace('/', "\\/"),
-        each(|c| format!("\\u{:04x}", u32::from(c))),
-        each(|c| format!("&#{};", u32::from(c))),
-        each(|c| format!("&#x{:X};", u32::from(c))),
+        each(plain, |c| format!("%{c:02x}")),
+        each(|_| false, |c| format!("%{c:02X}")),
+        upper.replace('%', "%25"),
+        upper,
+        json.to_owned(),
+        json.replace('/', "\\/"),
+        each(plain, |c| format!("\\u{c:04x}")),
+        each(plain, |c| format!("&#{c};")),
+        each(plain, |c| format!("&#x{c:X};")),
+        each(|_| false, |c| format!("&#{c}")),
         secret.replace('&', "&amp;").replace('"', "&quot;"),
         format!("{front}\n{back}"),
         format!("{front}\r\n \t{back}"),
-        secret.split("").collect::<Vec<_>>().join(" "),
-        grouped(secret, 4, "\u{200b} "),
-        grouped(secret, 2, ":"),
-        format!("&#{}", each_byte(bytes).join("&#")),
+        in_groups(secret, 1, " "),
+        in_groups(secret, 2, ":"),
+        in_groups(secret, 4, "\u{200b} "),
     ]
 }
 
@@ -129,39 +122,24 @@ pub fn forms(secret: &str) -> Vec<String> {
     forms.extend([
         secret[..much].to_owned() + "…",
         secret[secret.len() - much..].to_owned(),
-        grouped(&secret[..much], 2, "."),
+        in_groups(&secret[..much], 2, "."),
     ]);
     forms
 }
 
-fn each_byte(bytes: &[u8]) -> Vec<String> {
-    bytes.iter().map(u8::to_string).collect()
-}
-
-fn grouped(secret: &str, length: usize, between: &str) -> String {
-    let groups = secret
-        .as_bytes()
-        .chunks(length)
-        .map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join(between)
+fn in_groups(secret: &str, length: usize, between: &str) -> String {
+    let groups = secret.as_bytes().chunks(length);
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(between)
 }
 
 /// A number in the forms that people and programs write it in.
 pub fn number_forms(national: &str) -> Vec<String> {
     let (front, back) = national.split_at(5);
-    vec![
-        national.to_owned(),
-        format!("+91{national}"),
-        format!("%2B91{national}"),
-        format!("%2b91{national}"),
-        format!("91{national}"),
-        format!("0{national}"),
-        format!("+91 {front} {back}"),
-        format!("+91-{front}-{back}"),
-        format!("(+91) ({front}) {back}"),
-        format!("{front}/{back}"),
-        format!("{front}\u{a0}{back}"),
-        format!("%2B91%20{front}%20{back}"),
-        format!("&#43;91{national}"),
-    ]
+    let forms = "<> +91<> %2B91<> %2b91<> 91<> 0<> +91_<_> +91-<-> (+91)_(<)_> </> <\u{a0}> \
+                 %2B91%20<%20> &#43;91<>";
+    let forms = forms.split(' ').map(|form| form.replace('_', " "));
+    forms
+        .map(|form| form.replace('<', front).replace('>', back))
+        .collect()
 }

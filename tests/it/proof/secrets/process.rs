@@ -61,7 +61,7 @@ fn the_program_starts_no_other() {
         "check list.csv",
         "send list.csv --sandbox --rate 99/s",
     ];
-    let others = others.map(|line| dir.otpdrive(&[]).line(line));
+    let others = others.map(|line| dir.otpdrive(&[]).flags(line));
     let mut threads = 0;
     for command in [with_key_file(&dir, &stub)].into_iter().chain(others) {
         let calls = ["-e", "trace=execve,execveat,fork,vfork,clone,clone3"];
@@ -111,7 +111,7 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
     let dir = Workdir::with(contacts(0..8));
     let running = making_files(with_key_file(&dir, &stub).args(&["--out", "a/b"])).start();
     stub.wait_for(2);
-    let ledger = "otpdrive.db otpdrive.db.lock";
+    let ledger = "otpdrive.db otpdrive.db.otpdrive-lock";
     have_mode(&dir, ledger, 0o600);
     have_mode(&dir, "otpdrive.db-wal otpdrive.db-shm", 0o600);
     stub.release();

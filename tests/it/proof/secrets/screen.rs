@@ -86,7 +86,7 @@ fn a_terminal_obeys_neither_a_gateway_nor_a_file() {
         let dir = Workdir::with(list());
         let what = format!("{format}, {progress}");
         let args = format!("-vvv --log-format {format} --progress {progress} --max-attempts 2");
-        let run = || dir.send(&stub).line(&args);
+        let run = || dir.send(&stub).flags(&args);
         let ran = on_a_terminal(run());
         assert_eq!(ran.code, 1, "{what}: {}", ran.stdout);
         assert!(ran.stdout.contains("answered"), "{what}: {}", ran.stdout);
@@ -109,7 +109,7 @@ fn a_terminal_obeys_neither_a_gateway_nor_a_file() {
             "report -vvv",
             "report --only sent,rejected,unknown,failed,invalid",
         ] {
-            let ran = on_a_terminal(dir.otpdrive(&[]).line(args));
+            let ran = on_a_terminal(dir.otpdrive(&[]).flags(args));
             assert_eq!(ran.code, 0, "{what}: {}", ran.stdout);
             is_plain(args, &ran.stdout);
             bytes += ran.stdout.len();

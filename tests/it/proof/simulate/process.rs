@@ -12,9 +12,9 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Job, JobId, Lane, Operation, RowId, UnixMicros};
-use otpdrive::ledger::sqlite::{RunLedger, SqliteLedger};
+use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, Intake as _, NewRun, Records, Store as _,
+    Campaign, CampaignKey, Execution, Intake as _, LedgerError, NewRun, Records, Store as _,
 };
 use otpdrive::next::due_on;
 use otpdrive::record::{InputRecord, Row, RowState};
@@ -142,7 +142,14 @@ impl Process<'_> {
     async fn live(&self, gateway: &SimGateway<'_>, signal: impl Future<Output = Signal>) -> Ended {
         let settings = &self.orders.settings;
         self.killer.point("at the start").await;
-        let mut ledger = SqliteLedger::open(&self.folder.join(LEDGER)).unwrap();
+        let path = self.folder.join(LEDGER);
+        let mut ledger = match SqliteLedger::open(&path) {
+            // What a killed process leaves is copied here: nothing else may be found wrong with it.
+            Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
+                SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+            }
+            opened => opened.unwrap(),
+        };
         self.killer.point("the ledger is open").await;
         let new_run = NewRun {
             policy: settings.policy,

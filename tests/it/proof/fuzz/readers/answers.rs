@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use otpdrive::gateway::words::{Reply, cut, verdict};
-use otpdrive::outcome::{Lane, UnixMicros, Verdict};
+use otpdrive::job::{Lane, UnixMicros};
 use serde_json::Value;
 
 use super::choices::Choices;
@@ -30,24 +30,16 @@ pub fn check(bytes: &[u8]) {
         let verdict = verdict(lane, &reply, now);
         let text = String::from_utf8_lossy(&body);
         let shown = format!("{lane:?} {reply:?}\n{text}\n{verdict:?}");
-        assert_eq!(kind(&verdict), expected(lane, status, &said), "{shown}");
-        let text = cut(verdict.text().to_owned());
+        let kind = format!("{:?}", verdict.kind);
+        assert_eq!(kind, expected(lane, status, &said), "{shown}");
+        let text = cut(verdict.text);
         assert!(super::is_readable(&text, 201), "{shown}");
-        if let Verdict::Throttled {
-            retry_at: Some(at), ..
-        } = verdict
-        {
+        if let Some(at) = verdict.retry_at {
+            assert_eq!(kind, "Throttled", "{shown}");
             let wait = at.since(now);
             assert!(at > now && wait <= Duration::from_hours(24), "{shown}");
         }
     }
-}
-
-/// A verdict's name.
-fn kind(verdict: &Verdict) -> String {
-    let shown = format!("{verdict:?}");
-    let name = shown.split(['(', ' ']).next();
-    name.unwrap_or_default().to_owned()
 }
 
 /// The README's table "What an answer means", without the rows in which no answer came.
@@ -61,6 +53,7 @@ fn expected(lane: Lane, status: u16, said: &Said) -> &'static str {
         _ if error && has(&["try again", "in progress", "too many", "limit"]) => "Throttled",
         _ if !ok && (success || queued) => "Ambiguous",
         401 | 403 => "KeyRefused",
+        402 => "AccountRefused",
         408 | 429 | 503 => "Throttled",
         500 | 502 => "ServerError",
         300..=499 if error => "Rejected",

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use otpdrive::ledger::LedgerError;
 use otpdrive::ledger::sqlite::SqliteLedger;
+use otpdrive::ledger::{LedgerError, Records, Store as _};
 use rusqlite::Connection;
 
 use super::choices::Choices;
@@ -43,8 +43,9 @@ pub fn check(bytes: &[u8]) {
 /// Reads all that it holds.
 fn look(ledger: &SqliteLedger) -> Result<(), LedgerError> {
     for campaign in ledger.campaigns()? {
-        ledger.for_each_row(&campaign, true, &mut |row| {
-            let _ = row.outcome();
+        let runs = ledger.runs(campaign.record.id)?;
+        ledger.for_each_row(&campaign, Records::Read, &mut |row| {
+            let _ = row.outcome(&runs);
             ControlFlow::Continue(())
         })?;
     }

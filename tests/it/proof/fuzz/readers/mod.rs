@@ -13,7 +13,7 @@ pub mod texts;
 use std::path::Path;
 
 use otpdrive::contacts::{ContactsError, ReadOptions, Survey, open};
-use otpdrive::outcome::Lane;
+use otpdrive::job::Lane;
 
 /// A row as read: where it stands, what it holds, and the number it asks for, as digits, with the
 /// way and whether it is only assumed to be a mobile's; or why it asks for none.
@@ -32,11 +32,11 @@ fn read(path: &Path, options: &ReadOptions) -> Result<(Survey, Vec<Seen>), Strin
         let mut rows = Vec::new();
         for contact in input.contacts(&survey)? {
             let contact = contact?;
-            let asks = contact.wish.map_err(|problem| problem.0);
+            let asks = contact.request.map_err(|problem| problem.0);
             rows.push(Seen {
                 line: contact.line,
                 record: contact.record,
-                asks: asks.map(|wish| (wish.number.digits(), wish.lane, wish.assumed_mobile)),
+                asks: asks.map(|asks| (asks.number.digits(), asks.lane, asks.assumed_mobile)),
             });
         }
         Ok((survey, rows))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use otpdrive::contacts::{ReadOptions, Region};
-use otpdrive::outcome::{Channel, Operation};
+use otpdrive::job::{Channel, Operation};
 
 use super::choices::Choices;
 

@@ -1,7 +1,7 @@
 //! What takes keys and numbers out of texts, and the reader of faults.
 
 use otpdrive::gateway::redactor;
-use otpdrive::outcome::mask_numbers;
+use otpdrive::number::mask_numbers;
 use otpdrive::sandbox::Faults;
 use otpdrive::text::percent_encoded;
 use secrecy::SecretString;
