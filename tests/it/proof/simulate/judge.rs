@@ -8,12 +8,13 @@ use otpdrive::job::{Lane, Operation};
 use otpdrive::number::Number;
 use otpdrive::pace::Rate;
 use otpdrive::record::{Row, RowState};
-use otpdrive::run::{End, RunFact, RunId, Runs, StopKind, WhenUncertain};
+use otpdrive::run::{End, RunFact, StopKind, WhenUncertain};
 use otpdrive::status::Status;
 use tokio::time::Instant;
 
-use super::process::{Orders, Traces};
+use super::process::{Orders, Said, Traces};
 use super::reached::Reached;
+use super::story::Story;
 use super::weather::SECOND;
 use super::world::{Request, World};
 
@@ -28,6 +29,31 @@ macro_rules! hold {
     };
 }
 
+/// Judges a process, however it ended.
+pub fn any_process(world: &World, story: &Story, orders: &Orders, traces: &Traces) -> Verdicts {
+    let log = world.log.borrow();
+    one_process(&log, orders, traces)?;
+    nobody_twice(&log, story.on_unknown, &world.reached)?;
+    rate_is_kept(&log, story.rate)?;
+    retry_after_is_kept(&log, orders, story.clock_jumps)
+}
+
+/// Judges a process that was not killed by what it left behind, too.
+pub fn a_process_that_ended(
+    said: &Said,
+    world: &World,
+    story: &Story,
+    orders: &Orders,
+    traces: &Traces,
+) -> Verdicts {
+    let (log, codes) = (world.log.borrow(), story.codes());
+    end_is_true(said, orders, traces, &log, &world.reached)?;
+    attempts_are_sound(said, &codes, &log)?;
+    rows_are_true(said, &codes, story.operation, &log)?;
+    notice(said, orders, &log, &world.reached);
+    Ok(())
+}
+
 /// What the program may know of a number.
 #[derive(Clone, Copy, Default)]
 struct Known {
@@ -39,7 +65,7 @@ struct Known {
 
 /// Nobody is asked for again after a request that was accepted, or may have been. Where that is
 /// wanted all the same it is never on another channel, and a run risks one more OTP and no more.
-pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reached) -> Verdicts {
+fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reached) -> Verdicts {
     let mut all: HashMap<_, Known> = HashMap::new();
     for request in log {
         let known = all.entry(request.who()).or_default();
@@ -69,7 +95,7 @@ pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reache
 }
 
 /// In any second at most the rate, and 0.5 % or one more.
-pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
+fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
     let Some(rate) = rate else { return Ok(()) };
     #[expect(
         clippy::cast_possible_truncation,
@@ -91,7 +117,7 @@ pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
 
 /// After an answer with `Retry-After` nothing leaves on that lane before its time; after the end of
 /// the process that heard it, if it was written down, the clocks agree, and nobody said otherwise.
-pub fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) -> Verdicts {
+fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) -> Verdicts {
     let keep = orders.settings.earlier_holds == EarlierHolds::Keep && !clock_jumps;
     for held in log {
         let (Some(heard), Some(until)) = (held.heard, held.not_before) else {
@@ -110,8 +136,7 @@ pub fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) 
 
 /// What one process may do: no more at once, no more numbers than it was told, and nothing after it
 /// was told to stop or lost its key or its account.
-pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts {
-    let log = world.log.borrow();
+fn one_process(log: &[Request], orders: &Orders, traces: &Traces) -> Verdicts {
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
     let concurrency = orders.settings.concurrency.get();
     let most = traces.in_flight_max;
@@ -136,17 +161,8 @@ pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts 
     Ok(())
 }
 
-/// What a process says of itself when it has ended.
-pub struct Said<'a> {
-    pub end: &'a End,
-    pub rows: &'a [Row],
-    pub runs: &'a Runs,
-    pub run: RunId,
-    pub facts: &'a [RunFact],
-}
-
 /// The facts in the ledger keep the rules, and are those of the gateway.
-pub fn attempts_are_sound(said: &Said<'_>, codes: &[&str], log: &[Request]) -> Verdicts {
+fn attempts_are_sound(said: &Said, codes: &[&str], log: &[Request]) -> Verdicts {
     let policy = said.runs.policy();
     let outage = |fact: &RunFact| matches!(fact, RunFact::OutageBegan { .. });
     let outages = said.facts.iter().filter(|fact| outage(fact)).count();
@@ -197,15 +213,10 @@ fn is_for(request: &Request, row: &Row, code: &str) -> bool {
 }
 
 /// Each row has one status, and it is true. `codes` are those of the input's rows, in its order.
-pub fn rows_are_true(
-    said: &Said<'_>,
-    codes: &[&str],
-    operation: Operation,
-    log: &[Request],
-) -> Verdicts {
+fn rows_are_true(said: &Said, codes: &[&str], operation: Operation, log: &[Request]) -> Verdicts {
     let mut seen = BTreeSet::new();
     for (row, code) in said.rows.iter().zip(codes) {
-        let status = row.outcome(said.runs).status;
+        let status = row.outcome(&said.runs).status;
         let asked = log.iter().filter(|request| is_for(request, row, code));
         let asked: Vec<&Request> = asked.collect();
         let accepted = asked.iter().any(|request| request.accepted);
@@ -227,16 +238,16 @@ pub fn rows_are_true(
 }
 
 /// It ended for a reason.
-pub fn end_is_true(
-    said: &Said<'_>,
+fn end_is_true(
+    said: &Said,
     orders: &Orders,
     traces: &Traces,
     log: &[Request],
     reached: &Reached,
 ) -> Verdicts {
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
-    let End::Stopped(stop) = said.end else {
-        let complete = *said.end == End::Complete;
+    let End::Stopped(stop) = &said.end else {
+        let complete = said.end == End::Complete;
         hold!(!complete || !has_wave(said), "complete after a wave");
         return Ok(());
     };
@@ -287,7 +298,7 @@ fn was_silent(of_run: &[&Request], max_outage: Duration, began: Instant) -> Verd
 }
 
 /// All that were refused for the account's sake are pending, and nobody among them was called.
-fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts {
+fn was_a_wave(said: &Said, orders: &Orders, of_run: &[&Request]) -> Verdicts {
     let most = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
     let waves: Vec<_> = Lane::ALL
         .into_iter()
@@ -299,11 +310,11 @@ fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts
             .iter()
             .find(|r| r.lane != lane && refused.get(&r.who()).is_some_and(|at| r.at > *at));
         hold!(again.is_none(), "a fallback out of a wave: {again:?}");
-        for row in said.rows {
+        for row in &said.rows {
             let is_in = refused
                 .keys()
                 .any(|(number, _)| row.number == Some(*number));
-            let status = row.outcome(said.runs).status;
+            let status = row.outcome(&said.runs).status;
             hold!(
                 !is_in || status != Status::Rejected,
                 "refused in a wave: {row:?}"
@@ -352,11 +363,11 @@ fn alike<'r>(
 }
 
 /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
-pub fn all_is_done(said: &Said<'_>, healthy: bool) -> Verdicts {
-    let complete = *said.end == End::Complete;
+pub fn all_is_done(said: &Said, healthy: bool) -> Verdicts {
+    let complete = said.end == End::Complete;
     hold!(complete || !healthy, "a healthy run ends {:?}", said.end);
-    for row in said.rows {
-        let status = row.outcome(said.runs).status;
+    for row in &said.rows {
+        let status = row.outcome(&said.runs).status;
         let over = matches!(status, Status::Pending | Status::Failed);
         hold!(
             !(over && healthy),
@@ -369,8 +380,8 @@ pub fn all_is_done(said: &Said<'_>, healthy: bool) -> Verdicts {
 }
 
 /// A crash leaves no more in doubt than was in flight.
-pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize) -> Verdicts {
-    let status = |row: &&Row| row.outcome(said.runs).status == Status::Unknown;
+pub fn doubts_are_few(said: &Said, log: &[Request], crashes_in_flight: usize) -> Verdicts {
+    let status = |row: &&Row| row.outcome(&said.runs).status == Status::Unknown;
     let unknown = said.rows.iter().filter(status).count();
     let doubtful = log.iter().filter(|request| request.doubtful).count();
     hold!(
@@ -380,18 +391,18 @@ pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize
     Ok(())
 }
 
-fn has_wave(said: &Said<'_>) -> bool {
+fn has_wave(said: &Said) -> bool {
     let mut facts = said.facts.iter();
     facts.any(|fact| matches!(fact, RunFact::Wave { .. }))
 }
 
 /// States of the whole run that were reached.
-pub fn notice(said: &Said<'_>, orders: &Orders, log: &[Request], reached: &Reached) {
+fn notice(said: &Said, orders: &Orders, log: &[Request], reached: &Reached) {
     let of_run = || log.iter().filter(|request| request.run == orders.run);
     let mut first: HashMap<_, Lane> = HashMap::new();
     let fell_back = of_run().any(|r| *first.entry(r.who()).or_insert(r.lane) != r.lane);
     reached.note_if(fell_back, "a fallback");
-    let refused = matches!(said.end, End::Stopped(stop) if stop.kind == StopKind::AccountRefused);
+    let refused = matches!(&said.end, End::Stopped(stop) if stop.kind == StopKind::AccountRefused);
     let in_doubt = has_wave(said) && !refused;
     reached.note_if(in_doubt, "refusals in doubt at an end");
     let down = said.facts.iter().filter_map(|fact| match fact {

@@ -195,7 +195,7 @@ impl Story {
     /// The next process: something may go wrong with it.
     pub fn next(&mut self, run: usize, age: Duration) -> Orders {
         let settings = self.settings();
-        let weather = Weather::by_chance(&mut self.random);
+        let calm = self.last(run, age);
         let jumps = self.clock_jumps;
         let random = &mut self.random;
         let ends = random.u32(0..10);
@@ -203,17 +203,14 @@ impl Story {
             let most = random.choice([50, 2_000, 40_000]).unwrap_or(50);
             random.u32(0..most) * MS
         };
-        let mut wall = BEGIN + age;
+        let mut wall = calm.wall;
         if jumps {
-            let off = random.u32(0..48) * HOUR;
-            wall.0 +=
-                i64::try_from(off.as_micros()).unwrap_or(0) * random.choice([-1, 1]).unwrap_or(1);
+            let off = random.i64(0..48) * random.choice([-1, 1]).unwrap_or(1);
+            wall.0 += off * i64::try_from(HOUR.as_micros()).unwrap_or(0);
         }
         Orders {
-            run,
-            operation: self.operation,
             settings,
-            weather,
+            weather: Weather::by_chance(random),
             timeout: random.u32(1_000..30_000) * MS,
             commit_max: random.choice([1, 2, 5, 5, 300]).unwrap_or(1) * MS,
             read_max: random.choice([1, 5, 20, 1_024]).unwrap_or(1),
@@ -225,19 +222,20 @@ impl Story {
                 random.u64(0..1 << size)
             }),
             disk_full_after: (ends == 2).then(|| random.usize(0..60)),
-            random: random.fork(),
+            ..calm
         }
     }
 
     /// The last process: nothing goes wrong, and nothing may be left over.
     pub fn last(&mut self, run: usize, age: Duration) -> Orders {
-        let mut settings = self.settings();
-        settings.limit = None;
-        settings.max_duration = None;
         Orders {
             run,
             operation: self.operation,
-            settings,
+            settings: Settings {
+                limit: None,
+                max_duration: None,
+                ..self.settings()
+            },
             weather: Weather::fair(),
             timeout: 30 * SECOND,
             commit_max: 2 * MS,
