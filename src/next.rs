@@ -1,6 +1,7 @@
 //! What may be done for a number now: recovery and retry are one table.
 
 use crate::job::{Attempt, Job, Lane};
+use crate::mistake::{Mistake, is_made};
 use crate::run::{Meaning, Policy, RunId, Runs, WhenUncertain};
 use crate::status::is_uncertain;
 
@@ -34,13 +35,16 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], runs: &Runs) -> Step {
         return Step::Try(lane);
     };
     let uncertain = is_uncertain(attempts, runs);
-    if uncertain && !may_risk_again(attempts, runs, run) {
+    let held = uncertain && !may_risk_again(attempts, runs, run);
+    if held && !is_made(Mistake::DoubtTriedAgain) {
         return Step::Rest;
     }
-    let other = fallback_after(lane, last.lane, &policy).filter(|_| !uncertain);
+    let other = fallback_after(lane, last.lane, &policy)
+        .filter(|_| !uncertain || is_made(Mistake::FallbackAfterDoubt));
     let fall_back = other.map_or(Step::Rest, Step::Try);
     let meaning = runs.meaning(last);
     match meaning {
+        Meaning::Accepted if is_made(Mistake::AcceptedAgain) => return Step::Try(last.lane),
         Meaning::Accepted | Meaning::NotVerified => return Step::Rest,
         Meaning::Rejected => return fall_back,
         Meaning::Failed | Meaning::Held | Meaning::Nothing | Meaning::Ambiguous => {}
@@ -52,7 +56,8 @@ pub fn next_step(lane: Lane, attempts: &[Attempt], runs: &Runs) -> Step {
         // Nothing was sent, and the user has chosen another channel since.
         return Step::Try(lane);
     }
-    let tries_left = runs.tries(attempts, run, last.lane) < policy.max_attempts;
+    let most = policy.max_attempts + u32::from(is_made(Mistake::OneTryTooMany));
+    let tries_left = runs.tries(attempts, run, last.lane) < most;
     if tries_left || meaning == Meaning::Nothing {
         Step::Try(last.lane)
     } else if matches!(meaning, Meaning::Failed | Meaning::Held) {
@@ -89,7 +94,7 @@ fn may_risk_again(attempts: &[Attempt], runs: &Runs, run: RunId) -> bool {
         return true;
     }
     // The first of all is what may have gone out already; any other of this run was the risk.
-    uncertain.skip(1).all(|attempt| attempt.run != run)
+    uncertain.skip(1).all(|attempt| attempt.run != run) || is_made(Mistake::RiskWithoutEnd)
 }
 
 /// The lane on which the latest of `runs` has something to do for a job. What the run has begun

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::job::{JobId, UnixMicros};
+use crate::mistake::{Mistake, is_made};
 
 /// Different numbers failing in a row that open a lane's breaker. One number that fails again and
 /// again says nothing about the gateway.
@@ -144,12 +145,14 @@ impl Breaker {
         if let Some(open) = &mut self.open {
             if open.probing == Some(job) {
                 open.probing = None;
-                open.wait = (open.wait * 2).min(PROBE_MAX);
+                if !is_made(Mistake::ManyProbes) {
+                    open.wait = (open.wait * 2).min(PROBE_MAX);
+                }
                 open.probe_at = now + open.wait;
             }
             return None;
         }
-        if streak.failures.len() >= threshold {
+        if streak.failures.len() >= threshold && !is_made(Mistake::NeverOpens) {
             self.open(now, at)
         } else {
             None
@@ -254,7 +257,11 @@ impl Breaker {
     /// When an outage that goes on has lasted too long; `None` while there is none.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.open.as_ref().map(|open| open.deadline)
+        let open = self
+            .open
+            .as_ref()
+            .filter(|_| !is_made(Mistake::NeverTooLong));
+        open.map(|open| open.deadline)
     }
 
     /// Is there an outage?

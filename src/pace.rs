@@ -16,6 +16,8 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 
+use crate::mistake::{Mistake, is_made};
+
 /// How much time a late departure may make up for.
 const TOLERANCE: Duration = Duration::from_millis(5);
 
@@ -42,7 +44,7 @@ impl Rate {
     /// The distance between two requests.
     #[must_use]
     pub fn interval(self) -> Duration {
-        self.per / self.requests.get()
+        self.per / (self.requests.get() + u32::from(is_made(Mistake::RateTooHigh)))
     }
 }
 
@@ -127,11 +129,11 @@ impl Pace {
         }
     }
 
-    /// The request whose turn has just come did not leave after all. The next in line may have the
-    /// turn if it takes it within the tolerance; then it is forgotten.
-    pub fn put_back(&self) {
+    /// The request whose turn came then did not leave after all. The next in line may have the turn
+    /// if it takes it within the tolerance; then it is forgotten.
+    pub fn put_back(&self, turn: Instant) {
         if let Some(limit) = &self.limit {
-            limit.returned_at.set(Some(Instant::now()));
+            limit.returned_at.set(Some(turn));
             limit.returned.notify_one();
         }
     }
@@ -142,7 +144,12 @@ impl Limit {
         let interval = rate.interval().max(Duration::from_nanos(1));
         let cells = clamped(interval.as_nanos().div_ceil(TOLERANCE.as_nanos()));
         let cell = (interval / cells.get()).max(Duration::from_nanos(1));
-        let spare = clamped(TOLERANCE.as_nanos() / cell.as_nanos());
+        let tolerance = if is_made(Mistake::PauseMadeUp) {
+            TOLERANCE * 100
+        } else {
+            TOLERANCE
+        };
+        let spare = clamped(tolerance.as_nanos() / cell.as_nanos());
         // With the tolerance used up, exactly one request may leave.
         let burst = cells.saturating_add(spare.get());
         // `cell` is at least a nanosecond, so there is such a quota.
@@ -288,10 +295,10 @@ mod tests {
     async fn a_turn_that_is_put_back_is_the_next_ones_at_once_or_nobodys() {
         let pace = pace(10, SECOND);
         let first = departures(&pace, 1).await[0];
-        let (next, ()) = tokio::join!(departures(&pace, 2), async { pace.put_back() });
+        let (next, ()) = tokio::join!(departures(&pace, 2), async { pace.put_back(first) });
         assert_eq!(next[0], first);
         assert!(next[1] - first >= Duration::from_millis(90));
-        pace.put_back();
+        pace.put_back(Instant::now());
         sleep_until(Instant::now() + 2 * TOLERANCE).await;
         let late = departures(&pace, 1).await[0];
         assert!(late - next[1] >= Duration::from_millis(90));

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::mistake::{Mistake, is_made};
+
 /// How long to wait after a failure: a random time up to `base`, `2 base`, `4 base` … `cap`
 /// ("full jitter": it spreads the retries of many numbers most evenly).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +22,14 @@ impl Backoff {
         let Some(doublings) = failures.checked_sub(1) else {
             return Duration::ZERO;
         };
-        let doublings = doublings.min(31);
+        let most_doublings = if is_made(Mistake::NoBackoff) { 0 } else { 31 };
+        let doublings = doublings.min(most_doublings);
         let most = self.base.saturating_mul(1 << doublings).min(self.cap);
-        most.mul_f64(random.f64())
+        most.mul_f64(
+            random
+                .f64()
+                .max(f64::from(is_made(Mistake::LongestBackoff))),
+        )
     }
 }
 
@@ -56,7 +63,7 @@ impl Budget {
     /// May a retry go before a new number?
     #[must_use]
     pub fn allows(&self) -> bool {
-        self.credit >= 1.0
+        self.credit >= 1.0 || is_made(Mistake::RetriesFirst)
     }
 
     /// A retry was made.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Attempt, Channel, Lane, UnixMicros, VerdictKind};
+use crate::mistake::{Mistake, is_made};
 
 /// Names a run (one process working on one campaign) in a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,6 +132,9 @@ impl RunFacts {
 
     /// Was this answered, or lost, in an outage? Then it uses up no try.
     fn in_outage(&self, attempt: &Attempt) -> bool {
+        if is_made(Mistake::OutageUsesTries) {
+            return false;
+        }
         let Some(answer) = &attempt.answer else {
             return false;
         };
@@ -246,6 +250,9 @@ impl Runs {
     #[must_use]
     pub fn meaning(&self, attempt: &Attempt) -> Meaning {
         let Some(verdict) = attempt.verdict() else {
+            if is_made(Mistake::NoAnswerNotSent) {
+                return Meaning::Failed;
+            }
             return Meaning::Ambiguous;
         };
         let run = self.get(attempt.run);
@@ -256,7 +263,8 @@ impl Runs {
             VerdictKind::Rejected if is(RunFacts::in_wave) => Meaning::Nothing,
             VerdictKind::Rejected => Meaning::Rejected,
             VerdictKind::ServerError
-                if self.policy_of(attempt.run).on_server_error == WhenUncertain::Hold =>
+                if self.policy_of(attempt.run).on_server_error == WhenUncertain::Hold
+                    && !is_made(Mistake::ServerErrorBelieved) =>
             {
                 Meaning::Ambiguous
             }
@@ -284,7 +292,8 @@ impl Runs {
     pub fn tries(&self, attempts: &[Attempt], run: RunId, lane: Lane) -> u32 {
         let (mut tries, mut held) = (0, 0);
         for attempt in attempts {
-            if attempt.run != run || attempt.lane != lane {
+            let of_run = attempt.run == run || is_made(Mistake::TriesOfAllRuns);
+            if !of_run || attempt.lane != lane {
                 continue;
             }
             match self.meaning(attempt) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
+use crate::mistake::{Mistake, is_made};
 use crate::next::fallback_after;
 use crate::run::{Meaning, Runs};
 
@@ -178,7 +179,7 @@ fn status(lane: Lane, attempts: &[Attempt], last: &Attempt, runs: &Runs) -> Stat
             Status::Sent
         };
     }
-    if is_uncertain(attempts, runs) {
+    if is_uncertain(attempts, runs) && !is_made(Mistake::DoubtForgotten) {
         return Status::Unknown;
     }
     let follows = fallback_after(lane, last.lane, &runs.policy()).is_some();

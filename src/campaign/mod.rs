@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::gateway::{Gateway, Ready};
 use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
+use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_numbers};
 use crate::pace::{Pace, Rate};
@@ -275,6 +276,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             let Step::Try(next) = self.watch.with_runs(step) else {
                 break;
             };
+            let withdrawn = job.attempts.last().is_some_and(Attempt::never_left);
+            if withdrawn && is_made(Mistake::WithdrawnForgotten) {
+                break;
+            }
             hand = self.hand(next);
             if next != lane {
                 failures = 0;
@@ -296,10 +301,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// A connection for this request, unless there is none or the run ends.
     async fn connect(&self, job: &Job, lane: Lane) -> Option<G::Ready<'a>> {
+        if self.has_ended() {
+            return None;
+        }
         let connected = tokio::select! {
             biased;
-            () = self.ending() => return None,
             connected = self.context.gateway.connect(job, lane) => connected,
+            () = self.ending() => return None,
         };
         match connected {
             Ok(ready) => Some(ready),
@@ -355,7 +363,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             answer: None,
         };
         let begun = self.context.ledger.begin(job, &attempt).await;
-        if let Ok(Begun::Go) = begun {
+        if matches!(begun, Ok(Begun::Go)) || is_made(Mistake::IntentIgnored) {
             return Some(attempt);
         }
         self.intents.set(self.intents.get() - 1);
@@ -372,10 +380,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         slot.left();
         let mut left_at = None;
         let verdict = if has_turn {
-            let now = self.clock.now();
+            let (now, turn) = (self.clock.now(), Instant::now());
             let verdict = ready.go().await;
             match verdict.kind {
-                VerdictKind::Unreachable | VerdictKind::Withdrawn => self.pace.put_back(),
+                VerdictKind::Unreachable | VerdictKind::Withdrawn => self.pace.put_back(turn),
                 _ => {
                     left_at = Some(now);
                     self.last_left_at.set(self.last_left_at.get().max(left_at));
@@ -398,12 +406,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     async fn turn(&self, lane: Lane) -> bool {
         tokio::select! {
             biased;
-            () = self.pace.turn() => {}
-            () = self.ending() => return false,
+            () = self.pace.turn(), if !is_made(Mistake::NoTurn) => {}
+            () = std::future::ready(()), if is_made(Mistake::NoTurn) => {}
+            () = self.ending(), if !is_made(Mistake::LeavesAfterEnd) => return false,
         }
-        let may = self.may_leave(lane);
+        let may = self.may_leave(lane) || is_made(Mistake::LeavesAfterEnd);
         if !may {
-            self.pace.put_back();
+            self.pace.put_back(Instant::now());
         }
         may
     }
@@ -424,11 +433,14 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
         attempt.answer = Some(answer.clone());
-        let stop = self.watch.heard(Instant::now(), job, hold);
-        self.context.ledger.answer(job.id, n, &answer).await;
-        self.pass_on_news().await;
-        if let Some((kind, message)) = stop {
+        // At once: nothing leaves any more while the ledger is being told.
+        if let Some((kind, message)) = self.watch.heard(Instant::now(), job, hold) {
             self.stop(kind, &message);
+        }
+        // What turned up comes first: a crash in between must not leave an answer without it.
+        self.pass_on_news().await;
+        if !is_made(Mistake::AnswerLost) {
+            self.context.ledger.answer(job.id, n, &answer).await;
         }
     }
 
@@ -592,7 +604,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             // none at all: an earlier run may have ended just now.
             let by_the_clock = self.clock.instant(after.min(self.clock.now()) + interval);
             let at = by_the_clock.max(Instant::now() + interval.min(DISTANCE));
-            self.pace.not_before(at);
+            if !is_made(Mistake::NoDistance) {
+                self.pace.not_before(at);
+            }
         }
         Some(grant)
     }

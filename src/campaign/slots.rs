@@ -15,6 +15,7 @@ use super::progress::Why;
 use super::watch::{Gate, Watch};
 use crate::job::{Job, JobId, Lane, RowId};
 use crate::ledger::{Due, Then};
+use crate::mistake::{Mistake, is_made};
 use crate::pace::Pace;
 use crate::retry::Budget;
 
@@ -251,7 +252,9 @@ impl<'a> Slots<'a> {
     /// next. A number that waits is woken, a new one is handed out.
     pub fn next(&self, now: Instant, lead: Duration) -> Next<'_> {
         let mut queue = self.queue.borrow_mut();
-        while !queue.ended && self.taken.get() < self.limit.get() {
+        while !queue.ended
+            && self.taken.get() < self.limit.get() + usize::from(is_made(Mistake::OneTooMany))
+        {
             let turn = queue.turn(now, self.watch);
             if let Turn::New(_) | Turn::Again(_) = turn
                 && let Some(at) = self.pace.intent_at(self.preparing.get())
@@ -368,7 +371,8 @@ impl Queue {
 
     fn take_new(&mut self, lane: Lane) -> Option<Job> {
         let job = self.lanes[lane.index()].new.pop_front()?;
-        self.quota = self.quota.map(|left| left.saturating_sub(1));
+        let one = u64::from(!(is_made(Mistake::LimitOneMore) && self.quota == Some(1)));
+        self.quota = self.quota.map(|left| left.saturating_sub(one));
         self.budget.earn();
         Some(job)
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Settings;
 use super::progress::Why;
 use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
+use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::outage::{self, Breaker, Evidence, Failure};
 use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
@@ -199,6 +200,7 @@ impl<'a> Watch<'a> {
                 let lane = &mut state.lanes[attempt.lane.index()];
                 lane.bare.broken_by(left_at);
                 match kind {
+                    VerdictKind::KeyRefused if is_made(Mistake::KeyGoesOn) => None,
                     VerdictKind::KeyRefused => Some(key_refused(text)),
                     VerdictKind::AccountRefused => Some(account_refused(text)),
                     VerdictKind::Rejected => self.rejected(&mut state, &heard),
@@ -219,7 +221,7 @@ impl<'a> Watch<'a> {
         let text = &heard.verdict.text;
         let refused = &mut state.lanes[heard.lane.index()].refused;
         let count = refused.add(alike(text), heard.at, heard.job.id);
-        if count < self.settings.refused_alike?.get() {
+        if count < self.settings.refused_alike?.get() || is_made(Mistake::NoWave) {
             return None;
         }
         state.wave(self.run, heard.lane);
@@ -366,8 +368,14 @@ impl<'a> Watch<'a> {
             return false;
         };
         let lane = &state.lanes[last.lane.index()];
-        let suspected = lane.breaker.suspected_from();
-        let suspected = suspected.is_some_and(|from| answer.answered_at >= from);
+        // Whatever may still turn out to be an outage would cover it.
+        let outages = [
+            lane.breaker.suspected_from(),
+            state.common.suspected_from(),
+            lane.bare.from,
+        ];
+        let mut outages = outages.into_iter().flatten();
+        let suspected = outages.any(|from| answer.answered_at >= from);
         let kind = answer.verdict.kind;
         match state.runs.meaning(last) {
             // An OTP may have gone out: nothing that turns up later changes that.
@@ -379,6 +387,7 @@ impl<'a> Watch<'a> {
             }
             Meaning::Rejected if kind == VerdictKind::Misdirected && suspected => true,
             Meaning::Rejected if self.settings.refused_alike.is_none() => false,
+            Meaning::Rejected if is_made(Mistake::NoDoubt) => false,
             Meaning::Rejected => {
                 lane.refused.jobs.contains(&job.id) || lane.bare.jobs.contains(&job.id)
             }
@@ -412,6 +421,7 @@ impl<'a> Watch<'a> {
             of_lane.breaker.forget();
             of_lane.refused.clear();
             of_lane.bare.clear();
+            state.common.forget();
         }
         let unproven = state
             .runs
@@ -457,6 +467,9 @@ impl State {
     }
 
     fn hold(&mut self, lane: Lane, until: Instant) {
+        if is_made(Mistake::HoldIgnored) {
+            return;
+        }
         let lane = &mut self.lanes[lane.index()];
         lane.held_until = lane.held_until.max(Some(until));
         lane.breaker.held_until(until);

@@ -17,8 +17,8 @@ use crate::contacts::ReadOptions;
 use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation};
 use crate::ledger::CampaignKey;
+use crate::ledger::sqlite::Restored;
 use crate::run::Policy;
-use Restored::{Accept, Refuse};
 
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
@@ -39,9 +39,8 @@ pub struct Config {
     pub campaign: CampaignKey,
     /// The ledger.
     pub ledger: PathBuf,
-    /// What to do with a ledger that looks like a restored copy.
-    #[expect(dead_code, reason = "the ledger asks for it once it can tell")]
-    pub restored_ledger: Restored,
+    /// What to do when it may lack requests that were made.
+    pub restored: Restored,
     /// Where the result files go.
     pub out: PathBuf,
     /// How the engine goes about it.
@@ -61,16 +60,6 @@ pub enum Key {
     Needed,
     /// It makes none.
     NotNeeded,
-}
-
-/// What to do with a ledger that looks like a restored copy: whoever was sent to after the copy was
-/// made may be sent to again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restored {
-    /// Start nothing.
-    Refuse,
-    /// Somebody knows, and wants to go on.
-    Accept,
 }
 
 /// Does a run count? A rehearsal never does: it has files of its own.
@@ -138,7 +127,7 @@ impl Config {
                 region: values.required("region", str::parse)?,
             },
             ledger: mode.ledger(values),
-            restored_ledger: values.choose("accept-restored-ledger", Accept, Refuse),
+            restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             out: mode.out(values, &name),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::screen::{Screen, Visible};
 use super::values::{self, Values};
 use crate::job::Operation;
-use crate::ledger::sqlite::{SqliteLedger, holder};
+use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::record::RunRecord;
 use crate::report::json::schema;
@@ -30,7 +30,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, schema().as_bytes());
     }
     let only = values.optional("only", values::statuses)?;
-    let ledger = SqliteLedger::open_to_read(&Mode::of(values).ledger(values))?;
+    let ledger = open(&Mode::of(values).ledger(values))?;
     let campaign = choose(&ledger, values)?;
     if let Some(only) = only {
         let header = &campaign.record.input.header;
@@ -53,6 +53,16 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let folder = Mode::of(values).out(values, &campaign.record.name);
     write_results(&ledger, &campaign, &folder, screen)?;
     Ok(Exit::Done)
+}
+
+/// Opens a ledger to read, and says so when it may not know of all requests.
+fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
+    let ledger = SqliteLedger::open_to_read(path)?;
+    if let Some(why) = ledger.doubt() {
+        let path = path.display();
+        tracing::warn!("the ledger {path} may lack requests that were made: {why}");
+    }
+    Ok(ledger)
 }
 
 fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
@@ -147,11 +157,11 @@ fn choose(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Campaign> {
 /// When the ledger is not there or cannot be read.
 pub fn status(values: &Values) -> anyhow::Result<Exit> {
     let path = Mode::of(values).ledger(values);
-    let ledger = SqliteLedger::open_to_read(&path)?;
+    let ledger = open(&path)?;
     if values.is_on("verify") {
         return verify(&ledger, &path);
     }
-    let running = holder(&path);
+    let running = ledger.holder();
     let campaigns = ledger.campaigns()?;
     let mut text = Vec::new();
     for campaign in &campaigns {

@@ -43,7 +43,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     } else {
         scratch.path().join("ledger.db")
     };
-    let mut ledger = SqliteLedger::open(&path)?;
+    let mut ledger = SqliteLedger::open_restored(&path, config.restored)?;
     let (_, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     if let Err(missing) = config.ids_for(&plan.lanes()) {
@@ -64,7 +64,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     screen.hide(gateway::redactor(&config.gateway.key));
     let input = Input::open(config)?;
-    let mut ledger = SqliteLedger::open(&config.ledger)?;
+    let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
@@ -83,6 +83,12 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
         End::Interrupted(_) => screen
             .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
+    }
+    if ledger.has_moved() {
+        screen.error(&format!(
+            "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
+            config.ledger.display()
+        ));
     }
     match write_results(&ledger, &campaign, &config.out, screen) {
         Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::job::{Lane, UnixMicros, Verdict, VerdictKind};
+use crate::mistake::{Mistake, is_made};
 use crate::text::is_hidden;
 
 /// Where the API is.
@@ -145,11 +146,14 @@ fn kind_in_words(lane: Lane, status: u16, said: &Said) -> VerdictKind {
 /// The kind of an answer of which only the HTTP status can be relied on.
 fn kind_without_words(status: u16) -> VerdictKind {
     match status {
+        401 if is_made(Mistake::KeyRejected) => VerdictKind::Rejected,
         401 | 403 => VerdictKind::KeyRefused,
         402 => VerdictKind::AccountRefused,
         408 | 429 | 503 => VerdictKind::Throttled,
         500 | 502 => VerdictKind::ServerError,
+        504 if is_made(Mistake::GatewayTimeoutNotSent) => VerdictKind::ServerError,
         300..500 => VerdictKind::Misdirected,
+        _ if is_made(Mistake::UnclearRefused) => VerdictKind::Rejected,
         _ => VerdictKind::Ambiguous,
     }
 }
@@ -164,7 +168,12 @@ fn retry_at(reply: &Reply<'_>, now: UnixMicros) -> Option<UnixMicros> {
 fn retry_after(value: &str, now: UnixMicros) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        value.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
+        let wait = if is_made(Mistake::Milliseconds) {
+            Duration::from_millis
+        } else {
+            Duration::from_secs
+        };
+        value.parse().map_or(RETRY_AFTER_MAX, wait)
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
         let at = UnixMicros(0)

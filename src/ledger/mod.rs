@@ -345,6 +345,26 @@ pub enum LedgerError {
         /// The newest format that this program understands.
         known: u32,
     },
+    /// It has more than one name.
+    #[error(
+        "the ledger {path} has {names} names (hard links), and a log beside only one of them. Nothing was sent. Keep the name that {path}-wal stands beside, or any if none has one: `find / -xdev -samefile {path}` lists them, and `rm` removes a name without the file. For a backup make a copy instead"
+    )]
+    SeveralNames {
+        /// The ledger.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
+    /// Requests that were made may be missing in it.
+    #[error(
+        "the ledger {path} may lack requests that were made: {why}. Nothing was sent. Bring back the file of that run together with its log. If there is none, everybody who was sent to after the copy was made is sent to again: to accept that, run the same command with --accept-restored-ledger"
+    )]
+    Restored {
+        /// The ledger.
+        path: PathBuf,
+        /// How that shows.
+        why: &'static str,
+    },
     /// There is none.
     #[error("there is no ledger {0}. Name it with --ledger, or send a campaign first")]
     Missing(PathBuf),
@@ -373,11 +393,12 @@ pub enum LedgerError {
 
 /// What to do when the system refuses a file.
 fn remedy(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use std::io::ErrorKind::{FileTooLarge, InvalidInput, QuotaExceeded, StorageFull};
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => {
             "Make room on its disk, then run the same command again"
         }
+        InvalidInput => "Name a file with --ledger",
         _ => "It needs a folder that exists and that this user may write to",
     }
 }

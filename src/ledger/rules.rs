@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::job::{Attempt, JobId, Lane, UnixMicros};
+use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::run::{Meaning, Runs};
 
@@ -84,14 +85,15 @@ pub fn claim(rows: &[Claim], mut known: Vec<KnownJob>, mut each: impl FnMut(&Cla
             };
             Some(*found)
         } else {
-            known.iter().find(|known| known.print == row.print).copied()
+            let known = known.iter().find(|known| known.print == row.print);
+            known.filter(|_| !is_made(Mistake::LineIsIdentity)).copied()
         };
         let same = claimed.iter().find(|(_, print, _)| *print == row.print);
         let first_line = match (found, same) {
             (Some(found), _) => line_of(found.job),
             (None, same) => same.map(|(.., line)| *line),
         };
-        if let Some(first_line) = first_line {
+        if let Some(first_line) = first_line.filter(|_| !is_made(Mistake::NoDuplicate)) {
             each(row, Claimed::Duplicate { first_line });
             continue;
         }

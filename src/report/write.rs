@@ -60,10 +60,11 @@ pub fn make_folder(folder: &Path) -> Result<(), WriteError> {
         .map_err(WriteError::at("make the folder", folder))
 }
 
-/// What the names of drafts end with.
-const SUFFIX: &str = ".tmp";
+/// What the names of drafts end with, after a random part.
+const SUFFIX: &str = ".otpdrive-draft";
 
-/// A process that was killed leaves its drafts behind; those that nobody writes any more go.
+/// A process that was killed leaves its drafts behind; those that nobody writes any more go. No
+/// link is followed, and nothing is opened that could block.
 fn remove_dead_drafts(folder: &Path, prefix: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -72,6 +73,7 @@ fn remove_dead_drafts(folder: &Path, prefix: &str) {
         // Its lock is kept until it is gone: a writer that comes for it then knows.
         if name.starts_with(prefix)
             && name.ends_with(SUFFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
             && let Ok(draft) = File::open(&path)
             && draft.try_lock().is_ok()
         {
@@ -215,13 +217,20 @@ mod tests {
     #[test]
     fn drafts_of_a_killed_process_go_and_those_of_a_living_one_stay() {
         let folder = tempfile::tempdir().unwrap();
-        for dead in [".a.x1y2z3.tmp", ".b.x1y2z3.tmp", ".a.other"] {
+        for dead in [
+            ".a.x1y2z3.otpdrive-draft",
+            ".b.x1y2z3.otpdrive-draft",
+            ".a.tmp",
+        ] {
             fs::write(folder.path().join(dead), "half").unwrap();
         }
         let living = draft(folder.path(), "a", "first");
         publish(folder.path(), [draft(folder.path(), "a", "second")]).unwrap();
         publish(folder.path(), [living]).unwrap();
-        assert_eq!(names(folder.path()), [".a.other", ".b.x1y2z3.tmp", "a"]);
+        assert_eq!(
+            names(folder.path()),
+            [".a.tmp", ".b.x1y2z3.otpdrive-draft", "a"]
+        );
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
     }
 

@@ -5,18 +5,17 @@
 //! starting afresh in it would send to everybody again.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::error::failed_to;
-use super::{empty_the_log, schema, settings};
+use super::schema;
 use crate::ledger::LedgerError;
 
-/// What a ledger is called while it is being made.
+/// What the name of a ledger ends with while it is being made.
 const HALF_MADE: &str = ".half-made";
 
 /// The files in which `SQLite` keeps what is not in the database file yet.
@@ -76,49 +75,36 @@ pub fn is_there(real: &Path) -> Result<bool, LedgerError> {
     }
 }
 
-/// Makes a new ledger. Whoever calls holds its lock, so what is half made is nobody's any more.
-pub fn make(real: &Path) -> Result<(), LedgerError> {
-    let draft = with(real, HALF_MADE);
-    let made = sweep(&draft)
-        .map_err(file_fault(real))
-        .and_then(|()| build(&draft, real));
-    if made.is_err() {
-        // It is in nobody's way, and swept away the next time.
-        let _ = sweep(&draft);
-    }
-    made
-}
-
-fn build(draft: &Path, real: &Path) -> Result<(), LedgerError> {
+/// Makes a new ledger and takes its lock before it has its name; `None` when somebody else's has
+/// that name by now. A draft that a crash leaves is in nobody's way.
+pub fn make(real: &Path) -> Result<Option<File>, LedgerError> {
     let fault = failed_to("make the ledger", real);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(draft)
-        .map_err(file_fault(real))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(draft, flags).map_err(&fault)?;
-    settings(&db, real)?;
+    // In memory: on the disk it is one file, without a log of its own.
+    let mut db = Connection::open_in_memory().map_err(&fault)?;
     schema::migrate(&mut db, 0).map_err(&fault)?;
-    empty_the_log(&db).map_err(&fault)?;
-    db.close().map_err(|(_, error)| fault(error))?;
+    let content = db.serialize("main").map_err(&fault)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
     let save = || {
-        File::open(draft)?.sync_all()?;
-        fs::rename(draft, real)?;
-        File::open(real.parent().unwrap_or(Path::new("/")))?.sync_all()
+        let mut draft = tempfile::Builder::new()
+            .prefix(".otpdrive-")
+            .suffix(HALF_MADE)
+            .tempfile_in(folder)?;
+        draft.write_all(&content)?;
+        draft.as_file().sync_all()?;
+        draft.as_file().lock()?;
+        let made = match draft.persist_noclobber(real) {
+            Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            named => named?,
+        };
+        File::open(folder)?.sync_all()?;
+        Ok(Some(made))
     };
     save().map_err(file_fault(real))
 }
 
-fn sweep(draft: &Path) -> io::Result<()> {
-    for end in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(with(draft, end)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+/// How long the write-ahead log is; 0 when there is none.
+pub fn log_length(real: &Path) -> u64 {
+    fs::metadata(with(real, LOGS[0])).map_or(0, |log| log.len())
 }
 
 /// The path with something at its end.

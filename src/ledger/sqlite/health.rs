@@ -48,16 +48,25 @@ pub fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Vec<String>> {
     let format = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for expected in tables(&schema::made(format)?)? {
         if !ours.contains(&expected) {
-            wrong.push(format!("the table or index {} is not as made", expected.0));
+            wrong.push(format!("the {} is not as made", expected.0));
         }
     }
     Ok(wrong)
 }
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
-    let mut select = db.prepare("SELECT name, sql FROM sqlite_schema")?;
+    let mut select = db.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema")?;
     let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     found.collect()
+}
+
+/// A table, view, trigger or index that no ledger of this format has. `SQLite`'s own do not count.
+pub fn strange(db: &Connection, format: u32) -> rusqlite::Result<Option<String>> {
+    let made = tables(&schema::made(format)?)?;
+    let is_sqlites = |name: &str| name.contains(" sqlite_");
+    let mut found = tables(db)?.into_iter().map(|(name, _)| name);
+    let strange = found.find(|name| !is_sqlites(name) && made.iter().all(|(made, _)| made != name));
+    Ok(strange.map(|name| format!("the {}", name.replace(char::is_control, " "))))
 }
 
 /// What the log has lost, if anything; only while nobody writes to it.
@@ -126,8 +135,10 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ),
     (
         "answers without an attempt, or in another run's place",
-        "SELECT count(*), min(a.id >> 20) FROM answer a LEFT JOIN intent i ON i.id = a.id
-          WHERE i.run IS NOT (SELECT max(id) FROM run WHERE first_answer <= a.seq)",
+        "SELECT count(*), min(a.id >> 20) FROM answer a
+           LEFT JOIN intent i ON i.id = a.id LEFT JOIN run r ON r.id = i.run
+          WHERE (a.seq >= r.first_answer) IS NOT 1
+             OR a.seq >= (SELECT first_answer FROM run WHERE id > r.id ORDER BY id LIMIT 1)",
     ),
     (
         "attempts that contradict themselves",

@@ -12,6 +12,7 @@ use super::rows::lane;
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::NewRun;
 use crate::ledger::rules::{Departure, hold};
+use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, RunRecord};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
@@ -67,6 +68,9 @@ pub fn runs(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Runs> {
 
 /// Has an endpoint proved right in any earlier run? Rehearsals prove nothing for real runs.
 pub fn is_proven(db: &Connection, campaign: CampaignId, endpoint: &str) -> rusqlite::Result<bool> {
+    if is_made(Mistake::EndpointForgotten) {
+        return Ok(false);
+    }
     db.query_row(
         "SELECT EXISTS (SELECT 1 FROM run_fact f JOIN run r ON r.id = f.run
                           JOIN campaign c ON c.id = r.campaign
@@ -103,6 +107,14 @@ pub fn begin(
         note(db, run, &[Noted { seq: 0, fact }])?;
     }
     Ok(run)
+}
+
+/// Takes back that a run began.
+pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
+    db.execute_batch(&format!(
+        "BEGIN; DELETE FROM run_fact WHERE run = {0}; DELETE FROM run WHERE id = {0}; COMMIT",
+        run.0
+    ))
 }
 
 /// The campaign's latest run.
@@ -153,8 +165,8 @@ pub fn departures(db: &Connection, run: RunId) -> rusqlite::Result<Vec<Departure
     Ok(departures)
 }
 
-/// When the account's latest request left, over all campaigns (rehearsals are apart). A run that
-/// was killed left no note of it: then its attempts are looked through.
+/// When the account's latest request left, over all campaigns (rehearsals are apart): in the latest
+/// run that made any. One that was killed left no note of it: then its attempts are looked through.
 pub fn last_departure(
     db: &Connection,
     sandbox: bool,
@@ -162,19 +174,21 @@ pub fn last_departure(
 ) -> rusqlite::Result<Option<UnixMicros>> {
     let mut select = db.prepare(
         "SELECT r.id, r.finished_at IS NULL, r.last_left_at FROM run r
-           JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1 AND r.id <> ?2",
+           JOIN campaign c ON c.id = r.campaign
+          WHERE c.sandbox = ?1 AND r.id < ?2 ORDER BY r.id DESC",
     )?;
     let mut found = select.query(params![sandbox, this_run.0])?;
-    let mut latest = None;
     while let Some(row) = found.next()? {
-        let noted: Option<i64> = row.get(2)?;
-        latest = latest.max(noted.map(UnixMicros));
+        let mut latest = row.get::<_, Option<i64>>(2)?.map(UnixMicros);
         if row.get(1)? {
             let of_killed = departures(db, RunId(row.get(0)?))?;
-            latest = latest.max(of_killed.into_iter().map(Departure::latest).max());
+            latest = of_killed.into_iter().map(Departure::latest).max();
+        }
+        if latest.is_some() {
+            return Ok(latest);
         }
     }
-    Ok(latest)
+    Ok(None)
 }
 
 /// The latest `Retry-After` of each lane, as far as it still holds.
@@ -193,7 +207,9 @@ pub fn holds(
     while let Some(row) = found.next()? {
         let held = &mut holds[lane(row.get(0)?, 0)?.index()];
         let (answered_at, retry_at) = (UnixMicros(row.get(1)?), UnixMicros(row.get(2)?));
-        *held = (*held).max(hold(answered_at, retry_at, now));
+        if !is_made(Mistake::HoldForgotten) {
+            *held = (*held).max(hold(answered_at, retry_at, now));
+        }
     }
     Ok(holds)
 }

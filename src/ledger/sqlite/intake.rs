@@ -319,29 +319,29 @@ impl NewInput<'_> {
                 known = found.collect::<Result<_, _>>()?;
             }
             claim(of_number, known, |claim, claimed| {
+                // The rows lie in another order than the numbers: most are not touched again.
                 let place = usize::try_from(claim.row - first).unwrap_or(usize::MAX);
-                let row = &mut self.rows[place];
-                let mut said = |kind, text| {
-                    row.kind = kind;
-                    self.special.push((claim.row, text));
-                };
-                let settled = match claimed {
-                    Claimed::New => {
-                        added.push(*claim);
-                        false
-                    }
+                let (mut job, mut settled) = (JobId(claim.row), false);
+                match claimed {
+                    Claimed::New => added.push(*claim),
                     Claimed::Known(known) => {
-                        row.job = known.job;
-                        known.settled
+                        (job, settled) = (known.job, known.settled);
+                        self.rows[place].job = job;
                     }
                     Claimed::Duplicate { first_line } => {
-                        return said(rows::DUPLICATE, first_line.to_string());
+                        self.rows[place].kind = rows::DUPLICATE;
+                        self.special.push((claim.row, first_line.to_string()));
+                        return;
                     }
-                    Claimed::NoKnownCode => return said(rows::INVALID, NO_KNOWN_CODE.to_owned()),
-                };
-                if !settled {
-                    codes.kept.remove(&row.job);
-                    needed.extend(self.given.remove(&claim.row).map(|code| (row.job, code)));
+                    Claimed::NoKnownCode => {
+                        self.rows[place].kind = rows::INVALID;
+                        self.special.push((claim.row, NO_KNOWN_CODE.to_owned()));
+                        return;
+                    }
+                }
+                if !settled && claim.print != CodePrint::NONE {
+                    codes.kept.remove(&job);
+                    needed.extend(self.given.remove(&claim.row).map(|code| (job, code)));
                 }
             });
             if added.len() >= CHUNK {

@@ -26,24 +26,22 @@ const MAGIC: u32 = 0x377f_0682;
 /// file. A commit into a log that grows costs twice as much: the file system notes each new length.
 const ROOM: usize = 8 * 1_024 * 1_024;
 
-/// Fills an empty log with zeros, which `SQLite` takes for an empty one. Where a reader has kept the
-/// log from being emptied, it stays as it is.
+/// Makes room in the log: zeros behind what is in it, which `SQLite` takes for its end.
 pub fn fill(db: &mut Connection) -> rusqlite::Result<()> {
     // Nobody else, a viewer for instance, writes to the log meanwhile.
     let alone = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let log = with(Path::new(alone.path().unwrap_or_default()), "-wal");
     let fill = || {
-        let mut log = OpenOptions::new().write(true).open(log)?;
-        if log.metadata()?.len() > 0 {
-            return Ok(());
-        }
-        let filled = log.write_all(&vec![0; ROOM]).and_then(|()| log.sync_all());
-        filled.or_else(|_| log.set_len(0))
+        let mut log = OpenOptions::new().append(true).open(log)?;
+        let length = log.metadata()?.len();
+        let room = ROOM.saturating_sub(usize::try_from(length).unwrap_or(ROOM));
+        let filled = log.write_all(&vec![0; room]).and_then(|()| log.sync_all());
+        filled.or_else(|_| log.set_len(length))
     };
     let filled: io::Result<()> = fill();
     if let Err(error) = filled {
         // It is a matter of speed alone. Whether there is room for what counts will show.
-        tracing::debug!("no room was made for the log: {error}");
+        tracing::debug!("no room was made in the log: {error}");
     }
     alone.rollback()
 }
@@ -279,32 +277,37 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_filled_only_when_it_is_empty_and_what_is_written_to_it_is_there() {
+    fn room_is_made_behind_what_is_in_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let (file, log) = (folder.path().join("db"), folder.path().join("db-wal"));
         let mut db = Connection::open(&file).unwrap();
+        let id = |db: &Connection| -> i64 {
+            db.query_row("SELECT max(id) FROM page", [], |row| row.get(0))
+                .unwrap()
+        };
         db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE page (id)")
             .unwrap();
-        let before = fs::read(&log).unwrap();
-        fill(&mut db).unwrap();
-        assert_eq!(fs::read(&log).unwrap(), before);
-        assert!(!is_empty(&log).unwrap());
-        db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-        fill(&mut db).unwrap();
-        assert_eq!(fs::read(&log).unwrap(), vec![0; ROOM]);
-        assert!(is_empty(&log).unwrap() && !has_lost_commits(&log).unwrap());
-        db.execute_batch("INSERT INTO page VALUES (7)").unwrap();
-        assert!(!is_empty(&log).unwrap() && !has_lost_commits(&log).unwrap());
-        assert_eq!(log.metadata().unwrap().len(), ROOM as u64);
-        // As a crash leaves them.
-        let copy = tempfile::tempdir().unwrap();
-        for (from, to) in [(&file, "db"), (&log, "db-wal")] {
-            fs::copy(from, copy.path().join(to)).unwrap();
+        for (truncate, expected) in [("", 1), ("PRAGMA wal_checkpoint(TRUNCATE)", 2), ("", 3)] {
+            db.execute_batch(truncate).unwrap();
+            let before = fs::read(&log).unwrap();
+            fill(&mut db).unwrap();
+            let filled = fs::read(&log).unwrap();
+            assert_eq!((&filled[..before.len()], filled.len()), (&before[..], ROOM));
+            assert!(filled[before.len()..].iter().all(|byte| *byte == 0));
+            assert_eq!(is_empty(&log).unwrap(), expected == 2);
+            assert!(!has_lost_commits(&log).unwrap());
+            db.execute("INSERT INTO page VALUES (?1)", [expected])
+                .unwrap();
+            assert_eq!(log.metadata().unwrap().len(), ROOM as u64);
+            assert!(!is_empty(&log).unwrap() && !has_lost_commits(&log).unwrap());
+            // As a crash leaves them.
+            let copy = tempfile::tempdir().unwrap();
+            for (from, to) in [(&file, "db"), (&log, "db-wal")] {
+                fs::copy(from, copy.path().join(to)).unwrap();
+            }
+            let after = Connection::open(copy.path().join("db")).unwrap();
+            assert_eq!(id(&after), expected);
         }
-        let after = Connection::open(copy.path().join("db")).unwrap();
-        let id: i64 = after
-            .query_row("SELECT id FROM page", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(id, 7);
+        assert_eq!(id(&db), 3);
     }
 }

@@ -52,7 +52,7 @@ SELECT r.id, r.campaign, r.started_at,
            'fallback', r.settings ->> '$.fallback',
            'on_unknown', coalesce(r.settings ->> '$.on_unknown', iif(c.operation = 'verify', 'retry', 'hold')),
            'on_server_error', iif(a.believed, 'retry', coalesce(r.settings ->> '$.on_server_error', 'retry'))),
-       r.settings, r.version, r.finished_at, r.end, r.last_left_at
+       r.settings, r.version, r.finished_at, r.end, r.last_left_at, NULL
   FROM old_run r
   LEFT JOIN campaign c ON c.id = r.campaign
   LEFT JOIN (SELECT run, count(verdict) AS answers, max(tries_max) AS tries_max,
@@ -158,7 +158,8 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use secrecy::ExposeSecret;
     use serde_json::Value;
@@ -166,10 +167,12 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::job::{Job, Lane, UnixMicros};
-    use crate::ledger::sqlite::{SqliteLedger, history};
-    use crate::ledger::{Execution, Ledger, NewRun, Records, Store, Then};
+    use crate::job::{Attempt, Job, Lane, UnixMicros};
+    use crate::ledger::sqlite::{Restored, SqliteLedger, history};
+    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
+    use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
+    use crate::status::Status;
 
     /// Ledgers as the first version left them, with the status that it gave each row: one of a run
     /// that came to its end, one of a killed run, one of a run that was interrupted before its
@@ -191,11 +194,16 @@ mod tests {
         (folder, path, statuses.split(' ').collect())
     }
 
+    /// Opens one for a run; some of them lack the log of a killed run.
+    fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        SqliteLedger::open_restored(path, Restored::Accept)
+    }
+
     fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let runs = ledger.runs(campaign.record.id).unwrap();
         let mut statuses = Vec::new();
-        let mut each = |row: &crate::record::Row| {
+        let mut each = |row: &Row| {
             statuses.push(row.outcome(&runs).status.name());
             ControlFlow::Continue(())
         };
@@ -244,7 +252,7 @@ mod tests {
                 "{name} was written to"
             );
 
-            drop(SqliteLedger::open(&path).unwrap());
+            drop(open(&path).unwrap());
             let migrated = SqliteLedger::open(&path).unwrap();
             assert_eq!(statuses(&migrated), expected, "{name}");
             assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
@@ -289,11 +297,104 @@ mod tests {
         assert_eq!((calls.count(), due.len()), (3, 15));
     }
 
+    /// Job 1 of the killed run after these tries, of three that were allowed: each with its place
+    /// and its verdict.
+    fn after(tries: &[(i64, i64)]) -> (Vec<Attempt>, Status) {
+        let (_folder, path, _) = ledger(LEDGERS[1].1);
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("DELETE FROM attempt WHERE job = 1")
+            .unwrap();
+        for ((try_number, verdict), n) in tries.iter().zip(1..) {
+            let at = 1_700_000_000_000_000 + n * 1_000_000;
+            db.execute(
+                "INSERT INTO attempt VALUES (1, ?1, 1, 0, ?2, 3, NULL, ?3, ?3, ?3 + 9, ?4, 'said', iif(?4 = 4, ?3, NULL))",
+                [n, *try_number, at, *verdict],
+            )
+            .unwrap();
+        }
+        drop(db);
+        let ledger = open(&path).unwrap();
+        assert_eq!(ledger.verify().unwrap().wrong, Vec::<String>::new());
+        let campaign = ledger.campaigns().unwrap().remove(0);
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        let mut first = None;
+        let mut each = |row: &Row| {
+            first = Some(row.clone());
+            ControlFlow::Break(())
+        };
+        ledger
+            .for_each_row(&campaign, Records::Skip, &mut each)
+            .unwrap();
+        let row = first.unwrap();
+        let status = row.outcome(&runs).status;
+        let RowState::Job(attempts) = row.state else {
+            panic!("a job");
+        };
+        (attempts, status)
+    }
+
+    #[test]
+    fn tries_that_were_given_back_stay_so() {
+        for (tries, expected) in [
+            (vec![(1, 5), (2, 5), (3, 5)], Status::Failed),
+            (vec![(1, 5), (2, 5), (2, 5)], Status::Pending),
+            (vec![(1, 5), (1, 5), (2, 5), (3, 5)], Status::Failed),
+            (vec![(0, 5)], Status::Pending),
+            (vec![(1, 4), (2, 4), (3, 4)], Status::Failed),
+            (vec![(1, 6), (1, 5), (2, 5)], Status::Pending),
+            (vec![(1, 7)], Status::Pending),
+            (vec![(1, 7), (1, 7), (1, 3)], Status::Rejected),
+            (vec![(1, 8)], Status::Pending),
+            (vec![(1, 9)], Status::Unknown),
+        ] {
+            let (attempts, status) = after(&tries);
+            assert_eq!(status, expected, "{tries:?}");
+            assert_eq!(attempts.len(), tries.len());
+        }
+    }
+
+    #[test]
+    fn what_never_left_has_no_departure() {
+        let (attempts, status) = after(&[(1, 6)]);
+        assert!(attempts[0].never_left());
+        assert_eq!(attempts[0].left_at(), None);
+        assert_eq!(status, Status::Pending);
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_that_still_holds_is_kept() {
+        let (_folder, path, _) = ledger(LEDGERS[0].1);
+        let now = Clock::start().now();
+        let until = now + Duration::from_hours(1);
+        let db = Connection::open(&path).unwrap();
+        let change =
+            "UPDATE attempt SET retry_at = ?1, answered_at = ?2 WHERE verdict = 4 AND n = 2";
+        db.execute(change, [until.0, now.0]).unwrap();
+        drop(db);
+        let ledger = open(&path).unwrap();
+        let holds = history::holds(&ledger.db, false, now).unwrap();
+        assert_eq!(holds, [Some(until), None, None]);
+    }
+
+    #[test]
+    fn a_killed_run_of_the_first_version_has_its_log_beside_it() {
+        let (_folder, path, _) = ledger(LEDGERS[1].1);
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert!(reader.doubt().is_some_and(|why| why.contains("log")));
+        drop(reader);
+        let refused = SqliteLedger::open(&path).err();
+        assert!(matches!(refused, Some(LedgerError::Restored { .. })));
+        drop(open(&path).unwrap());
+        drop(SqliteLedger::open(&path).unwrap());
+        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        assert_eq!(reader.doubt(), None);
+    }
+
     #[test]
     fn an_endpoint_that_has_proved_right_has_for_good() {
         for (name, sql) in LEDGERS {
             let (_folder, path, statuses) = ledger(sql);
-            let ledger = SqliteLedger::open(&path).unwrap();
+            let ledger = open(&path).unwrap();
             let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
             let campaign = ledger.campaigns().unwrap()[0].record.id;
             let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
@@ -315,11 +416,11 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+            for open in [open, SqliteLedger::open_to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }
-            assert!(SqliteLedger::open(&path).is_err(), "{damage}");
+            assert!(open(&path).is_err(), "{damage}");
             let format: u32 = Connection::open(&path)
                 .unwrap()
                 .pragma_query_value(None, "user_version", |row| row.get(0))

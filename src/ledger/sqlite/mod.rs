@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod health;
 mod history;
+mod identity;
 mod intake;
 mod lock;
 mod log;
@@ -19,12 +20,11 @@ mod schema;
 mod seal;
 mod writer;
 
-use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::backup::Backup;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::rules::Departure;
@@ -34,8 +34,9 @@ use crate::job::{Contact, Operation, UnixMicros};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, RunId, Runs};
 use error::failed_to;
+use identity::{doubt, keep_log, unmark};
 pub use intake::SqliteIntake;
-pub use lock::holder;
+use lock::{LedgerFile, Locked};
 use rows::{Answers, Scan};
 pub use run::RunLedger;
 use seal::Seals;
@@ -52,10 +53,18 @@ const CHECKPOINT_PAGES: i64 = 2_000;
 
 /// A ledger file, open.
 pub struct SqliteLedger {
-    db: Connection,
+    db: Locked,
     path: PathBuf,
-    /// Held as long as this process may write; `None` when it only reads.
-    lock: Option<File>,
+    doubt: Option<&'static str>,
+}
+
+/// What to do with a ledger that may lack requests which were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// Leave it.
+    Refuse,
+    /// Go on with it: whoever was sent to since may be sent to again.
+    Accept,
 }
 
 impl SqliteLedger {
@@ -71,31 +80,36 @@ impl SqliteLedger {
     /// before anything is written to it: a damaged one stays exactly as it is.
     ///
     /// # Errors
-    /// When another run holds it, when it is damaged, no ledger or too new, when it cannot be
-    /// written.
+    /// When another run holds it, when it is damaged, no ledger or too new, when it has several
+    /// names or may lack requests, when it cannot be written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Self::open_restored(path, Restored::Refuse)
+    }
+
+    /// Opens the file for a run, also one that may lack requests if that is what is wished.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_restored(path: &Path, restored: Restored) -> Result<Self, LedgerError> {
         let fault = failed_to("open the ledger", path);
-        let real = file::real(path)?;
-        let lock = lock::take(path)?;
-        if !file::is_there(&real)? {
-            file::make(&real)?;
-        }
-        // SQLite would open a file that it may not write to read-only, and say so much later.
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&real)
-            .map_err(file::file_fault(path))?;
+        let file = Arc::new(LedgerFile::to_write(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut db = Connection::open_with_flags(&real, flags).map_err(&fault)?;
+        let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
+        let mut db = Locked { db, file };
         // Or closing a damaged file would move the log into it.
-        let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        db.set_db_config(keep_log, true).map_err(&fault)?;
+        keep_log(&db, file::log_length(&db.file.real) > 0).map_err(&fault)?;
         let format = recognise(&db, path)?;
+        let doubt = doubt(&db, format).map_err(&fault)?;
+        if let (Some(why), Restored::Refuse) = (doubt, restored) {
+            return Err(LedgerError::Restored {
+                path: path.to_owned(),
+                why,
+            });
+        }
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
-        let damage = health::damage(&db, &real).map_err(&fault)?;
-        let lost = health::lost(&real).map_err(file::file_fault(path))?;
+        let damage = health::damage(&db, &db.file.real).map_err(&fault)?;
+        let lost = health::lost(&db.file.real).map_err(file::file_fault(path))?;
         if let Some(why) = damage.into_iter().chain(lost).next() {
             return Err(LedgerError::Damaged {
                 path: path.to_owned(),
@@ -106,41 +120,60 @@ impl SqliteLedger {
         if format < schema::NEWEST {
             schema::migrate(&mut db, format).map_err(&fault)?;
         }
-        empty_the_log(&db).map_err(&fault)?;
-        db.set_db_config(keep_log, false).map_err(&fault)?;
+        unmark(&db)
+            .and_then(|()| empty_the_log(&db))
+            .and_then(|_| keep_log(&db, false))
+            .map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
-            lock: Some(lock),
+            doubt: None,
         })
     }
 
     /// Opens the file to read beside a run.
     ///
     /// # Errors
-    /// When there is none, when it is damaged, no ledger or too new.
+    /// When there is none, when it is damaged, no ledger or too new, when it has several names.
     pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        if !Self::exists(path)? {
-            return Err(LedgerError::Missing(path.to_owned()));
-        }
+        let file = Arc::new(LedgerFile::to_read(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fault = failed_to("open the ledger", path);
-        let db = Connection::open_with_flags(path, flags).map_err(&fault)?;
+        let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
+        let mut db = Locked { db, file };
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
         let format = recognise(&db, path)?;
-        let db = if format < schema::NEWEST {
-            migrated_copy(&db, path)?
-        } else {
-            db
-        };
+        let doubt = doubt(&db, format).map_err(&fault)?;
+        if format < schema::NEWEST {
+            db.db = migrated_copy(&db, path)?;
+        }
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
         Ok(Self {
             db,
             path: path.to_owned(),
-            lock: None,
+            doubt,
         })
+    }
+
+    /// Who works with the ledger now, if anybody; to be asked of one that was opened to read.
+    #[must_use]
+    pub fn holder(&self) -> Option<String> {
+        self.db.file.holder()
+    }
+
+    /// Why requests that were made may be missing in the file, if so; to be asked of one that was
+    /// opened to read.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&'static str> {
+        self.doubt
+    }
+
+    /// Does the ledger's path lead to another file by now, or to none?
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.db.file.has_moved()
     }
 }
 
@@ -149,12 +182,12 @@ impl Store for SqliteLedger {
     type Run = RunLedger;
 
     fn verify(&self) -> Result<Verified, LedgerError> {
-        let real = file::real(&self.path)?;
-        let mut verified = health::verify(&self.db, &real)
+        let real = &self.db.file.real;
+        let mut verified = health::verify(&self.db, real)
             .map_err(failed_to("look through the ledger", &self.path))?;
         // Beside a run the log is on the move.
-        if holder(&self.path).is_none() {
-            let lost = health::lost(&real).map_err(file::file_fault(&self.path))?;
+        if self.holder().is_none() {
+            let lost = health::lost(real).map_err(file::file_fault(&self.path))?;
             verified.wrong.extend(lost);
         }
         Ok(verified)
@@ -227,20 +260,13 @@ impl Store for SqliteLedger {
     }
 
     fn start(
-        mut self,
+        self,
         campaign: &Campaign,
         run: RunId,
         clock: Clock,
         execution: Execution,
     ) -> Result<RunLedger, LedgerError> {
-        let path = self.path.clone();
-        empty_the_log(&self.db)
-            .and_then(|()| match execution {
-                Execution::Threads => log::fill(&mut self.db),
-                Execution::Inline => Ok(()),
-            })
-            .and_then(|()| RunLedger::start(self, campaign, run, clock, execution))
-            .map_err(failed_to("start a run", &path))
+        RunLedger::start(self, campaign, run, clock, execution)
     }
 
     async fn close(run: RunLedger) -> (Self, usize) {
@@ -256,7 +282,8 @@ impl Store for SqliteLedger {
     ) -> Result<(), LedgerError> {
         self.db
             .execute(
-                "UPDATE run SET finished_at = ?2, end = ?3, last_left_at = ?4 WHERE id = ?1",
+                "UPDATE run SET finished_at = ?2, end = ?3, last_left_at = ?4, inode = NULL
+                  WHERE id = ?1",
                 params![
                     run.0,
                     now.0,
@@ -265,15 +292,16 @@ impl Store for SqliteLedger {
                 ],
             )
             .and_then(|_| empty_the_log(&self.db))
+            .and_then(|_| keep_log(&self.db, false))
             .map_err(failed_to("note the end of the run", &self.path))
     }
 }
 
 /// A copy of a ledger of an older format in memory, brought to the newest one: who only reads
 /// changes nothing.
-fn migrated_copy(db: &Connection, path: &Path) -> Result<Connection, LedgerError> {
+fn migrated_copy(db: &Locked, path: &Path) -> Result<Connection, LedgerError> {
     let fault = failed_to("read a ledger of an older version", path);
-    let damage = health::damage(db, &file::real(path)?).map_err(&fault)?;
+    let damage = health::damage(db, &db.file.real).map_err(&fault)?;
     if let Some(why) = damage.into_iter().next() {
         return Err(LedgerError::Damaged {
             path: path.to_owned(),
@@ -291,9 +319,16 @@ fn migrated_copy(db: &Connection, path: &Path) -> Result<Connection, LedgerError
 
 /// Moves the write-ahead log into the file and cuts it to nothing: what was deleted from the file
 /// (codes, above all) must not be readable in old entries of the log. A reader beside us can hold
-/// that up; the next time does it then.
-fn empty_the_log(db: &Connection) -> rusqlite::Result<()> {
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// that up (then it says `false`); the next time does it then.
+fn empty_the_log(db: &Connection) -> rusqlite::Result<bool> {
+    checkpoint(db, "TRUNCATE")
+}
+
+/// Moves the write-ahead log into the file: did no reader hold that up?
+fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    let held_up: bool = db.query_row(&sql, [], |row| row.get(0))?;
+    Ok(!held_up)
 }
 
 /// The format of the file. Refuses what is not ours, and what is too new.
@@ -319,7 +354,12 @@ fn recognise(db: &Connection, path: &Path) -> Result<u32, LedgerError> {
             found,
             known: schema::NEWEST,
         }),
-        Ok(found) if found > 0 => Ok(found),
+        Ok(found) if found > 0 => match health::strange(db, found).map_err(&fault)? {
+            None => Ok(found),
+            Some(what) => Err(not_ours(format!(
+                "somebody put {what} into it, which may change what is written or read"
+            ))),
+        },
         _ => Err(LedgerError::Damaged {
             path: path.to_owned(),
             why: "there never was a format like the one it names".to_owned(),
@@ -333,6 +373,8 @@ fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         rusqlite::version_number() >= SQLITE_OLDEST,
         "built against an SQLite that can corrupt its write-ahead log"
     );
+    // One text for each power of two of rows, see `bulk`.
+    db.set_prepared_statement_cache_capacity(64);
     let fault = failed_to("open the ledger", path);
     let mode: String = db
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))

@@ -9,6 +9,7 @@ use super::error::damaged;
 use super::seal::{Sealed, Seals};
 use crate::job::{Answer, Attempt, Job, JobId, Lane, RowId, UnixMicros, Verdict, VerdictKind};
 use crate::ledger::{Records, Span};
+use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
 use crate::run::RunId;
@@ -171,7 +172,8 @@ impl Scan<'_> {
         if next < span.end {
             return Err(damaged(format!("row {next} is missing")));
         }
-        current.map_or(Ok(()), |last| complete(last).map(|_| ()))
+        let last = current.filter(|_| !is_made(Mistake::LastRowLost));
+        last.map_or(Ok(()), |last| complete(last).map(|_| ()))
     }
 
     fn stored(&self, row: &DbRow<'_>, id: i64) -> rusqlite::Result<Stored> {

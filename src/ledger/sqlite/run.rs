@@ -1,7 +1,6 @@
 //! The ledger during a run: the engine's side of it, a reader and the writer behind it.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::error::failed_to;
 use super::history::{self, Noted, holds, last_departure};
+use super::identity::{keep_log, mark};
+use super::lock::{LedgerFile, Locked};
 use super::rows::{Answers, Scan, attempt_id};
 use super::seal::Seals;
 use super::writer::{self, Answered, Entry, Intent};
@@ -20,6 +21,7 @@ use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Settled, Span, Then,
 };
+use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
 use crate::record::CampaignId;
 use crate::run::{RunFact, RunId, Runs};
@@ -47,9 +49,8 @@ pub struct RunLedger {
     clock: Clock,
     execution: Execution,
     queue: mpsc::Sender<Entry>,
-    writer: JoinHandle<(Connection, usize)>,
+    writer: JoinHandle<(Locked, usize)>,
     reader: Arc<Mutex<Reader>>,
-    lock: Option<File>,
     next_answer: Cell<i64>,
     next_fact: Cell<i64>,
     last_left_at: Cell<Option<UnixMicros>>,
@@ -63,16 +64,25 @@ impl RunLedger {
         run: RunId,
         clock: Clock,
         execution: Execution,
-    ) -> rusqlite::Result<Self> {
-        let SqliteLedger { db, path, lock } = ledger;
+    ) -> Result<Self, LedgerError> {
+        let SqliteLedger { mut db, path, .. } = ledger;
         let sandbox = campaign.record.sandbox;
-        let next_answer: i64 =
-            db.query_row("SELECT coalesce(max(seq), 0) + 1 FROM answer", [], |row| {
-                row.get(0)
-            })?;
-        let last_left_at = last_departure(&db, sandbox, run)?;
-        let holds = holds(&db, sandbox, clock.now())?;
-        let reader = Reader::new(&path, campaign, run)?;
+        let sql = "SELECT coalesce(max(seq), 0) + 1 FROM answer";
+        let read = || -> rusqlite::Result<_> {
+            let next_answer: i64 = db.query_row(sql, [], |row| row.get(0))?;
+            let last_left_at = last_departure(&db, sandbox, run)?;
+            let holds = holds(&db, sandbox, clock.now())?;
+            let reader = Reader::new(&db.file, campaign, run)?;
+            Ok((next_answer, last_left_at, holds, reader))
+        };
+        let read = read().map_err(failed_to("start a run", &path))?;
+        let (next_answer, last_left_at, holds, reader) = read;
+        // Now that all connections are there.
+        if let Err(error) = mark(&mut db, run, execution, &path) {
+            // It never began. Where that cannot be written, it counts as killed.
+            let _ = history::take_back(&db, run).and_then(|()| keep_log(&db, false));
+            return Err(error);
+        }
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
         Ok(Self {
             path,
@@ -81,7 +91,6 @@ impl RunLedger {
             queue,
             writer: tokio::spawn(writer::write_all(db, run, entries, execution)),
             reader: Arc::new(Mutex::new(reader)),
-            lock,
             next_answer: Cell::new(next_answer),
             // The first place is that of what is known when a run begins.
             next_fact: Cell::new(1),
@@ -99,7 +108,7 @@ impl RunLedger {
         let ledger = SqliteLedger {
             db,
             path: self.path,
-            lock: self.lock,
+            doubt: None,
         };
         (ledger, lost)
     }
@@ -153,6 +162,9 @@ impl Ledger for RunLedger {
         let intent = Intent { id, lane, begun_at };
         let (done, heard) = oneshot::channel();
         self.put(Entry::Begin { intent, done }).await;
+        if is_made(Mistake::NotDurable) {
+            return Ok(Begun::Go);
+        }
         self.heard(heard, WHAT).await
     }
 
@@ -201,7 +213,7 @@ impl Ledger for RunLedger {
 
 /// Reads what is due. Of this run's own attempts it only has to know that they are there.
 struct Reader {
-    db: Connection,
+    db: Locked,
     seals: Seals,
     campaign: CampaignId,
     runs: Runs,
@@ -212,9 +224,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(path: &std::path::Path, campaign: &Campaign, run: RunId) -> rusqlite::Result<Self> {
+    fn new(file: &Arc<LedgerFile>, campaign: &Campaign, run: RunId) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags)?;
+        let db = Locked {
+            db: Connection::open_with_flags(&file.real, flags)?,
+            file: Arc::clone(file),
+        };
         db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
         let id = campaign.record.id;
         Ok(Self {
@@ -246,7 +261,7 @@ impl Reader {
             }
             Ok(jobs.len() < limit)
         })?;
-        ahead.first = seen;
+        ahead.first = seen + i64::from(is_made(Mistake::OneRowShort));
         let then = if ahead.first < ahead.end {
             Then::More
         } else {

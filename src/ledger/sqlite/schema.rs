@@ -80,7 +80,8 @@ CREATE TABLE run (
     version      TEXT NOT NULL,
     finished_at  INTEGER,          -- NULL: running, or killed
     end          TEXT,
-    last_left_at INTEGER
+    last_left_at INTEGER,
+    inode        INTEGER           -- the file's, as long as it is not whole without its log
 ) STRICT;
 CREATE INDEX run_campaign ON run (campaign);
 

@@ -471,6 +471,7 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
     ledger.rest(&jobs[0], Settled::Yes).await;
     ledger.rest(&jobs[2], Settled::No).await;
     drop(close(ledger).await);
+    drop(SqliteLedger::open(&home.path()).unwrap());
     assert_eq!(codes(&home), ["222222", "333333"]);
     let bytes = std::fs::read(home.path()).unwrap();
     let holds = |code: &[u8]| bytes.windows(code.len()).any(|bytes| bytes == code);
@@ -583,10 +584,11 @@ fn a_second_process_is_refused_until_the_first_lets_go() {
         panic!("held");
     };
     assert!(holder.contains(&std::process::id().to_string()), "{holder}");
-    assert_eq!(super::holder(&home.path()), Some(holder));
+    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    assert_eq!(reader.holder(), Some(holder));
     drop(first);
     assert!(SqliteLedger::open(&home.path()).is_ok());
-    assert_eq!(super::holder(&home.path()), None);
+    assert_eq!(reader.holder(), None);
 }
 
 #[test]
@@ -831,15 +833,16 @@ fn an_empty_file_or_a_log_without_its_file_is_no_new_ledger() {
 }
 
 #[test]
-fn what_is_half_made_is_made_anew() {
+fn a_new_ledger_appears_whole_and_locked_and_leaves_no_draft() {
     let home = Home::new();
-    for end in ["", "-wal", "-journal"] {
-        let left = format!("otpdrive.db.half-made{end}");
-        std::fs::write(home.folder.path().join(left), "left by a crash").unwrap();
-    }
+    let first = super::file::make(&home.path()).unwrap().unwrap();
+    assert!(super::file::make(&home.path()).unwrap().is_none());
+    let held = SqliteLedger::open(&home.path()).err();
+    assert!(matches!(held, Some(LedgerError::Held { .. })), "{held:?}");
+    drop(first);
     drop(SqliteLedger::open(&home.path()).unwrap());
     let names = std::fs::read_dir(home.folder.path()).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["otpdrive.db", "otpdrive.db.lock"]);
+    assert_eq!(names, ["otpdrive.db", "otpdrive.db.otpdrive-lock"]);
 }

@@ -16,6 +16,7 @@ use super::bulk::{insert_all, optional};
 use super::error::words;
 use super::history::{self, Noted};
 use super::intake::forget_code;
+use super::lock::Locked;
 use super::rows::kind_index;
 use super::run::work;
 use crate::job::{Answer, JobId, Lane, UnixMicros};
@@ -68,11 +69,11 @@ pub struct Answered {
 /// Writes what arrives on `queue` until all senders are gone, then gives the connection back, and
 /// how many answers could not be written.
 pub async fn write_all(
-    mut db: Connection,
+    mut db: Locked,
     run: RunId,
     mut queue: mpsc::Receiver<Entry>,
     execution: Execution,
-) -> (Connection, usize) {
+) -> (Locked, usize) {
     let mut group = Group::default();
     let mut arrived = Vec::with_capacity(GROUP_MAX);
     let mut next_commit = Instant::now();

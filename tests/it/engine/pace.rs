@@ -112,6 +112,21 @@ async fn a_request_whose_connection_was_gone_leaves_its_turn_to_others() {
     keeps_the_rate(&gateway.times(), 50);
 }
 
+/// That a connection was gone may turn out late: its turn is nobody's then.
+#[tokio::test(start_paused = true)]
+async fn turns_that_are_put_back_late_make_no_burst() {
+    let memory = Memory::sms(1_000);
+    let start = Instant::now();
+    let gateway = Rule::new(&memory, |asked| {
+        let gone = start.elapsed() < 5 * SECOND && asked.job.0 % 2 == 0;
+        let verdict = Verdict::new(VerdictKind::Withdrawn, "closed");
+        (SECOND, if gone { verdict } else { accepted() })
+    });
+    run(&gateway, &settings(Some(50))).await;
+    assert_eq!(memory.count(Status::Sent), 1_000);
+    keeps_the_rate(&gateway.times(), 50);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_leaves_before_retry_after_and_no_burst_follows_it() {
     let memory = Memory::sms(2_000);

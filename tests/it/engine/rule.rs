@@ -178,6 +178,7 @@ impl Ready for Connected<'_, '_> {
             verdict.kind,
             VerdictKind::Withdrawn | VerdictKind::Unreachable
         ) {
+            sleep(time).await;
             return verdict;
         }
         rule.memory.left.set(rule.memory.left.get() + 1);

@@ -6,6 +6,7 @@ mod campaign;
 mod crash;
 mod endpoint;
 mod fallback;
+mod identity;
 mod lanes;
 mod limits;
 mod outage;

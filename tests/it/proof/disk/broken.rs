@@ -91,7 +91,7 @@ fn a_write_a_name_or_a_cut_that_fails_is_told() {
 #[test]
 #[ignore = "tests/prove disk"]
 fn killed_at_any_moment_of_the_making_the_same_command_goes_on() {
-    let calls = "openat pwrite64 fsync rename unlink ftruncate".split(' ');
+    let calls = "openat pwrite64 fsync renameat2 unlink ftruncate".split(' ');
     let kill = |call| walk(call, "signal=KILL:when=#", MAKING, 3, &[]);
     let kills: usize = calls.flat_map(|call| kill(call).into_values()).sum();
     println!("killed {kills} times while the ledger was made or first opened");

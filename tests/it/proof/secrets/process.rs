@@ -111,7 +111,7 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
     let dir = Workdir::with(contacts(0..8));
     let running = making_files(with_key_file(&dir, &stub).args(&["--out", "a/b"])).start();
     stub.wait_for(2);
-    let ledger = "otpdrive.db otpdrive.db.lock";
+    let ledger = "otpdrive.db otpdrive.db.otpdrive-lock";
     have_mode(&dir, ledger, 0o600);
     have_mode(&dir, "otpdrive.db-wal otpdrive.db-shm", 0o600);
     stub.release();

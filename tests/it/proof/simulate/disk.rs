@@ -63,10 +63,10 @@ impl Disk<'_> {
                 reached.note_if(lane.is_some(), "an outage of one lane");
                 let parked = self.progress.waiting() > 0;
                 reached.note_if(parked, "an outage while numbers are parked");
-                reached.note_if(self.numbers < 20, "short list in an outage");
+                reached.note_if(self.numbers < 20, "an outage with few numbers");
                 let mood = self.orders.weather.mood(self.since.elapsed());
                 let is_polite = matches!(mood, Mood::All("polite") | Mood::Lane(_, "polite"));
-                reached.note_if(is_polite, "polite outage");
+                reached.note_if(is_polite, "an outage that says when to come back");
             }
             RunFact::OutageEnded { .. } => reached.note("an outage is waited out"),
             RunFact::Wave { .. } => {

@@ -1,6 +1,6 @@
 //! What must hold, whatever happened: judged by the gateway's log and by what the ledger says.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use otpdrive::campaign::EarlierHolds;
@@ -8,12 +8,13 @@ use otpdrive::job::{Lane, Operation};
 use otpdrive::number::Number;
 use otpdrive::pace::Rate;
 use otpdrive::record::{Row, RowState};
-use otpdrive::run::{End, RunFact, RunId, Runs, StopKind, WhenUncertain};
+use otpdrive::run::{End, RunFact, StopKind, WhenUncertain};
 use otpdrive::status::Status;
 use tokio::time::Instant;
 
-use super::process::{Orders, Traces};
+use super::process::{Orders, Said, Traces};
 use super::reached::Reached;
+use super::story::Story;
 use super::weather::SECOND;
 use super::world::{Request, World};
 
@@ -28,6 +29,31 @@ macro_rules! hold {
     };
 }
 
+/// Judges a process, however it ended.
+pub fn any_process(world: &World, story: &Story, orders: &Orders, traces: &Traces) -> Verdicts {
+    let log = world.log.borrow();
+    one_process(&log, orders, traces)?;
+    nobody_twice(&log, story.on_unknown, &world.reached)?;
+    rate_is_kept(&log, story.rate)?;
+    retry_after_is_kept(&log, orders, story.clock_jumps)
+}
+
+/// Judges a process that was not killed by what it left behind, too.
+pub fn a_process_that_ended(
+    said: &Said,
+    world: &World,
+    story: &Story,
+    orders: &Orders,
+    traces: &Traces,
+) -> Verdicts {
+    let (log, codes) = (world.log.borrow(), story.codes());
+    end_is_true(said, orders, traces, &log, &world.reached)?;
+    attempts_are_sound(said, &codes, &log)?;
+    rows_are_true(said, &codes, story.operation, &log)?;
+    notice(said, orders, &log, &world.reached);
+    Ok(())
+}
+
 /// What the program may know of a number.
 #[derive(Clone, Copy, Default)]
 struct Known {
@@ -39,7 +65,7 @@ struct Known {
 
 /// Nobody is asked for again after a request that was accepted, or may have been. Where that is
 /// wanted all the same it is never on another channel, and a run risks one more OTP and no more.
-pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reached) -> Verdicts {
+fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reached) -> Verdicts {
     let mut all: HashMap<_, Known> = HashMap::new();
     for request in log {
         let known = all.entry(request.who()).or_default();
@@ -60,7 +86,8 @@ pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reache
             };
             let send = request.lane != Lane::Verify;
             hold!(!send || times <= most, "a third OTP in a run: {request:?}");
-            reached.note_if(send && times == 2, "a second OTP is risked");
+            let now = log.last().is_some_and(|last| last.run == request.run);
+            reached.note_if(send && times == 2 && now, "a second OTP is risked");
             known.perhaps = Some((request.lane, request.run, times));
         }
     }
@@ -68,7 +95,7 @@ pub fn nobody_twice(log: &[Request], on_unknown: WhenUncertain, reached: &Reache
 }
 
 /// In any second at most the rate, and 0.5 % or one more.
-pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
+fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
     let Some(rate) = rate else { return Ok(()) };
     #[expect(
         clippy::cast_possible_truncation,
@@ -90,7 +117,7 @@ pub fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
 
 /// After an answer with `Retry-After` nothing leaves on that lane before its time; after the end of
 /// the process that heard it, if it was written down, the clocks agree, and nobody said otherwise.
-pub fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) -> Verdicts {
+fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) -> Verdicts {
     let keep = orders.settings.earlier_holds == EarlierHolds::Keep && !clock_jumps;
     for held in log {
         let (Some(heard), Some(until)) = (held.heard, held.not_before) else {
@@ -109,8 +136,7 @@ pub fn retry_after_is_kept(log: &[Request], orders: &Orders, clock_jumps: bool) 
 
 /// What one process may do: no more at once, no more numbers than it was told, and nothing after it
 /// was told to stop or lost its key or its account.
-pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts {
-    let log = world.log.borrow();
+fn one_process(log: &[Request], orders: &Orders, traces: &Traces) -> Verdicts {
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
     let concurrency = orders.settings.concurrency.get();
     let most = traces.in_flight_max;
@@ -135,17 +161,8 @@ pub fn one_process(world: &World, orders: &Orders, traces: &Traces) -> Verdicts 
     Ok(())
 }
 
-/// What a process says of itself when it has ended.
-pub struct Said<'a> {
-    pub end: &'a End,
-    pub rows: &'a [Row],
-    pub runs: &'a Runs,
-    pub run: RunId,
-    pub facts: &'a [RunFact],
-}
-
 /// The facts in the ledger keep the rules, and are those of the gateway.
-pub fn attempts_are_sound(said: &Said<'_>, codes: &[&str], log: &[Request]) -> Verdicts {
+fn attempts_are_sound(said: &Said, codes: &[&str], log: &[Request]) -> Verdicts {
     let policy = said.runs.policy();
     let outage = |fact: &RunFact| matches!(fact, RunFact::OutageBegan { .. });
     let outages = said.facts.iter().filter(|fact| outage(fact)).count();
@@ -196,15 +213,10 @@ fn is_for(request: &Request, row: &Row, code: &str) -> bool {
 }
 
 /// Each row has one status, and it is true. `codes` are those of the input's rows, in its order.
-pub fn rows_are_true(
-    said: &Said<'_>,
-    codes: &[&str],
-    operation: Operation,
-    log: &[Request],
-) -> Verdicts {
+fn rows_are_true(said: &Said, codes: &[&str], operation: Operation, log: &[Request]) -> Verdicts {
     let mut seen = BTreeSet::new();
     for (row, code) in said.rows.iter().zip(codes) {
-        let status = row.outcome(said.runs).status;
+        let status = row.outcome(&said.runs).status;
         let asked = log.iter().filter(|request| is_for(request, row, code));
         let asked: Vec<&Request> = asked.collect();
         let accepted = asked.iter().any(|request| request.accepted);
@@ -226,23 +238,21 @@ pub fn rows_are_true(
 }
 
 /// It ended for a reason.
-pub fn end_is_true(
-    said: &Said<'_>,
+fn end_is_true(
+    said: &Said,
     orders: &Orders,
     traces: &Traces,
     log: &[Request],
     reached: &Reached,
 ) -> Verdicts {
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
-    let End::Stopped(stop) = said.end else {
-        let wave = |fact: &&RunFact| matches!(fact, RunFact::Wave { .. });
-        let in_doubt = said.facts.iter().filter(wave).count();
-        let interrupted = *said.end != End::Complete;
-        hold!(interrupted || in_doubt == 0, "complete after a wave");
-        reached.note_if(in_doubt > 0, "refusals in doubt at an interruption");
+    let End::Stopped(stop) = &said.end else {
+        let complete = said.end == End::Complete;
+        hold!(!complete || !has_wave(said), "complete after a wave");
         return Ok(());
     };
-    let came = |fate| of_run.iter().any(|r| r.fate == fate && r.heard.is_some());
+    let heard = |r: &&&Request| r.heard.is_some() && !r.doubtful;
+    let came = |fate| of_run.iter().filter(heard).any(|r| r.fate == fate);
     match stop.kind {
         // It would be the same request twice.
         StopKind::Ledger => {
@@ -262,8 +272,10 @@ pub fn end_is_true(
             reached.note("a key is refused");
         }
         StopKind::WrongEndpoint => {
-            let right = log.iter().any(|r| r.recorded && r.accepted && !r.doubtful);
+            let mut earlier = log.iter().filter(|r| r.run < orders.run);
+            let right = earlier.any(|r| r.recorded && r.accepted && !r.doubtful);
             hold!(!right, "the endpoint had proved right");
+            reached.note("an endpoint is wrong");
         }
         StopKind::Limit => reached.note("a limit"),
         StopKind::MaxDuration => reached.note("a time to start numbers is over"),
@@ -286,45 +298,76 @@ fn was_silent(of_run: &[&Request], max_outage: Duration, began: Instant) -> Verd
 }
 
 /// All that were refused for the account's sake are pending, and nobody among them was called.
-fn was_a_wave(said: &Said<'_>, orders: &Orders, of_run: &[&Request]) -> Verdicts {
-    let alike = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
-    let mut waves = 0;
-    for lane in Lane::ALL {
-        let mut answers: Vec<_> = of_run.iter().filter(|r| r.lane == lane).collect();
-        answers.sort_by_key(|r| r.heard);
-        let last = answers.last().map_or("", |r| r.fate);
-        let streak = answers.iter().rev().take_while(|r| r.fate == last);
-        let numbers: HashSet<Number> = streak.map(|r| r.number).collect();
-        let words = matches!(last, "no credit" | "rejected" | "missing");
-        if numbers.len() < alike || !words {
-            continue;
-        }
-        waves += 1;
+fn was_a_wave(said: &Said, orders: &Orders, of_run: &[&Request]) -> Verdicts {
+    let most = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
+    let waves: Vec<_> = Lane::ALL
+        .into_iter()
+        .filter_map(|lane| Some((lane, alike(of_run, lane, most)?)))
+        .collect();
+    hold!(!waves.is_empty(), "{most} were not refused alike");
+    for (lane, refused) in waves {
         let again = of_run
             .iter()
-            .find(|r| r.lane != lane && numbers.contains(&r.number));
-        let fell_back = again.filter(|r| r.lane != lane && last == "no credit");
-        hold!(
-            fell_back.is_none(),
-            "a fallback out of a wave: {fell_back:?}"
-        );
-        for row in said.rows {
-            if row.number.is_some_and(|number| numbers.contains(&number)) {
-                let status = row.outcome(said.runs).status;
-                hold!(status != Status::Rejected, "refused in a wave: {row:?}");
-            }
+            .find(|r| r.lane != lane && refused.get(&r.who()).is_some_and(|at| r.at > *at));
+        hold!(again.is_none(), "a fallback out of a wave: {again:?}");
+        for row in &said.rows {
+            let is_in = refused
+                .keys()
+                .any(|(number, _)| row.number == Some(*number));
+            let status = row.outcome(&said.runs).status;
+            hold!(
+                !is_in || status != Status::Rejected,
+                "refused in a wave: {row:?}"
+            );
         }
     }
-    hold!(waves > 0, "{alike} were not refused alike");
     Ok(())
 }
 
+/// Who was refused in the same words on this lane, one after the other, and when, if there are so
+/// many. An acceptance in between counts if its request left after the first refusal was heard.
+fn alike<'r>(
+    of_run: &[&'r Request],
+    lane: Lane,
+    most: usize,
+) -> Option<HashMap<(Number, Option<&'r str>), Instant>> {
+    let mut answers: Vec<_> = of_run
+        .iter()
+        .filter(|r| r.lane == lane && !r.doubtful)
+        .filter_map(|r| Some((r.heard?, *r)))
+        .collect();
+    answers.sort_by_key(|(heard, _)| *heard);
+    let (mut words, mut refused) = ("", HashMap::new());
+    for (heard, request) in answers {
+        let fate = request.fate;
+        let is_refusal = matches!(fate, "rejected" | "missing" | "no credit");
+        let first = refused.values().min().copied();
+        let breaks = if is_refusal {
+            fate != words
+        } else {
+            let says = request.accepted || matches!(fate, "404" | "302" | "accepted");
+            says && first.is_some_and(|first| request.at >= first)
+        };
+        if breaks {
+            refused.clear();
+        }
+        if is_refusal {
+            words = fate;
+            refused.entry(request.who()).or_insert(heard);
+            if refused.len() >= most {
+                return Some(refused);
+            }
+        }
+    }
+    None
+}
+
 /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
-pub fn all_is_done(said: &Said<'_>, healthy: bool) -> Verdicts {
-    let complete = *said.end == End::Complete;
+pub fn all_is_done(said: &Said, healthy: bool) -> Verdicts {
+    let complete = said.end == End::Complete;
     hold!(complete || !healthy, "a healthy run ends {:?}", said.end);
-    for row in said.rows {
-        let status = row.outcome(said.runs).status;
+    for row in &said.rows {
+        let status = row.outcome(&said.runs).status;
         let over = matches!(status, Status::Pending | Status::Failed);
         hold!(
             !(over && healthy),
@@ -337,8 +380,8 @@ pub fn all_is_done(said: &Said<'_>, healthy: bool) -> Verdicts {
 }
 
 /// A crash leaves no more in doubt than was in flight.
-pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize) -> Verdicts {
-    let status = |row: &&Row| row.outcome(said.runs).status == Status::Unknown;
+pub fn doubts_are_few(said: &Said, log: &[Request], crashes_in_flight: usize) -> Verdicts {
+    let status = |row: &&Row| row.outcome(&said.runs).status == Status::Unknown;
     let unknown = said.rows.iter().filter(status).count();
     let doubtful = log.iter().filter(|request| request.doubtful).count();
     hold!(
@@ -348,12 +391,20 @@ pub fn doubts_are_few(said: &Said<'_>, log: &[Request], crashes_in_flight: usize
     Ok(())
 }
 
+fn has_wave(said: &Said) -> bool {
+    let mut facts = said.facts.iter();
+    facts.any(|fact| matches!(fact, RunFact::Wave { .. }))
+}
+
 /// States of the whole run that were reached.
-pub fn notice(said: &Said<'_>, orders: &Orders, log: &[Request], reached: &Reached) {
+fn notice(said: &Said, orders: &Orders, log: &[Request], reached: &Reached) {
     let of_run = || log.iter().filter(|request| request.run == orders.run);
     let mut first: HashMap<_, Lane> = HashMap::new();
     let fell_back = of_run().any(|r| *first.entry(r.who()).or_insert(r.lane) != r.lane);
     reached.note_if(fell_back, "a fallback");
+    let refused = matches!(&said.end, End::Stopped(stop) if stop.kind == StopKind::AccountRefused);
+    let in_doubt = has_wave(said) && !refused;
+    reached.note_if(in_doubt, "refusals in doubt at an end");
     let down = said.facts.iter().filter_map(|fact| match fact {
         RunFact::OutageBegan { lane, .. } => *lane,
         _ => None,

@@ -8,6 +8,7 @@
 mod disk;
 mod judge;
 mod killer;
+mod mistakes;
 mod process;
 mod reached;
 mod story;
@@ -36,7 +37,8 @@ struct Told {
     processes: u64,
     requests: u64,
     virtual_time: Duration,
-    ends: BTreeMap<&'static str, u64>,
+    /// How often processes were killed where.
+    counts: BTreeMap<&'static str, u64>,
     reached: BTreeMap<&'static str, u64>,
     /// When which number was asked for, and whether it was accepted.
     course: Vec<(Duration, Number, bool)>,
@@ -79,7 +81,6 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
             return Err(format!("run {run} does not end"));
         };
         told.processes += 1;
-        let in_run = |why| format!("run {run}: {why}");
         let log = world.log.borrow();
         if tell {
             println!(
@@ -88,44 +89,26 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 orders.settings
             );
         }
-        judge::one_process(&world, &orders, &traces).map_err(in_run)?;
-        judge::nobody_twice(&log, story.on_unknown, &world.reached).map_err(in_run)?;
-        judge::rate_is_kept(&log, story.rate).map_err(in_run)?;
-        judge::retry_after_is_kept(&log, &orders, story.clock_jumps).map_err(in_run)?;
+        let judged = judge::any_process(&world, &story, &orders, &traces);
+        judged.map_err(|why| format!("run {run}: {why}"))?;
         match ended {
             Ended::Killed { at, image } => {
-                *told.ends.entry(at).or_default() += 1;
+                *told.counts.entry(at).or_default() += 1;
                 crashes_in_flight += orders.settings.concurrency.get();
                 disk = image;
                 if tell {
                     println!("  it was killed {at}");
                 }
             }
-            Ended::Finished {
-                end,
-                rows,
-                runs,
-                run: id,
-                facts,
-            } => {
-                *told.ends.entry("ended by itself").or_default() += 1;
+            Ended::Finished(said) => {
+                *told.counts.entry("ended by itself").or_default() += 1;
                 if tell {
-                    println!("  it ended {end:?}, {facts:?}");
+                    println!("  it ended {:?}, {:?}", said.end, said.facts);
                 }
-                let said = judge::Said {
-                    end: &end,
-                    rows: &rows,
-                    runs: &runs,
-                    run: id,
-                    facts: &facts,
-                };
-                let (codes, reached) = (story.codes(), &world.reached);
-                judge::end_is_true(&said, &orders, &traces, &log, reached).map_err(in_run)?;
-                judge::attempts_are_sound(&said, &codes, &log).map_err(in_run)?;
-                judge::rows_are_true(&said, &codes, story.operation, &log).map_err(in_run)?;
-                judge::doubts_are_few(&said, &log, crashes_in_flight).map_err(in_run)?;
-                judge::all_is_done(&said, last).map_err(in_run)?;
-                judge::notice(&said, &orders, &log, reached);
+                let judged = judge::a_process_that_ended(&said, &world, &story, &orders, &traces)
+                    .and_then(|()| judge::doubts_are_few(&said, &log, crashes_in_flight))
+                    .and_then(|()| judge::all_is_done(&said, last));
+                judged.map_err(|why| format!("run {run}: {why}"))?;
             }
         }
     }
@@ -172,7 +155,7 @@ fn play_all(seeds: std::ops::Range<u64>, enough: usize) -> (Told, Vec<(u64, Stri
                             sum.processes += told.processes;
                             sum.requests += told.requests;
                             sum.virtual_time += told.virtual_time;
-                            add(&mut sum.ends, told.ends);
+                            add(&mut sum.counts, told.counts);
                             add(&mut sum.reached, told.reached);
                         }
                         Err(why) => wrong.push((seed, why)),
@@ -203,7 +186,7 @@ fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
     }
     let seeds = number_in("OTPDRIVE_SEEDS").unwrap_or(quick_or_long(2_000, 100_000));
     // One is enough to catch a deliberate mistake.
-    let enough = if std::env::var_os("OTPDRIVE_MISTAKE").is_some() {
+    let enough = if std::env::var_os(mistakes::MADE).is_some() {
         1
     } else {
         10
@@ -217,7 +200,7 @@ fn whatever_happens_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
         told.requests,
         told.virtual_time.as_secs() / 3_600
     );
-    for (end, count) in &told.ends {
+    for (end, count) in &told.counts {
         println!("  {count:>7} {end}");
     }
     for (seed, why) in &wrong {

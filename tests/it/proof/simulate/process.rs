@@ -12,20 +12,20 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Job, JobId, Lane, Operation, RowId, UnixMicros};
-use otpdrive::ledger::sqlite::{RunLedger, SqliteLedger};
+use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, Intake as _, NewRun, Records, Store as _,
+    Campaign, CampaignKey, Execution, Intake as _, LedgerError, NewRun, Records, Store as _,
 };
 use otpdrive::next::due_on;
 use otpdrive::record::{InputRecord, Row, RowState};
-use otpdrive::run::{End, RunFact, RunId, Runs, Signal, WhenUncertain};
+use otpdrive::run::{End, RunFact, RunId, Runs, Signal};
 use otpdrive::status::Status;
 use tokio::time::{Instant, sleep};
 
 use super::disk::Disk;
 use super::killer::{Killer, LEDGER};
 use super::weather::Weather;
-use super::world::{Manner, SimGateway, World};
+use super::world::{SimGateway, World};
 
 /// What one process is started with, and what happens to it.
 pub struct Orders {
@@ -53,18 +53,21 @@ pub struct Input {
 
 /// How a process ended.
 pub enum Ended {
-    Finished {
-        end: End,
-        rows: Vec<Row>,
-        runs: Runs,
-        run: RunId,
-        facts: Vec<RunFact>,
-    },
+    Finished(Said),
     Killed {
         at: &'static str,
         /// Where its disk is now.
         image: PathBuf,
     },
+}
+
+/// What a process that has ended leaves behind.
+pub struct Said {
+    pub end: End,
+    pub rows: Vec<Row>,
+    pub runs: Runs,
+    pub run: RunId,
+    pub facts: Vec<RunFact>,
 }
 
 /// What is known of a process from outside, for the judge.
@@ -80,14 +83,7 @@ pub async fn run(world: &World, folder: &Path, input: &Input, orders: &Orders) -
     let image = folder.with_file_name(format!("disk-{}", orders.run + 1));
     let killer = Killer::new(folder, &image, orders.kill_at_point, random.fork());
     let clock = Clock::at(orders.wall);
-    let doubts = orders.settings.policy.on_server_error == WhenUncertain::Hold;
-    let manner = Manner {
-        clock,
-        timeout: orders.timeout,
-        doubt_server_errors: doubts,
-        killer: &killer,
-    };
-    let gateway = world.gateway(orders.run, &orders.weather, manner);
+    let gateway = world.gateway(orders, clock, &killer);
     let (began, signalled) = (Instant::now(), Cell::new(None));
     let signal = async {
         match orders.signal_at {
@@ -146,7 +142,14 @@ impl Process<'_> {
     async fn live(&self, gateway: &SimGateway<'_>, signal: impl Future<Output = Signal>) -> Ended {
         let settings = &self.orders.settings;
         self.killer.point("at the start").await;
-        let mut ledger = SqliteLedger::open(&self.folder.join(LEDGER)).unwrap();
+        let path = self.folder.join(LEDGER);
+        let mut ledger = match SqliteLedger::open(&path) {
+            // What a killed process leaves is copied here: nothing else may be found wrong with it.
+            Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
+                SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+            }
+            opened => opened.unwrap(),
+        };
         self.killer.point("the ledger is open").await;
         let new_run = NewRun {
             policy: settings.policy,
@@ -181,13 +184,13 @@ impl Process<'_> {
         noted.unwrap();
         self.killer.point("the end is noted").await;
         let (rows, runs) = self.rows(&ledger, &campaign, &progress);
-        Ended::Finished {
+        Ended::Finished(Said {
             end: finished.end,
             rows,
             runs,
             run,
             facts,
-        }
+        })
     }
 
     /// Takes the input in, and plans as the program does.

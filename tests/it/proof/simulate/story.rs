@@ -76,7 +76,7 @@ impl Story {
             clock_jumps: random.u32(0..4) == 0,
             random,
         };
-        let most = [8, 30, 60, 150][story.random.usize(0..4)];
+        let most = [8, 40, 100, 150][story.random.usize(0..4)];
         for _ in 0..story.random.usize(1..most) {
             let line = story.line();
             story.lines.push(line);
@@ -195,49 +195,47 @@ impl Story {
     /// The next process: something may go wrong with it.
     pub fn next(&mut self, run: usize, age: Duration) -> Orders {
         let settings = self.settings();
-        let weather = Weather::by_chance(&mut self.random);
+        let calm = self.last(run, age);
         let jumps = self.clock_jumps;
         let random = &mut self.random;
-        let ends = random.u32(0..8);
+        let ends = random.u32(0..10);
         let soon = |random: &mut Rng| {
             let most = random.choice([50, 2_000, 40_000]).unwrap_or(50);
             random.u32(0..most) * MS
         };
-        let mut wall = BEGIN + age;
+        let mut wall = calm.wall;
         if jumps {
-            let off = random.u32(0..48) * HOUR;
-            wall.0 +=
-                i64::try_from(off.as_micros()).unwrap_or(0) * random.choice([-1, 1]).unwrap_or(1);
+            let off = random.i64(0..48) * random.choice([-1, 1]).unwrap_or(1);
+            wall.0 += off * i64::try_from(HOUR.as_micros()).unwrap_or(0);
         }
         Orders {
-            run,
-            operation: self.operation,
             settings,
-            weather,
+            weather: Weather::by_chance(random),
             timeout: random.u32(1_000..30_000) * MS,
             commit_max: random.choice([1, 2, 5, 5, 300]).unwrap_or(1) * MS,
             read_max: random.choice([1, 5, 20, 1_024]).unwrap_or(1),
             wall,
             signal_at: (ends == 0).then(|| soon(random)),
             kill_at: (ends == 1).then(|| soon(random)),
-            kill_at_point: (ends > 2).then(|| {
+            kill_at_point: (3..8).contains(&ends).then(|| {
                 let size = random.u32(2..12);
                 random.u64(0..1 << size)
             }),
             disk_full_after: (ends == 2).then(|| random.usize(0..60)),
-            random: random.fork(),
+            ..calm
         }
     }
 
     /// The last process: nothing goes wrong, and nothing may be left over.
     pub fn last(&mut self, run: usize, age: Duration) -> Orders {
-        let mut settings = self.settings();
-        settings.limit = None;
-        settings.max_duration = None;
         Orders {
             run,
             operation: self.operation,
-            settings,
+            settings: Settings {
+                limit: None,
+                max_duration: None,
+                ..self.settings()
+            },
             weather: Weather::fair(),
             timeout: 30 * SECOND,
             commit_max: 2 * MS,

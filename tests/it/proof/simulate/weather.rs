@@ -44,7 +44,7 @@ const FATES: [&str; 17] = [
 ];
 
 /// What a whole gateway, or one of its endpoints, may be like.
-const SICK: [&str; 10] = [
+const SICK: [&str; 12] = [
     "429",
     "500",
     "502",
@@ -52,8 +52,10 @@ const SICK: [&str; 10] = [
     "504",
     "polite",
     "polite",
+    "polite",
     "404",
     "302",
+    "no credit",
     "no credit",
 ];
 
@@ -98,16 +100,16 @@ impl Weather {
         }
         for _ in 0..random.u32(0..4) {
             let sick = random.choice(SICK).unwrap_or(SICK[0]);
-            let mood = match random.u32(0..14) {
-                0..2 => Mood::Down,
-                2..5 => Mood::All(sick),
-                5..7 => Mood::Lane(random.choice(Lane::ALL).unwrap_or(Lane::Sms), sick),
+            let mood = match random.u32(0..12) {
+                0 => Mood::Down,
+                1..4 => Mood::All(sick),
+                4..7 => Mood::Lane(random.choice(Lane::ALL).unwrap_or(Lane::Sms), sick),
                 7 => Mood::All("lost"),
                 8 if random.bool() => Mood::All("closed"),
                 9 if random.bool() => Mood::All("402"),
                 _ => Mood::Fair,
             };
-            let most = if random.bool() { 3_000 } else { 90_000 };
+            let most = random.choice([1_000, 10_000, 90_000]).unwrap_or(1);
             let time = random.u32(1..most);
             weather.moods.push((time * MS, mood));
         }

@@ -11,12 +11,13 @@ use otpdrive::gateway::words::{self, Reply};
 use otpdrive::gateway::{Gateway, Ready};
 use otpdrive::job::{Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use otpdrive::number::Number;
+use otpdrive::run::WhenUncertain;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
 use super::killer::Killer;
+use super::process::Orders;
 use super::reached::Reached;
-use super::weather::Weather;
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
@@ -102,15 +103,15 @@ impl World {
     /// The gateway as one process meets it.
     pub fn gateway<'w>(
         &'w self,
-        run: usize,
-        weather: &'w Weather,
-        manner: Manner<'w>,
+        orders: &'w Orders,
+        clock: Clock,
+        killer: &'w Killer,
     ) -> SimGateway<'w> {
         SimGateway {
             world: self,
-            run,
-            weather,
-            manner,
+            orders,
+            clock,
+            killer,
             since: Instant::now(),
             in_flight: Cell::new(0),
             in_flight_max: Cell::new(0),
@@ -135,22 +136,12 @@ impl World {
     }
 }
 
-/// How a process talks to the gateway.
-#[derive(Clone, Copy)]
-pub struct Manner<'w> {
-    pub clock: Clock,
-    pub timeout: Duration,
-    /// An answered 500 or 502 may have been accepted, and the program is told so.
-    pub doubt_server_errors: bool,
-    pub killer: &'w Killer,
-}
-
 /// The gateway as one process meets it.
 pub struct SimGateway<'w> {
     world: &'w World,
-    run: usize,
-    weather: &'w Weather,
-    manner: Manner<'w>,
+    orders: &'w Orders,
+    clock: Clock,
+    killer: &'w Killer,
     since: Instant,
     in_flight: Cell<usize>,
     pub in_flight_max: Cell<usize>,
@@ -184,20 +175,21 @@ impl SimGateway<'_> {
             }
             "closed" => match number_of(0..3) {
                 0 => bare(401),
-                1 => surely_not(403, None, "<html>".to_owned()),
+                1 => bare(403),
                 _ => surely_not(200, None, error("Authentication Error")),
             },
-            "polite" => {
-                let seconds = RetryAfter::Seconds(number_of(1..6));
-                surely_not(503, Some(seconds), String::new())
-            }
-            "429 seconds" => {
-                let seconds = RetryAfter::Seconds(number_of(0..20));
-                surely_not(429, Some(seconds), String::new())
+            "polite" | "429 seconds" => {
+                let (status, most) = if fate == "polite" {
+                    (503, 6)
+                } else {
+                    (429, 20)
+                };
+                let seconds = RetryAfter::Seconds(number_of(0..most));
+                surely_not(status, Some(seconds), String::new())
             }
             "429 date" => {
                 let wait = Duration::from_secs(number_of(0..20).into());
-                let at = self.manner.clock.now() + wait;
+                let at = self.clock.now() + wait;
                 let whole = UnixMicros(at.0 - at.0 % 1_000_000);
                 surely_not(429, Some(RetryAfter::Date(whole)), error("Too many"))
             }
@@ -209,7 +201,8 @@ impl SimGateway<'_> {
             "302" | "402" | "404" | "408" | "429" | "503" => bare(fate.parse().unwrap_or(503)),
             "500" | "502" => {
                 let status = fate.parse().unwrap_or(500);
-                if self.manner.doubt_server_errors {
+                let policy = &self.orders.settings.policy;
+                if policy.on_server_error == WhenUncertain::Hold {
                     perhaps(Some((status, None, String::new())))
                 } else {
                     bare(status)
@@ -247,11 +240,15 @@ impl SimGateway<'_> {
     async fn answer(&self, index: usize, lane: Lane, fate: Fate) -> Verdict {
         let (time, in_time) = {
             let mut random = self.world.random.borrow_mut();
-            let longest = u32::try_from(self.weather.latency_max.as_micros()).unwrap_or(1);
-            let overdue = self.weather.late_one_in.map(|n| random.u32(0..n) == 0);
+            let longest = u32::try_from(self.orders.weather.latency_max.as_micros()).unwrap_or(1);
+            let overdue = self
+                .orders
+                .weather
+                .late_one_in
+                .map(|n| random.u32(0..n) == 0);
             let time = Duration::from_micros(random.u32(0..longest).into());
             match overdue {
-                Some(true) => (self.manner.timeout, false),
+                Some(true) => (self.orders.timeout, false),
                 _ => (time, true),
             }
         };
@@ -270,7 +267,7 @@ impl SimGateway<'_> {
             Some(RetryAfter::Date(at)) => {
                 let since_1970 = Duration::from_micros(at.0.unsigned_abs());
                 let date = httpdate::fmt_http_date(UNIX_EPOCH + since_1970);
-                (Some(date), Some(self.manner.clock.instant(at)))
+                (Some(date), Some(self.clock.instant(at)))
             }
         };
         self.world.log.borrow_mut()[index].not_before = not_before;
@@ -279,7 +276,7 @@ impl SimGateway<'_> {
             retry_after: header.as_deref(),
             body: Ok(body.as_bytes()),
         };
-        words::verdict(lane, &reply, self.manner.clock.now())
+        words::verdict(lane, &reply, self.clock.now())
     }
 }
 
@@ -308,10 +305,10 @@ impl<'w> Gateway for SimGateway<'w> {
     async fn connect(&self, job: &Job, lane: Lane) -> Result<SimReady<'_>, Verdict> {
         let (time, fate) = {
             let (age, mut random) = (self.since.elapsed(), self.world.random.borrow_mut());
-            let fate = self.weather.fate(age, lane, &mut random);
-            (self.weather.connecting(age, &mut random), fate)
+            let fate = self.orders.weather.fate(age, lane, &mut random);
+            (self.orders.weather.connecting(age, &mut random), fate)
         };
-        if self.weather.stall.contains(&self.since.elapsed()) {
+        if self.orders.weather.stall.contains(&self.since.elapsed()) {
             self.world.reached.note("connections stall");
         }
         self.in_flight.set(self.in_flight.get() + 1);
@@ -332,18 +329,18 @@ impl<'w> Gateway for SimGateway<'w> {
     }
 
     fn lead(&self) -> Duration {
-        self.weather.connect_max
+        self.orders.weather.connect_max
     }
 }
 
 impl Ready for SimReady<'_> {
     async fn go(self) -> Verdict {
         let (gateway, lane) = (self.gateway, self.lane);
-        let (world, killer) = (gateway.world, gateway.manner.killer);
+        let (world, killer) = (gateway.world, gateway.killer);
         killer.point("before it leaves").await;
         let name = {
             let (age, mut random) = (gateway.since.elapsed(), world.random.borrow_mut());
-            gateway.weather.fate(age, lane, &mut random)
+            gateway.orders.weather.fate(age, lane, &mut random)
         };
         if name == "unreachable" || name == "gone" {
             world
@@ -359,7 +356,7 @@ impl Ready for SimReady<'_> {
         let fate = gateway.fate(name, self.number, lane, self.code.as_deref());
         let index = world.log.borrow().len();
         world.log.borrow_mut().push(Request {
-            run: gateway.run,
+            run: gateway.orders.run,
             at: Instant::now(),
             lane,
             number: self.number,
