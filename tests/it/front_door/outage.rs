@@ -258,20 +258,6 @@ fn retry_after_as_a_date_is_kept_across_a_restart() {
 }
 
 #[test]
-fn retry_after_of_an_earlier_run_is_ignored_when_told_to() {
-    let stub = Stub::start();
-    let answer = Reply::new(429, "").header("Retry-After", "3600");
-    stub.script("smsotp", &e164(0), [answer]);
-    let dir = Workdir::with(contacts(0..3));
-    let run = dir.send(&stub).args(&["--concurrency", "1"]).start();
-    stub.wait_for_answers(1);
-    run.signal("TERM");
-    assert_eq!(run.end_soon().code, 143);
-    dir.send(&stub).args(&["--ignore-retry-after"]).ends(0);
-    assert_eq!(stub.count(), 4);
-}
-
-#[test]
 fn retry_after_holds_back_its_channel_only() {
     let stub = Stub::start();
     let answer = Reply::new(429, "").header("Retry-After", "1");

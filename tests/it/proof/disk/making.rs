@@ -22,15 +22,15 @@ fn a_ledger_that_was_deleted_or_emptied_with_its_log_left_is_not_begun_afresh() 
         run.kill();
         stub.release();
         let [place, log] = ["otpdrive.db", "otpdrive.db-wal"].map(|name| dir.path(name));
-        let [kept, kept_log] = [&place, &log].map(|path| fs::read(path).unwrap());
-        fs::remove_file(&place).unwrap();
+        let kept_log = fs::read(&log).unwrap();
+        fs::rename(&place, dir.path("kept")).unwrap();
         if is_emptied {
             fs::write(&place, "").unwrap();
         }
         dir.send(&stub).ends(2);
         assert_eq!(fs::read(&log).unwrap(), kept_log, "left as it was");
-        // Brought back, nothing is lost.
-        fs::write(&place, kept).unwrap();
+        // Brought back, it and no copy, nothing is lost.
+        fs::rename(dir.path("kept"), &place).unwrap();
         dir.send(&stub).ends(1);
         assert_eq!(stub.count(), ROWS);
         assert_eq!(dir.statuses(), ["unknown"; ROWS]);
