@@ -21,10 +21,6 @@ use super::reached::Reached;
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each says what is so, on its own"
-)]
 pub struct Request {
     /// The process that made it: 0, 1, 2 …
     pub run: usize,
@@ -295,7 +291,7 @@ impl Drop for SimReady<'_> {
     }
 }
 
-impl<'w> Gateway for SimGateway<'w> {
+impl Gateway for SimGateway<'_> {
     type Ready<'g>
         = SimReady<'g>
     where
