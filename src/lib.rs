@@ -31,7 +31,7 @@
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`redact`] | what is invisible or obeyed by a terminal; keys and codes taken out |
 //! | 0 | [`clock`] | the wall clock, read once per run |
-//! | 0 | [`mistake`] | deliberate mistakes, for the proofs of the proofs; none in what is built |
+//! | 0 | [`mistake`] | switches for the mistakes that the proofs have to catch; nothing in a build |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |

@@ -508,8 +508,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let deadline = self.watch.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
             let message = format!(
-                "the gateway has been down for {:?}; run the same command again when it is back",
-                self.settings.max_outage
+                "the gateway has been down for {:?} ({}); run the same command again when it is back",
+                self.settings.max_outage,
+                self.watch.outage()
             );
             self.stop(StopKind::Outage, &message);
         }

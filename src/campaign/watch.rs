@@ -43,6 +43,8 @@ struct State {
     lanes: [LaneWatch; Lane::ALL.len()],
     /// Redirects and 4xx from an endpoint that has not proved right.
     suspects: usize,
+    /// How the latest outage showed.
+    outage: String,
     /// Facts that the ledger has not been told.
     news: Vec<RunFact>,
     /// The run has ended: no doubt is waited for any more.
@@ -126,6 +128,7 @@ impl<'a> Watch<'a> {
                 common: Breaker::of_connections(settings.max_outage),
                 lanes: Lane::ALL.map(lane),
                 suspects: 0,
+                outage: String::new(),
                 news: Vec::new(),
                 ended: false,
             }),
@@ -321,6 +324,11 @@ impl<'a> Watch<'a> {
         state.lanes[lane.index()].breaker.withdrawn(job);
     }
 
+    /// How the latest outage showed.
+    pub fn outage(&self) -> String {
+        self.state.borrow().outage.clone()
+    }
+
     /// When an outage will have lasted too long.
     pub fn deadline(&self) -> Option<Instant> {
         let state = self.state.borrow();
@@ -439,6 +447,7 @@ impl State {
             lane = of,
             "the gateway is down ({why}): requests pause, but for a probe now and then"
         );
+        why.clone_into(&mut self.outage);
         let why = why.to_owned();
         self.note(run, RunFact::OutageBegan { lane, from, why });
     }

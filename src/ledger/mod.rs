@@ -393,11 +393,12 @@ pub enum LedgerError {
 
 /// What to do when the system refuses a file.
 fn remedy(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    use std::io::ErrorKind::{FileTooLarge, InvalidInput, QuotaExceeded, StorageFull};
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => {
             "Make room on its disk, then run the same command again"
         }
+        InvalidInput => "Name a file with --ledger",
         _ => "It needs a folder that exists and that this user may write to",
     }
 }

@@ -9,14 +9,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::bulk::insert_all;
 use super::error::failed_to;
 use super::rows::{self, Answers, BlockWriter, Scan};
 use super::seal::{Sealed, Seals};
-use super::{find_campaign, history};
+use super::{SELECT_CAMPAIGN, campaign, find_campaign, history};
 use crate::job::{Contact, GivenCode, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled};
 use crate::ledger::{Campaign, CampaignKey, Intake, LedgerError, NewRun, Records, Span};
@@ -47,6 +47,9 @@ impl<'l> SqliteIntake<'l> {
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
     ) -> Result<Result<Self, E>, LedgerError> {
         let take = || {
+            if let Some(killed) = killed(&step)? {
+                Codes::of(&step, &killed)?;
+            }
             let old = find_campaign(&step, key)?;
             let codes = match &old {
                 Some((campaign, _)) => Codes::of(&step, campaign)?,
@@ -120,6 +123,15 @@ impl Intake for SqliteIntake<'_> {
         };
         write().map_err(failed_to("store the input", self.path))
     }
+}
+
+/// The campaign of the latest run, if that was killed: codes may be left of it that were answered.
+fn killed(db: &Connection) -> rusqlite::Result<Option<Campaign>> {
+    let of_latest = "id = (SELECT campaign FROM run WHERE finished_at IS NULL
+                              AND id = (SELECT max(id) FROM run))";
+    let sql = format!("{SELECT_CAMPAIGN} WHERE {of_latest}");
+    db.query_row(&sql, [], |row| Ok(campaign(row)?.0))
+        .optional()
 }
 
 /// What is known of the codes of a campaign to verify.

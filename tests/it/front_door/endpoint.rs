@@ -48,3 +48,17 @@ fn a_number_that_is_not_found_among_others_that_are_is_rejected() {
         assert_eq!(stub.count(), 10);
     }
 }
+
+#[test]
+fn a_number_that_is_not_found_alone_in_a_later_run_is_rejected_and_ends_the_campaign() {
+    let stub = Stub::start();
+    stub.script("smsotp", &e164(9), [Reply::new(404, "")]);
+    let dir = Workdir::with(contacts(0..10));
+    dir.send(&stub).flags("--limit 9").ends(3);
+    for _ in 0..2 {
+        dir.send(&stub).ends(1);
+        assert_eq!((dir.count("sent"), dir.count("rejected")), (9, 1));
+        assert_eq!(dir.report()["state"], "complete");
+    }
+    assert_eq!(stub.count(), 10);
+}

@@ -1,5 +1,6 @@
 //! An outage costs time, never rows; and the gateway's `Retry-After` is kept, restart or not.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::stub::{self, Reply, Stub};
@@ -69,11 +70,16 @@ fn a_gateway_that_stays_down_stops_the_run_and_the_next_one_sends_all() {
 }
 
 #[test]
-fn a_gateway_that_refuses_everybody_for_a_while_uses_up_nobodys_only_try() {
-    for status in [503, 429, 500] {
+fn a_gateway_that_refuses_everybody_for_a_while_uses_up_nobodys_tries() {
+    for (status, tries) in [(503, 1), (429, 1), (500, 1), (503, 2), (429, 3), (500, 5)] {
         let stub = Stub::start();
-        stub.default(move |index, _| {
-            if index < 40 {
+        let mut failed: HashMap<String, u32> = HashMap::new();
+        stub.default(move |index, request| {
+            // Behind the outage some need all the tries that they may have.
+            let failed = failed.entry(request.number.clone()).or_default();
+            let again = request.number.ends_with('7') && *failed + 1 < tries;
+            if index < 45 || again {
+                *failed += u32::from(index >= 45);
                 Reply::new(status, "")
             } else {
                 Reply::success()
@@ -81,12 +87,116 @@ fn a_gateway_that_refuses_everybody_for_a_while_uses_up_nobodys_only_try() {
         });
         let dir = Workdir::with(contacts(0..60));
         // The probes would take their time; a concurrency of 39 uses the refusals up.
-        let ran = dir
-            .send(&stub)
-            .args(&["--max-attempts", "1", "--concurrency", "39"])
-            .ends(0);
-        assert_eq!(dir.report()["counts"]["sent"], 60, "{}", ran.stderr);
+        let flags = format!("--max-attempts {tries} --concurrency 39");
+        let ran = dir.send(&stub).flags(flags).run();
+        assert_eq!(ran.code, 0, "{status}, {tries} tries: {}", ran.stderr);
+        assert_eq!(dir.count("sent"), 60);
+        is_sound(&dir);
     }
+}
+
+/// The ledger holds nothing that cannot be.
+#[track_caller]
+fn is_sound(dir: &Workdir) {
+    dir.line("status --verify").ends(0);
+}
+
+#[test]
+fn an_outage_that_ends_a_run_leaves_everybody_all_tries_for_the_next() {
+    for tries in [1, 2, 3, 5] {
+        let stub = Stub::start();
+        stub.always(Reply::new(503, ""));
+        let dir = Workdir::with(contacts(0..60));
+        let flags = format!("--max-attempts {tries} --max-outage 600ms");
+        dir.send(&stub).flags(&flags).ends(3);
+        assert_eq!(dir.statuses(), ["pending"; 60], "{tries} tries");
+        is_sound(&dir);
+        let again = Stub::start();
+        for n in (0..60).step_by(7) {
+            let busy = vec![Reply::new(503, ""); tries - 1];
+            again.script("smsotp", &e164(n), busy);
+        }
+        dir.send(&again).flags(&flags).ends(0);
+        assert_eq!(again.count(), 60 + 9 * (tries - 1));
+        is_sound(&dir);
+    }
+}
+
+/// Answers everything with this until the time is over.
+fn down_for(time: Duration, reply: Reply) -> Stub {
+    let stub = Stub::start();
+    let start = Instant::now();
+    stub.default(move |_, _| {
+        if start.elapsed() < time {
+            reply.clone()
+        } else {
+            Reply::success()
+        }
+    });
+    stub
+}
+
+#[test]
+fn a_gateway_that_is_down_politely_fails_nobody() {
+    let busy = Reply::new(503, "").header("Retry-After", "1");
+    for rows in [12, 300] {
+        let stub = down_for(Duration::from_secs(2), busy.clone());
+        let dir = Workdir::with(contacts(0..rows));
+        let ran = dir.send(&stub).flags("--max-attempts 1").run();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(dir.count("sent"), rows);
+    }
+}
+
+#[test]
+fn an_outage_fails_nobody_in_a_short_list_either() {
+    for (rows, tries) in [(12, 1), (12, 5), (2, 2)] {
+        let stub = down_for(Duration::from_secs(2), Reply::new(503, ""));
+        let dir = Workdir::with(contacts(0..rows));
+        let flags = format!("--max-attempts {tries}");
+        let ran = dir.send(&stub).flags(flags).run();
+        assert_eq!(ran.code, 0, "{rows} rows, {tries} tries: {}", ran.stderr);
+        assert_eq!(dir.count("sent"), rows);
+    }
+}
+
+#[test]
+fn a_wait_that_was_asked_for_is_no_part_of_an_outage() {
+    let stub = Stub::start();
+    let mut start = None;
+    stub.default(move |_, _| {
+        let Some(start) = start else {
+            start = Some(Instant::now());
+            return Reply::new(429, "").header("Retry-After", "2");
+        };
+        if start.elapsed() < Duration::from_millis(2_400) {
+            Reply::new(503, "")
+        } else {
+            Reply::success()
+        }
+    });
+    let dir = Workdir::with(contacts(0..60));
+    let flags = "--concurrency 1 --max-attempts 1 --max-outage 1500ms";
+    let ran = dir.send(&stub).flags(flags).run();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(dir.count("sent"), 60);
+}
+
+#[test]
+fn what_never_left_has_no_time_no_latency_and_is_no_request() {
+    let dir = Workdir::with(contacts(0..50));
+    dir.send_to(&stub::url(Stub::nowhere()))
+        .flags("--max-outage 700ms")
+        .ends(3);
+    for row in dir.results() {
+        let said = ["otp_attempts", "otp_first_sent_at", "otp_latency_ms"].map(|name| &*row[name]);
+        assert_eq!(said, ["0", "", ""], "{row:?}");
+    }
+    let report = dir.report();
+    assert_eq!(report["attempts"]["total"], 0);
+    assert_eq!(report["latency_ms"], serde_json::Value::Null);
+    assert_eq!(report["rate"]["peak_1s"], 0);
+    is_sound(&dir);
 }
 
 #[test]
