@@ -13,6 +13,7 @@ mod outage;
 mod report;
 mod secrets;
 mod signals;
+mod stalls;
 mod verdicts;
 mod verify;
 mod wave;

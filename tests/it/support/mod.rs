@@ -1,5 +1,6 @@
 //! What the tests stand on: a folder to work in, and a gateway that does as it is told.
 
+pub mod authority;
 pub mod facts;
 pub mod gate;
 pub mod stub;

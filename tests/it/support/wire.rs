@@ -69,7 +69,11 @@ impl Wire {
         address: impl ToSocketAddrs,
         play: impl Fn(&mut Line) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        Self::on(TcpListener::bind(address).unwrap(), play)
+    }
+
+    /// The same for those who knock here.
+    pub fn on(listener: TcpListener, play: impl Fn(&mut Line) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);

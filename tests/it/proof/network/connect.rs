@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::tls::{Authority, trusting};
 use super::{accepted, answer, last, results, serve};
 use crate::proof::quick_or_long;
+use crate::support::authority::{Authority, trusting};
 use crate::support::stub::{self, Stub};
 use crate::support::wire::Wire;
 use crate::support::workdir::Workdir;

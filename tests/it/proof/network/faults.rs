@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 
-use super::tls::{Authority, Config, Version, trusting};
 use super::{accepted, answer, results};
+use crate::support::authority::{Authority, Config, Version, trusting};
 use crate::support::wire::{Line, Request, Wire};
 use crate::support::workdir::{Otpdrive, Workdir};
 use crate::support::{e164, phone};

@@ -1,77 +1,25 @@
 //! TLS, with certificates made on the spot: what ends before the handshake is over has surely not
 //! been sent; from there on it may have been.
 
-use std::fs;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
-};
-use rustls::crypto::ring::default_provider as ring;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::WebPkiClientVerifier;
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
-};
-use tempfile::NamedTempFile;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 
 use super::connect::is_an_outage;
 use super::{accepted, answer, last, results, serve};
+use crate::support::authority::{Authority, Version, localhost, trusting};
 use crate::support::wire::{Line, Wire};
 use crate::support::workdir::{Otpdrive, Workdir};
 use crate::support::{contacts, wait_until};
 
-pub type Version = &'static SupportedProtocolVersion;
-
-pub type Config = Arc<ServerConfig>;
-
 /// How a connection ends.
 type End = fn(&mut Line);
 
-/// An authority that the program trusts, for the tests that say so.
-pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    file: NamedTempFile,
-}
-
 impl Authority {
-    pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let file = NamedTempFile::new().unwrap();
-        fs::write(file.path(), issuer.pem()).unwrap();
-        Self { issuer, file }
-    }
-
-    /// A server with nothing wrong about it.
-    pub fn good(&self, version: Version) -> Config {
-        self.server(version, &localhost(), false)
-    }
-
-    /// A server with a certificate like this from it, which may ask its clients for theirs.
-    fn server(&self, version: Version, params: &CertificateParams, asks: bool) -> Config {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let mut verifier = WebPkiClientVerifier::no_client_auth();
-        if asks {
-            let it = WebPkiClientVerifier::builder_with_provider(roots.into(), ring().into());
-            verifier = it.build().unwrap();
-        }
-        let config = ServerConfig::builder_with_provider(ring().into());
-        let config = config.with_protocol_versions(&[version]).unwrap();
-        let config = config.with_client_cert_verifier(verifier);
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let config = config.with_single_cert(vec![certificate.der().clone()], key);
-        config.unwrap().into()
-    }
-
     fn is_an_outage(&self, play: impl Fn(&mut Line) + Send + Sync + 'static, why: &str) {
         let wire = Wire::start(play);
         is_an_outage(&wire.https(), "", Some(self), why);
@@ -81,18 +29,6 @@ impl Authority {
     fn send(&self, dir: &Workdir, url: &str) -> Otpdrive {
         let command = trusting(dir.send_to(url), Some(self));
         command.flags("-vvv --max-outage 3s --concurrency 1")
-    }
-}
-
-fn localhost() -> CertificateParams {
-    CertificateParams::new(["localhost".to_owned()]).unwrap()
-}
-
-/// Has the program trust this authority, and nobody else.
-pub fn trusting(command: Otpdrive, authority: Option<&Authority>) -> Otpdrive {
-    match authority {
-        Some(it) => command.env("SSL_CERT_FILE", it.file.path().to_str().unwrap()),
-        None => command,
     }
 }
 

@@ -165,7 +165,10 @@ fn the_judge_sees_a_sync_that_is_missing_late_or_a_lie() {
     assert_eq!(about(without(LOG, &[]), "request "), ROWS);
     // Of a dozen, each with an intent or more, some that lie in the middle.
     assert!(about(without(LOG, &[9, 10]), "request ") >= 1);
-    assert_eq!(about(without(".otpdrive-draft", &[]), "got its name before"), 2);
+    assert_eq!(
+        about(without(".otpdrive-draft", &[]), "got its name before"),
+        2
+    );
     assert_eq!(about(without("list-results", &[]), "not synced after"), 2);
 
     // Each request before the sync that it waited for.

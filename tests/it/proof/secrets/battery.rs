@@ -139,7 +139,7 @@ const FAILURES: [(&str, &str); 11] = [
 /// A run that goes wrong so, and the codes with which it may end.
 fn failing(run: Otpdrive, stub: &Stub, (flags, fails): (&str, &str)) -> (Otpdrive, &'static [i32]) {
     let https = stub.url().replace("http:", "https:");
-    let run = run.flags(&flags.replace("STUB", &https).replace("KEY", KOOKOO_KEY));
+    let run = run.flags(flags.replace("STUB", &https).replace("KEY", KOOKOO_KEY));
     match fails {
         "" => (run, &[3]),
         call if call.starts_with("inject") => {
