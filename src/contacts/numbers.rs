@@ -99,7 +99,7 @@ impl FromStr for Region {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Phone {
     pub(super) number: Number,
-    /// See [`crate::outcome::Request::assumed_mobile`].
+    /// See [`crate::job::Request::assumed_mobile`].
     pub(super) assumed_mobile: bool,
 }
 

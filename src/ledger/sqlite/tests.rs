@@ -846,3 +846,30 @@ fn a_new_ledger_appears_whole_and_locked_and_leaves_no_draft() {
     names.sort();
     assert_eq!(names, ["otpdrive.db", "otpdrive.db.otpdrive-lock"]);
 }
+
+#[tokio::test]
+async fn a_run_that_cannot_start_leaves_nothing_but_its_input() {
+    let home = Home::new();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1]));
+    ledger.note(&RunFact::EndpointProven).await;
+    let ledger = close(ledger).await;
+    ledger.finish_run(run, LATER, &End::Complete, None).unwrap();
+    drop(ledger);
+    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let (ledger, campaign, _) = home.begin(Operation::Send, &sends(&[1, 2]));
+    ledger.db.busy_timeout(Duration::ZERO).unwrap();
+    let clock = Clock::at(LATER);
+    let refused = ledger.start(&campaign, RunId(2), clock, Execution::Threads);
+    let refused = refused.err().map(|error| error.to_string());
+    assert!(refused.unwrap().contains("somebody reads in it"));
+    drop(reader);
+    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let latest = ledger.latest_run(campaign.record.id).unwrap().unwrap();
+    assert_eq!((latest.id, latest.end), (run, Some(End::Complete)));
+    let facts: u32 = ledger
+        .db
+        .query_row("SELECT count(*) FROM run_fact", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(facts, 1);
+    assert_eq!(home.states().len(), 2);
+}

@@ -47,7 +47,7 @@ pub fn a_process_that_ended(
     traces: &Traces,
 ) -> Verdicts {
     let (log, codes) = (world.log.borrow(), story.codes());
-    end_is_true(said, orders, traces, &log, &world.reached)?;
+    end_is_true(said, world, story, orders, traces)?;
     attempts_are_sound(said, &codes, &log)?;
     rows_are_true(said, &codes, story.operation, &log)?;
     notice(said, orders, &log, &world.reached);
@@ -240,11 +240,12 @@ fn rows_are_true(said: &Said, codes: &[&str], operation: Operation, log: &[Reque
 /// It ended for a reason.
 fn end_is_true(
     said: &Said,
+    world: &World,
+    story: &Story,
     orders: &Orders,
     traces: &Traces,
-    log: &[Request],
-    reached: &Reached,
 ) -> Verdicts {
+    let (log, codes, reached) = (world.log.borrow(), story.codes(), &world.reached);
     let of_run: Vec<&Request> = log.iter().filter(|r| r.run == orders.run).collect();
     let End::Stopped(stop) = &said.end else {
         let complete = said.end == End::Complete;
@@ -266,7 +267,7 @@ fn end_is_true(
         StopKind::AccountRefused if came("402") => {
             reached.note("an account is refused with a 402");
         }
-        StopKind::AccountRefused => return was_a_wave(said, orders, &of_run),
+        StopKind::AccountRefused => return was_a_wave(said, orders, &codes, &of_run),
         StopKind::KeyRefused => {
             hold!(came("closed"), "the key was not refused");
             reached.note("a key is refused");
@@ -298,7 +299,7 @@ fn was_silent(of_run: &[&Request], max_outage: Duration, began: Instant) -> Verd
 }
 
 /// All that were refused for the account's sake are pending, and nobody among them was called.
-fn was_a_wave(said: &Said, orders: &Orders, of_run: &[&Request]) -> Verdicts {
+fn was_a_wave(said: &Said, orders: &Orders, codes: &[&str], of_run: &[&Request]) -> Verdicts {
     let most = orders.settings.refused_alike.map_or(usize::MAX, Into::into);
     let waves: Vec<_> = Lane::ALL
         .into_iter()
@@ -310,10 +311,11 @@ fn was_a_wave(said: &Said, orders: &Orders, of_run: &[&Request]) -> Verdicts {
             .iter()
             .find(|r| r.lane != lane && refused.get(&r.who()).is_some_and(|at| r.at > *at));
         hold!(again.is_none(), "a fallback out of a wave: {again:?}");
-        for row in &said.rows {
-            let is_in = refused
-                .keys()
-                .any(|(number, _)| row.number == Some(*number));
+        for (row, code) in said.rows.iter().zip(codes) {
+            let is = |(number, of): &(Number, Option<&str>)| {
+                row.number == Some(*number) && of.is_none_or(|of| of == *code)
+            };
+            let is_in = refused.keys().any(is);
             let status = row.outcome(&said.runs).status;
             hold!(
                 !is_in || status != Status::Rejected,

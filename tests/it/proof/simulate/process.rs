@@ -11,12 +11,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
-use otpdrive::job::{Contact, Job, JobId, Lane, Operation, RowId, UnixMicros};
+use otpdrive::job::{Contact, Lane, Operation, UnixMicros};
 use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
 use otpdrive::ledger::{
     Campaign, CampaignKey, Execution, Intake as _, LedgerError, NewRun, Records, Store as _,
 };
-use otpdrive::next::due_on;
+use otpdrive::next::{Step, next_step};
 use otpdrive::record::{InputRecord, Row, RowState};
 use otpdrive::run::{End, RunFact, RunId, Runs, Signal};
 use otpdrive::status::Status;
@@ -214,18 +214,20 @@ impl Process<'_> {
         let mut cut_off = false;
         let planned = intake.for_each_row(|row, _| {
             plan.counts[row.outcome(&runs).status.index()] += 1;
-            let Some(job) = job_of(row) else { return };
-            cut_off |= job.attempts.iter().any(|attempt| attempt.answer.is_none());
-            if let Some(lane) = due_on(&job, &runs) {
+            let RowState::Job(attempts) = &row.state else {
+                return;
+            };
+            cut_off |= attempts.iter().any(|attempt| attempt.answer.is_none());
+            if let Step::Try(lane) = next_step(row.lane, attempts, &runs) {
                 plan.numbers += 1;
-                if !plan.lanes.contains(&lane) {
-                    plan.lanes.push(lane);
-                }
+                plan.lanes.push(lane);
             }
         });
         planned.unwrap();
         let reached = &self.world.reached;
         reached.note_if(cut_off, "intents without an answer at a restart");
+        plan.lanes.sort_unstable();
+        plan.lanes.dedup();
         let (campaign, run) = intake.begin_run(self.clock.now(), new).unwrap();
         (campaign, run, plan)
     }
@@ -277,19 +279,4 @@ impl Process<'_> {
             facts: RefCell::default(),
         }
     }
-}
-
-/// The job that a row asks for, as far as the next step needs it.
-fn job_of(row: &Row) -> Option<Job> {
-    let RowState::Job(attempts) = &row.state else {
-        return None;
-    };
-    Some(Job {
-        id: JobId(0),
-        row: RowId(0),
-        number: row.number?,
-        code: None,
-        lane: row.lane,
-        attempts: attempts.clone(),
-    })
 }

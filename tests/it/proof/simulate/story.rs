@@ -116,14 +116,14 @@ impl Story {
         }
     }
 
-    fn request(&self, line: &Line) -> Result<Request, Problem> {
-        let number = line.number.ok_or(Problem("not a number"))?;
+    fn request(&self, row: &Line) -> Result<Request, Problem> {
+        let number = row.number.ok_or(Problem("not a number"))?;
         let (lane, code) = match self.operation {
-            Operation::Send => (line.channel.unwrap_or(self.channel).into(), None),
-            Operation::Verify if line.otp.is_empty() => return Err(Problem("no code")),
+            Operation::Send => (row.channel.unwrap_or(self.channel).into(), None),
+            Operation::Verify if row.otp.is_empty() => return Err(Problem("no code")),
             Operation::Verify => {
-                let code = GivenCode::Plain(SecretString::from(line.otp.clone()));
-                (Lane::Verify, Some(code))
+                let otp = SecretString::from(row.otp.clone());
+                (Lane::Verify, Some(GivenCode::Plain(otp)))
             }
         };
         Ok(Request {

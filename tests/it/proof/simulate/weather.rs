@@ -23,40 +23,17 @@ pub enum Mood {
 }
 
 /// What a request meets, the weights' places in [`Weather::weights`].
+#[rustfmt::skip]
 const FATES: [&str; 17] = [
-    "accepted",
-    "rejected",
-    "missing",
-    "429",
-    "429 seconds",
-    "429 date",
-    "503",
-    "408",
-    "in progress",
-    "500",
-    "502",
-    "504",
-    "garbage",
-    "lost",
-    "404",
-    "unreachable",
-    "gone",
+    "accepted", "rejected", "missing", "429", "429 seconds", "429 date", "503", "408",
+    "in progress", "500", "502", "504", "garbage", "lost", "404", "unreachable", "gone",
 ];
 
 /// What a whole gateway, or one of its endpoints, may be like.
+#[rustfmt::skip]
 const SICK: [&str; 12] = [
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
-    "polite",
-    "polite",
-    "polite",
-    "404",
-    "302",
-    "no credit",
-    "no credit",
+    "429", "500", "502", "503", "504", "polite", "polite", "polite", "404", "302",
+    "no credit", "no credit",
 ];
 
 /// How a process finds the gateway.

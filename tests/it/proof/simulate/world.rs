@@ -21,10 +21,6 @@ use super::reached::Reached;
 
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each says what is so, on its own"
-)]
 pub struct Request {
     /// The process that made it: 0, 1, 2 …
     pub run: usize,
@@ -72,6 +68,10 @@ pub struct World {
 /// The right code of a number: not the sandbox's rule, and with leading zeros.
 pub fn right_code(number: Number) -> String {
     format!("{:06}", number.digits() * 7 % 90_000)
+}
+
+fn json(status: &str, message: &str) -> String {
+    format!(r#"{{"status":"{status}","message":"{message}"}}"#)
 }
 
 /// What comes back, and what became of the request.
@@ -150,7 +150,7 @@ pub struct SimGateway<'w> {
 impl SimGateway<'_> {
     /// What becomes of a request that has arrived.
     fn fate(&self, fate: &str, number: Number, lane: Lane, code: Option<&str>) -> Fate {
-        let error = |message: &str| format!(r#"{{"status":"Error","message":"{message}"}}"#);
+        let error = |message: &str| json("Error", message);
         let surely_not = |status, retry_after, body: String| Fate {
             accepted: false,
             doubtful: false,
@@ -217,23 +217,18 @@ impl SimGateway<'_> {
 
     /// What becomes of a request with which nothing goes wrong.
     fn in_good_order(&self, number: Number, lane: Lane, code: Option<&str>) -> Fate {
-        let (accepted, body) = match lane {
+        let accepted = self.world.accepts(number, code);
+        let (status, message) = match lane {
             // The same reference again and again: it identifies nothing.
-            Lane::Sms => (true, r#"{"status":"Success","message":"SM8"}"#),
-            Lane::Call => (true, r#"{"status":"queued","message":"SM8"}"#),
-            Lane::Verify if self.world.accepts(number, code) => (
-                true,
-                r#"{"status":"success","message":"Your Mobile Number OTP code is verified!"}"#,
-            ),
-            Lane::Verify => (
-                false,
-                r#"{"status":"Error","message":"Your Mobile Number OTP code verification failed"}"#,
-            ),
+            Lane::Sms => ("Success", "SM8"),
+            Lane::Call => ("queued", "SM8"),
+            Lane::Verify if accepted => ("success", "Your Mobile Number OTP code is verified!"),
+            Lane::Verify => ("Error", "Your Mobile Number OTP code verification failed"),
         };
         Fate {
             accepted,
             doubtful: false,
-            answer: Some((200, None, body.to_owned())),
+            answer: Some((200, None, json(status, message))),
         }
     }
 
@@ -296,7 +291,7 @@ impl Drop for SimReady<'_> {
     }
 }
 
-impl<'w> Gateway for SimGateway<'w> {
+impl Gateway for SimGateway<'_> {
     type Ready<'g>
         = SimReady<'g>
     where
