@@ -52,6 +52,12 @@ const DISTANCE: Duration = Duration::from_secs(1);
 /// Slots of the common rate are asked for in batches of this much time.
 const BATCH: Duration = Duration::from_millis(100);
 
+/// What is said of a run that `--max-duration` ends.
+const TIME_IS_OVER: &str = "--max-duration has passed; run the same command again to go on";
+
+/// What is said of a run that `--limit` ends.
+const LIMIT_IS_REACHED: &str = "--limit was reached; run the same command again to go on";
+
 /// How a run goes about its work.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -515,6 +521,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.stop(StopKind::Outage, &message);
         }
         match self.slots.next(now, self.context.gateway.lead()) {
+            Next::At(_, Why::RetryAfter(_))
+                if self.out_of_time.get() && self.slots.taken() == 0 =>
+            {
+                // Those that were started would keep the run for as long as the gateway likes.
+                self.stop(StopKind::MaxDuration, TIME_IS_OVER);
+                Next::Nothing
+            }
             Next::At(at, why) => {
                 if why != Why::Pace || at > now + WORTH_SAYING {
                     self.context.progress.stall(Some(Stall { why, until: at }));
@@ -662,12 +675,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         self.pass_on_news().await;
         if !self.has_ended() && self.slots.has_new() {
             let (kind, message) = if self.out_of_time.get() {
-                (StopKind::MaxDuration, "--max-duration has passed")
+                (StopKind::MaxDuration, TIME_IS_OVER)
             } else {
-                (StopKind::Limit, "--limit was reached")
+                (StopKind::Limit, LIMIT_IS_REACHED)
             };
-            let message = format!("{message}; run the same command again to go on");
-            self.stop(kind, &message);
+            self.stop(kind, message);
         }
         let mut end = self.end.take().unwrap_or(End::Complete);
         if let Err(error) = self.context.ledger.flush().await {

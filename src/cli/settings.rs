@@ -93,7 +93,7 @@ pub const RUN: &[Setting] = settings! {
     value("concurrency", "N") { default: Some("32") };
     /// Start at most N numbers in this run; the rest stays `pending` (exit 3)
     value("limit", "N");
-    /// Start no new numbers once the run has lasted this long; retries of those started may follow
+    /// Start no new numbers once the run has lasted this long; retries of those started may follow, unless they have to wait for a `Retry-After`
     value("max-duration", "DUR");
     /// Requests for one number on one channel in a run
     value("max-attempts", "N") { default: Some("5") };
