@@ -66,6 +66,11 @@ impl Budget {
         self.credit >= 1.0 || is_made(Mistake::RetriesFirst)
     }
 
+    /// What has been saved up is gone.
+    pub fn use_up(&mut self) {
+        self.credit = 0.0;
+    }
+
     /// A retry was made.
     pub fn spend(&mut self) {
         self.credit = (self.credit - 1.0).max(0.0);

@@ -194,6 +194,14 @@ pub enum Meaning {
     Nothing,
 }
 
+impl Meaning {
+    /// Did something go wrong that may be this number's own trouble?
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        matches!(self, Self::Failed | Self::Held | Self::Ambiguous)
+    }
+}
+
 /// The runs of a campaign, the latest of which is the one whose policy is in force.
 #[derive(Clone, Debug, Default)]
 pub struct Runs(BTreeMap<RunId, RunFacts>);

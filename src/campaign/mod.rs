@@ -163,7 +163,7 @@ pub async fn run<L: Ledger, G: Gateway>(
                     lives.push(engine.deliver(job, slot, hand));
                 }
                 Next::At(at, _) => break Some(at),
-                Next::Nothing => break watch.deadline(),
+                Next::Nothing => break engine.deadline(),
             }
         };
         if reads.is_empty()
@@ -270,7 +270,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 job.attempts.push(attempt);
                 // The next thing to happen is the first byte.
                 let answer = self.go(ready, &slot).await;
-                failures += u32::from(answer.left_at.is_some());
+                // To wait for a `Retry-After` is enough.
+                let held = answer.verdict.retry_at.is_some();
+                failures += u32::from(answer.left_at.is_some() && !held);
                 self.answered(&mut job, answer).await;
             }
             drop(slot);
@@ -321,7 +323,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 tracing::debug!(
                     number = self.shown(job.number),
                     lane = lane.name(),
-                    "{text}"
+                    text = self.shown_text(&text),
+                    "no connection"
                 );
                 let (now, at) = (Instant::now(), self.clock.now());
                 self.watch.unreachable(now, at, lane, job.id, &text);
@@ -511,7 +514,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.out_of_time.set(true);
             self.slots.start_no_more();
         }
-        let deadline = self.watch.deadline();
+        let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
             let message = format!(
                 "the gateway has been down for {:?} ({}); run the same command again when it is back",
@@ -537,6 +540,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }
             other => other,
         }
+    }
+
+    /// When an outage will have lasted too long for those who wait for its end.
+    fn deadline(&self) -> Option<Instant> {
+        self.watch.deadline(|lane| {
+            self.in_hand[lane.index()].get() > 0 || !self.slots.starts_nothing(lane)
+        })
     }
 
     fn take_in(&self, lane: Lane, read: Result<Due, LedgerError>) {

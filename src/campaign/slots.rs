@@ -252,6 +252,10 @@ impl<'a> Slots<'a> {
     /// next. A number that waits is woken, a new one is handed out.
     pub fn next(&self, now: Instant, lead: Duration) -> Next<'_> {
         let mut queue = self.queue.borrow_mut();
+        if self.watch.outage_is_over() {
+            // What failed in it comes back between new numbers, so that it shows whose fault it was.
+            queue.budget.use_up();
+        }
         while !queue.ended
             && self.taken.get() < self.limit.get() + usize::from(is_made(Mistake::OneTooMany))
         {
@@ -345,10 +349,11 @@ impl Queue {
             let Some(earliest) = first.map(|_| now).into_iter().chain(due).min() else {
                 continue;
             };
-            let at = match watch.gate(lane, now) {
+            let gate = watch.gate(lane, now);
+            let at = match gate {
                 Gate::Shut => continue,
                 Gate::Until(at, why) => Some((at.max(earliest), why)),
-                Gate::Open => (earliest > now).then_some((earliest, Why::Backoff)),
+                Gate::Open | Gate::Probe => (earliest > now).then_some((earliest, Why::Backoff)),
             };
             if let Some(at) = at {
                 later = later.into_iter().chain([at]).min_by_key(|(at, _)| *at);
@@ -358,7 +363,8 @@ impl Queue {
                 .into_iter()
                 .chain(first.map(|job| (job.row, lane)))
                 .min();
-            let due = due.filter(|due| *due <= now);
+            // A probe is a new number, where there is one: those that failed may fail for themselves.
+            let due = due.filter(|due| *due <= now && (gate != Gate::Probe || first.is_none()));
             again = again.into_iter().chain(due.map(|due| (due, lane))).min();
         }
         match (new, again) {

@@ -15,6 +15,7 @@ use super::progress::Why;
 use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
+use crate::number::mask_numbers;
 use crate::outage::{self, Breaker, Evidence, Failure};
 use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
 
@@ -47,6 +48,8 @@ struct State {
     outage: String,
     /// Facts that the ledger has not been told.
     news: Vec<RunFact>,
+    /// An outage has ended, and nobody has asked for it yet.
+    outage_is_over: bool,
     /// The run has ended: no doubt is waited for any more.
     ended: bool,
 }
@@ -103,6 +106,8 @@ impl Row {
 pub enum Gate {
     /// Yes.
     Open,
+    /// One, as a probe.
+    Probe,
     /// Not before then.
     Until(Instant, Why),
     /// Not before a probe comes back.
@@ -130,6 +135,7 @@ impl<'a> Watch<'a> {
                 suspects: 0,
                 outage: String::new(),
                 news: Vec::new(),
+                outage_is_over: false,
                 ended: false,
             }),
             settled: Notify::new(),
@@ -182,9 +188,6 @@ impl<'a> Watch<'a> {
             verdict: &answer.verdict,
         };
         let mut state = self.state.borrow_mut();
-        if let Some(until) = hold {
-            state.hold(attempt.lane, until);
-        }
         state.connected(self.run, &heard);
         let stop = match answer.verdict.kind {
             VerdictKind::Throttled
@@ -211,6 +214,10 @@ impl<'a> Watch<'a> {
                 }
             }
         };
+        // Behind the failure, for what opens with it is held, too.
+        if let Some(until) = hold {
+            state.hold(attempt.lane, until);
+        }
         drop(state);
         self.settled.notify_waiters();
         stop
@@ -240,17 +247,17 @@ impl<'a> Watch<'a> {
         let text = &heard.verdict.text;
         let proven = state.runs.get(self.run)?.endpoint_proven();
         let lane = &mut state.lanes[heard.lane.index()];
+        if lane.breaker.is_open() {
+            let failure = heard.failure(Evidence::None);
+            let _ = lane.breaker.failed(heard.now, heard.at, failure);
+            return None;
+        }
         if !proven {
             state.suspects += 1;
             lane.bare.add(text.clone(), heard.at, heard.job.id);
             return (state.suspects >= SUSPECTS_MAX).then(|| wrong_endpoint(text));
         }
         lane.refused.broken_by(heard.left_at);
-        if lane.breaker.is_open() {
-            let failure = heard.failure(Evidence::None);
-            let _ = lane.breaker.failed(heard.now, heard.at, failure);
-            return None;
-        }
         let count = lane.bare.add(text.clone(), heard.at, heard.job.id);
         if count >= self.settings.refused_alike?.get() {
             let from = lane.bare.from.unwrap_or(heard.at);
@@ -262,15 +269,21 @@ impl<'a> Watch<'a> {
         None
     }
 
-    /// The run ends. When doubts are left, refusals that may have been the beginning of a wave are not
-    /// the numbers'.
+    /// The run ends. When doubts are left, refusals that may have been the beginning of a wave, of
+    /// words or without, are not the numbers'.
     pub fn ended(&self) {
         let mut state = self.state.borrow_mut();
-        for lane in Lane::ALL {
-            if self.settings.refused_alike.is_some()
-                && state.lanes[lane.index()].refused.jobs.len() >= WAVE_BEGUN
-            {
+        for lane in Lane::ALL
+            .into_iter()
+            .filter(|_| self.settings.refused_alike.is_some())
+        {
+            let LaneWatch { refused, bare, .. } = &state.lanes[lane.index()];
+            let (refused, bare) = (refused.jobs.len(), (bare.jobs.len(), bare.from));
+            if refused >= WAVE_BEGUN {
                 state.wave(self.run, lane);
+            }
+            if let (WAVE_BEGUN.., Some(from)) = bare {
+                state.outage_began(self.run, Some(lane), from, "nothing is served there");
             }
         }
         state.ended = true;
@@ -301,6 +314,7 @@ impl<'a> Watch<'a> {
         });
         for breaker in [&state.common, &of_lane.breaker] {
             match (breaker.gate(now), gate) {
+                (outage::Gate::Probe, Gate::Open) => gate = Gate::Probe,
                 (outage::Gate::Closed | outage::Gate::Probe, _) => {}
                 (outage::Gate::Probing, _) => return Gate::Shut,
                 (outage::Gate::Wait(at), Gate::Until(until, _)) if at < until => {}
@@ -329,12 +343,18 @@ impl<'a> Watch<'a> {
         self.state.borrow().outage.clone()
     }
 
-    /// When an outage will have lasted too long.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// When an outage will have lasted too long, for the lanes that are `busy`: where nothing is left
+    /// to do, nobody waits for its end.
+    pub fn deadline(&self, busy: impl Fn(Lane) -> bool) -> Option<Instant> {
         let state = self.state.borrow();
-        let lanes = state.lanes.iter().map(|lane| &lane.breaker);
-        let breakers = lanes.chain([&state.common]);
+        let lanes = Lane::ALL.into_iter().filter(|lane| busy(*lane));
+        let breakers = lanes.flat_map(|lane| [&state.lanes[lane.index()].breaker, &state.common]);
         breakers.filter_map(Breaker::deadline).min()
+    }
+
+    /// Has an outage ended since the last call?
+    pub fn outage_is_over(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().outage_is_over)
     }
 
     /// Waits until it is clear whether the job's last answer says something about the number.
@@ -393,7 +413,8 @@ impl<'a> Watch<'a> {
             }
             Meaning::Nothing => {
                 let run = state.runs.get(self.run);
-                kind == VerdictKind::Misdirected && run.is_some_and(|run| !run.endpoint_proven())
+                let unproven = run.is_some_and(|run| !run.endpoint_proven());
+                kind == VerdictKind::Misdirected && unproven && !lane.breaker.is_open()
             }
             Meaning::Accepted | Meaning::NotVerified => false,
         }
@@ -443,17 +464,18 @@ impl State {
 
     fn outage_began(&mut self, run: RunId, lane: Option<Lane>, from: UnixMicros, why: &str) {
         let of = lane.map_or("", Lane::name);
+        let why = mask_numbers(why);
         tracing::warn!(
             lane = of,
             "the gateway is down ({why}): requests pause, but for a probe now and then"
         );
-        why.clone_into(&mut self.outage);
-        let why = why.to_owned();
+        self.outage.clone_from(&why);
         self.note(run, RunFact::OutageBegan { lane, from, why });
     }
 
     fn outage_ended(&mut self, run: RunId, lane: Option<Lane>, at: UnixMicros) {
         tracing::warn!(lane = lane.map_or("", Lane::name), "the gateway is back");
+        self.outage_is_over = true;
         self.note(run, RunFact::OutageEnded { lane, at });
     }
 
@@ -497,7 +519,7 @@ impl State {
             let answered_at = before.answer.as_ref().map(|answer| answer.answered_at);
             before.lane == heard.lane
                 && answered_at.is_some_and(|at| at < streak_from)
-                && matches!(means(before), Meaning::Failed | Meaning::Ambiguous)
+                && means(before).is_trouble()
         });
         let evidence = match heard.job.attempts.last().map(means) {
             _ if own_trouble => Evidence::None,
@@ -538,11 +560,21 @@ struct Heard<'h> {
 }
 
 impl Heard<'_> {
+    /// The HTTP status, or what was said with a 200: what stands behind a status may hold a
+    /// reference that is another each time.
+    fn kind_of_failure(&self) -> String {
+        let text = &self.verdict.text;
+        match text.split_once(": ") {
+            Some((status, _)) if status.starts_with("HTTP ") => status.to_owned(),
+            _ => alike(text),
+        }
+    }
+
     fn failure(&self, evidence: Evidence) -> Failure {
         Failure {
             job: self.job.id,
             left_at: self.left_at,
-            words: alike(&self.verdict.text),
+            words: self.kind_of_failure(),
             evidence,
         }
     }

@@ -26,9 +26,16 @@ use crate::run::RunId;
 /// Most entries in one commit.
 const GROUP_MAX: usize = 1_024;
 
-/// Commits start at least this far apart: under load this makes groups large enough to be cheap,
-/// and an idle ledger still writes at once.
+/// Commits start at least this far apart, unless [`GROUP_ENOUGH`] entries wait: under load this makes
+/// groups large enough to be cheap, and an idle ledger still writes at once.
 const GROUP_GAP: Duration = Duration::from_millis(4);
+
+/// So many entries are worth a commit: with few requests in flight, all of them may be waiting for
+/// it.
+const GROUP_ENOUGH: usize = 64;
+
+/// How often it is looked whether there are enough.
+const GROUP_LOOK: Duration = Duration::from_millis(1);
 
 /// What can be written during a run.
 pub enum Entry {
@@ -79,12 +86,12 @@ pub async fn write_all(
     let mut next_commit = Instant::now();
     let mut sick: Option<String> = None;
     while queue.recv_many(&mut arrived, GROUP_MAX).await > 0 {
-        if Instant::now() < next_commit {
-            sleep_until(next_commit).await;
-            let room = GROUP_MAX.saturating_sub(arrived.len());
-            if room > 0 && !queue.is_empty() {
-                queue.recv_many(&mut arrived, room).await;
-            }
+        while Instant::now() < next_commit && arrived.len() + queue.len() < GROUP_ENOUGH {
+            sleep_until(next_commit.min(Instant::now() + GROUP_LOOK)).await;
+        }
+        let room = GROUP_MAX.saturating_sub(arrived.len());
+        if room > 0 && !queue.is_empty() {
+            queue.recv_many(&mut arrived, room).await;
         }
         next_commit = Instant::now() + GROUP_GAP;
         group.sort_in(&mut arrived);

@@ -292,3 +292,123 @@ async fn a_warm_connection_that_is_gone_says_nothing_and_a_host_that_is_gone_is_
         assert_eq!(outages.count(), begun);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_end_of_an_outage_with_nothing_left_to_do() {
+    let memory = Memory::sms(40);
+    let start = Instant::now();
+    let gateway = Rule::new(&memory, |_| (10 * MS, lost()));
+    let finished = run(&gateway, &settings(None)).await;
+    assert_eq!(finished.end, End::Complete);
+    assert_eq!(memory.count(Status::Unknown), 40);
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+}
+
+/// Neighbours in the file with trouble of their own, more of them than make an outage.
+#[tokio::test(start_paused = true)]
+async fn many_numbers_that_always_fail_do_not_keep_the_others_from_being_asked() {
+    let memory = Memory::sms(300);
+    let start = Instant::now();
+    let gateway = Rule::new(&memory, |asked| match asked.job.0 {
+        50..80 => (10 * MS, throttled()),
+        _ => (10 * MS, accepted()),
+    });
+    let finished = run(&gateway, &settings(Some(50))).await;
+    assert_eq!(memory.count(Status::Sent), 270, "{finished:?}");
+    assert!(start.elapsed() < 300 * SECOND, "{:?}", start.elapsed());
+}
+
+/// As cron does it: what failed in one run, told when to come back, is no outage of the next.
+#[tokio::test(start_paused = true)]
+async fn a_campaign_that_is_run_again_does_not_take_its_failed_numbers_for_an_outage() {
+    for says_when in [false, true] {
+        let memory = Memory::sms(30);
+        let clock = memory.clock;
+        let mut settings = settings(Some(50));
+        settings.max_outage = 4 * SECOND;
+        settings.backoff.cap = SECOND;
+        for again in 0..3 {
+            let gateway = Rule::new(&memory, |asked| match asked.job.0 {
+                10 | 20 if says_when => (10 * MS, held(clock.now() + SECOND)),
+                10 | 20 => (10 * MS, throttled()),
+                _ => (10 * MS, accepted()),
+            });
+            let finished = run(&gateway, &settings).await;
+            assert_eq!(finished.end, End::Complete, "run {again} {says_when}");
+            assert_eq!(memory.count(Status::Failed), 2);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hold_that_opens_an_outage_is_no_part_of_it() {
+    let memory = Memory::sms(20);
+    let clock = memory.clock;
+    let gateway = Rule::new(&memory, |asked| match asked.before {
+        0 => (SECOND, held(clock.now() + 6 * SECOND)),
+        _ => (10 * MS, accepted()),
+    });
+    let mut settings = settings(None);
+    settings.max_outage = 3 * SECOND;
+    let finished = run(&gateway, &settings).await;
+    assert_eq!(finished.end, End::Complete);
+    assert_eq!(memory.count(Status::Sent), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_that_says_something_new_each_time_costs_no_row() {
+    let memory = Memory::sms(12);
+    let start = Instant::now();
+    let gateway = Rule::new(&memory, |asked| {
+        let verdict = if start.elapsed() < 4 * SECOND {
+            let text = format!(
+                "HTTP 503: unavailable, ref {:x}",
+                asked.index * 7_919 + 0xa0a0
+            );
+            Verdict::new(VerdictKind::Throttled, text)
+        } else {
+            accepted()
+        };
+        (10 * MS, verdict)
+    });
+    let mut settings = settings(None);
+    settings.policy.max_attempts = 2;
+    run(&gateway, &settings).await;
+    assert_eq!(memory.count(Status::Sent), 12);
+}
+
+/// Probes stay rare also where redirects come instead of the failures that opened it, from an
+/// endpoint that has never proved right; and that is no wrong endpoint.
+#[tokio::test(start_paused = true)]
+async fn redirects_within_an_outage_are_part_of_it() {
+    let memory = Memory::sms(100);
+    let start = Instant::now();
+    let gateway = Rule::new(&memory, |asked| match asked.index {
+        0..20 => (SECOND, throttled()),
+        _ if start.elapsed() < 60 * SECOND => (10 * MS, misdirected()),
+        _ => (10 * MS, accepted()),
+    });
+    let mut settings = settings(Some(50));
+    settings.concurrency = NonZeroUsize::new(20).unwrap();
+    let finished = run(&gateway, &settings).await;
+    assert_eq!(finished.end, End::Complete);
+    assert_eq!(memory.count(Status::Sent), 100);
+    let times = gateway.times().into_iter().map(|at| (at - start).as_secs());
+    let probes = times.filter(|at| (2..59).contains(at)).count();
+    assert!((1..10).contains(&probes), "{probes}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_interrupted_where_a_maintenance_page_begins_leaves_its_rows_pending() {
+    let memory = Memory::sms(60);
+    let gateway = Rule::new(&memory, |asked| match asked.index {
+        0..20 => (10 * MS, accepted()),
+        _ => (10 * MS, misdirected()),
+    });
+    let mut settings = settings(Some(20));
+    settings.concurrency = NonZeroUsize::new(3).unwrap();
+    let finished = drive(&gateway, &settings, signal_after(1_500 * MS)).await;
+    assert!(matches!(finished.end, End::Interrupted(_)), "{finished:?}");
+    assert_eq!(memory.count(Status::Rejected), 0);
+    assert_eq!(memory.count(Status::Pending), 40);
+}
