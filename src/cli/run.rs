@@ -1,8 +1,9 @@
 //! `send`, `verify` and `check`: from a [`Config`] to an exit code.
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::contacts::{self, Survey};
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
 use crate::job::Lane;
-use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
+use crate::ledger::sqlite::{Restored, SqliteIntake, SqliteLedger};
 use crate::ledger::{Campaign, Execution, Intake as _, NewRun, Store as _};
 use crate::record::InputRecord;
 use crate::run::{End, RunId, Stop, StopKind};
@@ -38,10 +39,10 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .context("no place for a temporary file; set TMPDIR")?;
-    let path = if SqliteLedger::exists(&config.ledger)? {
-        config.ledger.clone()
-    } else {
-        scratch.path().join("ledger.db")
+    let path = match (SqliteLedger::exists(&config.ledger)?, config.restored) {
+        (true, Restored::Refuse) => config.ledger.clone(),
+        (true, Restored::Accept) => copied(&config.ledger, scratch.path())?,
+        (false, _) => scratch.path().join("ledger.db"),
     };
     let mut ledger = SqliteLedger::open_restored(&path, config.restored)?;
     let (_, plan) = take_in(config, input, &mut ledger, screen)?;
@@ -54,6 +55,25 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     } else {
         Exit::Done
     })
+}
+
+/// A copy of a ledger and its log: what may lack requests has to say so the next time, too.
+fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let copy = folder.join("ledger.db");
+    for end in ["", "-wal"] {
+        let with_end = |path: &Path| {
+            let mut whole = path.as_os_str().to_owned();
+            whole.push(end);
+            whole
+        };
+        match std::fs::copy(with_end(ledger), with_end(&copy)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("the ledger cannot be copied for a look at it");
+            }
+            _ => {}
+        }
+    }
+    Ok(copy)
 }
 
 /// Does what the plan says, and writes the result files.

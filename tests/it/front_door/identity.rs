@@ -186,6 +186,10 @@ fn a_copy_made_during_a_run_is_refused_until_it_is_accepted() {
         }
         let check = dir.otpdrive(&["check", "list.csv", "--ledger", "two.db"]);
         refuses(&stub, check, "--accept-restored-ledger");
+        // A look with the flag shows the plan, and changes nothing for the next command.
+        let check = dir.otpdrive(&["check", "list.csv", "--ledger", "two.db"]);
+        check.args(&["--accept-restored-ledger"]).ends(0);
+        refuses(&stub, with(&dir, &stub, "two.db"), words);
         nobody_was_asked_twice(&stub);
         let accepted = || with(&dir, &stub, "two.db").args(&["--accept-restored-ledger"]);
         accepted().ends(i32::from(with_log));
