@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::job::{Attempt, JobId, Lane, UnixMicros, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
-use crate::run::{Meaning, RunFact, Runs, alike};
+use crate::run::{Meaning, RunFact, Runs, WAVE_BEGUN, alike};
 
 /// By what a code is recognised after it is deleted, a keyed hash. Masked ones sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,9 +171,6 @@ pub struct LastAnswer {
     /// The run went on after it: the number was called next, or its code was forgotten.
     pub acted_on: bool,
 }
-
-/// So many refusals alike in a row, when a run was killed, may have been the beginning of a wave.
-const WAVE_BEGUN: usize = 2;
 
 /// The wave that may have begun on `lane` when a run was killed; `answers` are the run's last ones,
 /// oldest first. A refusal that was acted on was out of doubt, and so was all before it.
