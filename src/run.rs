@@ -160,6 +160,10 @@ impl RunFacts {
     }
 }
 
+/// So many refusals alike in a row, when a run is interrupted or killed, may have been the beginning
+/// of a wave.
+pub const WAVE_BEGUN: usize = 2;
+
 /// A message with every group of digits as `#`: two refusals that differ only in the number, or in
 /// a reference, are alike.
 #[must_use]

@@ -17,14 +17,11 @@ use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::mask_numbers;
 use crate::outage::{self, Breaker, Evidence, Failure};
-use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, alike};
+use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, WAVE_BEGUN, alike};
 
 /// This many answers that are all redirects or 4xx, and never anything else, say that the endpoint
 /// is wrong.
 const SUSPECTS_MAX: usize = 20;
-
-/// So many refusals alike in a row, when a run is interrupted, may have been the beginning of a wave.
-const WAVE_BEGUN: usize = 2;
 
 /// Watches over a run.
 pub struct Watch<'a> {

@@ -2,12 +2,13 @@
 //! earlier run leaves to a later one. Written once, for any room; what is due is said by
 //! [`crate::next::due_on`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::job::{Attempt, JobId, Lane, UnixMicros};
+use crate::job::{Attempt, JobId, Lane, UnixMicros, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
-use crate::run::{Meaning, Runs};
+use crate::run::{Meaning, RunFact, Runs, WAVE_BEGUN, alike};
 
 /// By what a code is recognised after it is deleted, a keyed hash. Masked ones sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,11 +153,69 @@ impl Departure {
     }
 }
 
+/// An answer of a run that was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAnswer {
+    /// On this lane.
+    pub lane: Lane,
+    /// For this job.
+    pub job: JobId,
+    /// When its request left.
+    pub left_at: UnixMicros,
+    /// When it came.
+    pub answered_at: UnixMicros,
+    /// What kind of answer it was.
+    pub kind: VerdictKind,
+    /// Its words.
+    pub text: String,
+    /// The run went on after it: the number was called next, or its code was forgotten.
+    pub acted_on: bool,
+}
+
+/// The wave that may have begun on `lane` when a run was killed; `answers` are the run's last ones,
+/// oldest first. A refusal that was acted on was out of doubt, and so was all before it.
+#[must_use]
+pub fn wave_begun(lane: Lane, answers: &[LastAnswer]) -> Option<RunFact> {
+    let on_lane = || answers.iter().filter(|answer| answer.lane == lane);
+    let refused = |answer: &&LastAnswer| answer.kind == VerdictKind::Rejected;
+    let acted_on = on_lane().filter(refused).filter(|answer| answer.acted_on);
+    let in_doubt_after = acted_on.map(|answer| answer.answered_at).max();
+    let mut row: Vec<&LastAnswer> = Vec::new();
+    for answer in on_lane().filter(|answer| Some(answer.answered_at) > in_doubt_after) {
+        let Some(first) = row.first() else {
+            row.extend(Some(answer).filter(refused));
+            continue;
+        };
+        match answer.kind {
+            VerdictKind::Rejected => {
+                if alike(&first.text) != alike(&answer.text) {
+                    row.clear();
+                }
+                row.push(answer);
+            }
+            // What was under way when the first of the row was answered shows nothing.
+            VerdictKind::Accepted | VerdictKind::NotVerified | VerdictKind::Misdirected
+                if answer.left_at >= first.answered_at =>
+            {
+                row.clear();
+            }
+            _ => {}
+        }
+    }
+    let jobs: BTreeSet<JobId> = row.iter().map(|answer| answer.job).collect();
+    let first = row.first().filter(|_| jobs.len() >= WAVE_BEGUN)?;
+    Some(RunFact::Wave {
+        lane,
+        from: first.answered_at,
+        words: alike(&first.text),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Answer, Verdict, VerdictKind};
-    use crate::run::{Policy, RunFact, RunFacts, RunId, WhenUncertain};
+    use crate::job::{Answer, Verdict};
+    use crate::run::{Policy, RunFacts, RunId, WhenUncertain};
 
     const CODE: CodePrint = CodePrint(11);
     const OTHER: CodePrint = CodePrint(13);
@@ -292,5 +351,76 @@ mod tests {
         assert_eq!(Departure::Left(begun).latest(), begun);
         assert_eq!(Departure::Begun(begun).latest(), begun + second);
         assert_eq!(Departure::Begun(begun).at(), begun);
+    }
+
+    /// The answer for a job at this second; its request left half a second before.
+    fn last(job: i64, second: i64, kind: VerdictKind, text: &str) -> LastAnswer {
+        LastAnswer {
+            lane: Lane::Sms,
+            job: JobId(job),
+            left_at: UnixMicros(second * 1_000_000 - 500_000),
+            answered_at: UnixMicros(second * 1_000_000),
+            kind,
+            text: text.to_owned(),
+            acted_on: false,
+        }
+    }
+
+    fn refused(job: i64, second: i64) -> LastAnswer {
+        last(
+            job,
+            second,
+            VerdictKind::Rejected,
+            &format!("no credit, {second}"),
+        )
+    }
+
+    /// From which second on there is a wave.
+    fn begun_at(answers: &[LastAnswer]) -> Option<i64> {
+        assert_eq!(wave_begun(Lane::Call, answers), None);
+        match wave_begun(Lane::Sms, answers)? {
+            RunFact::Wave { lane, from, words } => {
+                assert_eq!((lane, words.as_str()), (Lane::Sms, "no credit, #"));
+                Some(from.0 / 1_000_000)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn two_numbers_that_were_refused_alike_before_a_kill_may_be_a_wave() {
+        assert_eq!(begun_at(&[]), None);
+        assert_eq!(begun_at(&[refused(1, 1)]), None);
+        assert_eq!(begun_at(&[refused(1, 1), refused(1, 2)]), None, "one job");
+        assert_eq!(begun_at(&[refused(1, 1), refused(2, 2)]), Some(1));
+        for kind in VerdictKind::ALL {
+            let between = last(3, 2, kind, "something else");
+            let breaks = [
+                VerdictKind::Accepted,
+                VerdictKind::NotVerified,
+                VerdictKind::Rejected,
+                VerdictKind::Misdirected,
+            ];
+            let expected = (!breaks.contains(&kind)).then_some(1);
+            let answers = [refused(1, 1), between, refused(2, 3)];
+            assert_eq!(begun_at(&answers), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_under_way_at_the_first_refusal_does_not_break_the_row() {
+        let mut slow = last(3, 3, VerdictKind::Accepted, "sent");
+        let answers = |slow: &LastAnswer| [refused(1, 1), refused(2, 2), slow.clone()];
+        assert_eq!(begun_at(&answers(&slow)), None);
+        slow.left_at = UnixMicros(999_999);
+        assert_eq!(begun_at(&answers(&slow)), Some(1));
+    }
+
+    #[test]
+    fn a_refusal_that_was_acted_on_and_those_before_it_are_the_numbers() {
+        let mut answers = [1, 2, 3, 4, 5].map(|n| refused(n, n));
+        answers[2].acted_on = true;
+        assert_eq!(begun_at(&answers), Some(4));
+        assert_eq!(begun_at(&answers[..4]), None);
     }
 }

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::bulk::insert_all;
 use super::error::damaged;
-use super::rows::lane;
+use super::rows::{job_of, kind, lane};
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::NewRun;
-use crate::ledger::rules::{Departure, hold};
+use crate::ledger::rules::{Departure, LastAnswer, hold, wave_begun};
 use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, RunRecord};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
@@ -107,6 +107,61 @@ pub fn begin(
         note(db, run, &[Noted { seq: 0, fact }])?;
     }
     Ok(run)
+}
+
+/// Notes the waves that may have begun when the latest run was killed: what it would have noted
+/// itself, had it come to its end. Nothing is read unless there is such a run.
+pub fn note_waves_of_killed(db: &Connection) -> rusqlite::Result<()> {
+    let of_killed = "SELECT id, first_answer FROM run
+          WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL
+            AND json_type(settings, '$.refused_alike') IS NOT 'null'";
+    let killed = db.query_row(of_killed, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((run, first_answer)) = killed.optional()? else {
+        return Ok(());
+    };
+    let mut select = db.prepare("SELECT fact FROM run_fact WHERE run = ?1")?;
+    let facts = select.query_map([run], |row| from_json(row, 0))?;
+    let facts: Vec<RunFact> = facts.collect::<Result<_, _>>()?;
+    let is_noted = |on: Lane| {
+        let mut facts = facts.iter();
+        facts.any(|fact| matches!(fact, RunFact::Wave { lane, .. } if *lane == on))
+    };
+    let answers = last_answers(db, first_answer)?;
+    let lanes = Lane::ALL.into_iter().filter(|lane| !is_noted(*lane));
+    let waves = lanes.filter_map(|lane| wave_begun(lane, &answers));
+    let next = "SELECT coalesce(max(seq), 0) + 1 FROM run_fact WHERE run = ?1";
+    let next: i64 = db.query_row(next, [run], |row| row.get(0))?;
+    let waves: Vec<Noted> = (next..)
+        .zip(waves)
+        .map(|(seq, fact)| Noted { seq, fact })
+        .collect();
+    note(db, RunId(run), &waves)
+}
+
+/// The last answers from this one on, oldest first; no wave is longer. Those of other lanes than
+/// `verify` were acted on when another attempt was begun.
+fn last_answers(db: &Connection, first: i64) -> rusqlite::Result<Vec<LastAnswer>> {
+    let mut select = db.prepare(
+        "SELECT i.lane, a.id, a.left_at, a.answered_at, a.verdict, a.text,
+                iif(i.lane = ?2, NOT EXISTS (SELECT 1 FROM code WHERE job = a.id >> 20),
+                    EXISTS (SELECT 1 FROM intent WHERE id > a.id AND id < ((a.id >> 20) + 1) << 20))
+           FROM (SELECT * FROM answer WHERE seq >= ?1 ORDER BY seq DESC LIMIT 1000) a
+           JOIN intent i ON i.id = a.id
+          WHERE a.left_at IS NOT NULL ORDER BY a.answered_at, a.seq",
+    )?;
+    let verify = i64::try_from(Lane::Verify.index()).unwrap_or(0);
+    let found = select.query_map([first, verify], |row| {
+        Ok(LastAnswer {
+            lane: lane(row.get(0)?, 0)?,
+            job: job_of(row.get(1)?),
+            left_at: UnixMicros(row.get(2)?),
+            answered_at: UnixMicros(row.get(3)?),
+            kind: kind(row.get(4)?, 4)?,
+            text: row.get(5)?,
+            acted_on: row.get(6)?,
+        })
+    })?;
+    found.collect()
 }
 
 /// Takes back that a run began.

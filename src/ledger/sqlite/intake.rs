@@ -47,6 +47,8 @@ impl<'l> SqliteIntake<'l> {
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
     ) -> Result<Result<Self, E>, LedgerError> {
         let take = || {
+            // What the run was refused may keep its codes.
+            history::note_waves_of_killed(&step)?;
             if let Some(killed) = killed(&step)? {
                 Codes::of(&step, &killed)?;
             }

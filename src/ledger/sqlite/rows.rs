@@ -415,7 +415,8 @@ pub fn kind_index(kind: VerdictKind) -> i64 {
         .map_or(0, |(index, _)| index)
 }
 
-fn kind(index: u32, column: usize) -> rusqlite::Result<VerdictKind> {
+/// The kind of answer that is stored as this number.
+pub fn kind(index: u32, column: usize) -> rusqlite::Result<VerdictKind> {
     let kind = KINDS.get(index.wrapping_sub(1) as usize).copied();
     kind.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, 0))
 }

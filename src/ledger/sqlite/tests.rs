@@ -484,6 +484,62 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
     assert_eq!(home.wrong(), Vec::<String>::new());
 }
 
+/// Runs until two numbers are refused alike, then does this, then is killed; a next run begins.
+/// Says whether there is a wave then.
+async fn wave_after_a_kill(
+    settings: &Value,
+    then: impl AsyncFnOnce(&RunLedger, &mut [Job], RunId),
+) -> bool {
+    let home = Home::new();
+    let rows = sends(&[1, 2]);
+    let (ledger, _, run) = home.begin(Operation::Send, &rows);
+    drop(ledger);
+    home.change(&format!("UPDATE run SET settings = '{settings}'"));
+    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let campaign = ledger.campaigns().unwrap().remove(0);
+    let ledger = start(ledger, &campaign, run);
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    for job in &mut jobs {
+        attempt(&ledger, job, run, VerdictKind::Rejected).await;
+    }
+    then(&ledger, &mut jobs, run).await;
+    drop(close(ledger).await);
+    let wave = RunFact::Wave {
+        lane: Lane::Sms,
+        from: NOW + Duration::from_secs(2),
+        words: "said".to_owned(),
+    };
+    let mut expected = RunFacts::new(POLICY);
+    let facts = |ledger: &SqliteLedger| {
+        let runs = ledger.runs(campaign.record.id).unwrap();
+        runs.get(run).unwrap().clone()
+    };
+    let (ledger, _, next) = home.begin(Operation::Send, &rows);
+    let is_there = facts(&ledger) != expected;
+    if is_there {
+        expected.add(&wave);
+    }
+    assert_eq!(facts(&ledger), expected);
+    // As if the next run had never begun.
+    history::take_back(&ledger.db, next).unwrap();
+    drop(ledger);
+    let (ledger, ..) = home.begin(Operation::Send, &rows);
+    assert_eq!(facts(&ledger), expected, "it is noted once");
+    is_there
+}
+
+#[tokio::test]
+async fn refusals_alike_before_a_kill_are_a_wave_unless_they_were_acted_on_or_waves_are_off() {
+    let off = serde_json::json!({ "refused_alike": null });
+    let nothing = async |_: &RunLedger, _: &mut [Job], _| {};
+    assert!(wave_after_a_kill(&Value::Null, nothing).await);
+    assert!(!wave_after_a_kill(&off, nothing).await);
+    let called = async |ledger: &RunLedger, jobs: &mut [Job], run| {
+        begin(ledger, &mut jobs[1], run).await;
+    };
+    assert!(!wave_after_a_kill(&Value::Null, called).await);
+}
+
 #[tokio::test]
 async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();

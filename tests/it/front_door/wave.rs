@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::stub::{Reply, Stub};
-use crate::support::workdir::Workdir;
-use crate::support::{contacts, e164};
+use crate::support::workdir::{Otpdrive, Workdir};
+use crate::support::{contacts, e164, phone, wait_until};
 
 /// The same command at a gateway that is well sends to each of these once.
 #[track_caller]
@@ -80,6 +80,68 @@ fn fewer_refusals_alike_are_the_numbers_and_the_other_channel_follows() {
         let flags = format!("--campaign {name} --out {name} --refused-alike {limit}");
         dir.send(&stub).flags(flags).ends(code);
     }
+}
+
+/// Kills this run of 16 rows when 12 were refused in the same words and 4 wait for their answer.
+fn is_killed_in_doubt(dir: &Workdir, stub: &Stub, run: Otpdrive) {
+    stub.default(|index, _| match index {
+        0..12 => Reply::error(&format!("No balance, ticket {index}")),
+        _ => Reply::silence(),
+    });
+    let run = run.flags("--concurrency 16").start();
+    stub.wait_for(16);
+    wait_until("the ledger has the refusals", || {
+        dir.otpdrive(&["report"]).run();
+        dir.count("unknown") == 4
+    });
+    assert!(run.kill());
+    assert_eq!(stub.count(), 16);
+}
+
+#[test]
+fn what_may_have_been_a_wave_when_a_run_was_killed_stays_pending_and_is_not_called() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..16));
+    let send = || dir.send(&stub).flags("--fallback call");
+    is_killed_in_doubt(&dir, &stub, send());
+    stub.always(Reply::new(401, ""));
+    send().ends(4);
+    assert_eq!((dir.count("pending"), dir.count("unknown")), (12, 4));
+    stub.always(Reply::success());
+    send().ends(1);
+    assert_eq!((dir.count("sent"), dir.count("unknown")), (12, 4));
+    assert!(stub.log().iter().all(|asked| asked.endpoint == "smsotp"));
+}
+
+#[test]
+fn codes_refused_in_what_may_have_been_a_wave_are_checked_after_a_kill() {
+    let stub = Stub::start();
+    let lines = (0..16).map(|n| format!("{},7351{n:04}9\n", phone(n)));
+    let dir = Workdir::with("phone,otp\n".to_owned() + &lines.collect::<String>());
+    is_killed_in_doubt(&dir, &stub, dir.verify(&stub));
+    stub.forget();
+    stub.always(Reply::success());
+    dir.verify(&stub).ends(0);
+    assert_eq!(dir.statuses(), ["verified"; 16]);
+    let checked = |n: usize| stub.log().iter().any(|r| r.otp == format!("7351{n:04}9"));
+    assert!((0..16).all(checked));
+    assert!(!dir.ledger_holds("7351"));
+}
+
+#[test]
+fn a_refusal_that_was_taken_at_its_word_stays_one_after_a_kill() {
+    let stub = Stub::start();
+    stub.default(|_, request| match request.endpoint.as_str() {
+        "smsotp" => Reply::error("barred"),
+        _ => Reply::silence(),
+    });
+    let dir = Workdir::with(contacts(0..3));
+    let run = dir.send(&stub).flags("--fallback call").start();
+    stub.wait_for(6);
+    run.kill();
+    dir.send(&stub).flags("--fallback call").ends(1);
+    assert_eq!(dir.statuses(), ["unknown"; 3]);
+    assert_eq!(stub.count(), 6);
 }
 
 /// A page instead of the API, from an endpoint that has proved right.

@@ -154,7 +154,7 @@ impl Process<'_> {
         let new_run = NewRun {
             policy: settings.policy,
             endpoint: "http://simulated",
-            settings: &serde_json::json!({}),
+            settings: &serde_json::json!({ "refused_alike": settings.refused_alike }),
         };
         let (campaign, run, mut plan) = self.take_in(&mut ledger, &new_run);
         plan.runs = ledger.runs(campaign.record.id).unwrap();
