@@ -18,7 +18,7 @@ const STATES: [(&str, u64); 23] = [
     ("an account is refused with a 402", 12),
     ("an endpoint is wrong", 10),
     ("an outage", 120),
-    ("an outage is too long", 8),
+    ("an outage is too long", 3),
     ("an outage is waited out", 90),
     ("an outage of one lane", 40),
     ("an outage of one lane while another works", 15),
