@@ -123,13 +123,13 @@ fn kind_in_words(lane: Lane, status: u16, said: &Said) -> VerdictKind {
         if said.says(&THROTTLE_WORDS) {
             return VerdictKind::Throttled;
         }
-        if ok && lane == Lane::Verify && said.says(&["verification failed"]) {
-            return VerdictKind::NotVerified;
-        }
-        return match kind_without_words(status) {
-            VerdictKind::Misdirected => VerdictKind::Rejected,
-            _ if ok => VerdictKind::Rejected,
-            kind => kind,
+        let kind = kind_without_words(status);
+        return match kind {
+            _ if !ok && kind != VerdictKind::Misdirected => kind,
+            _ if lane == Lane::Verify && said.says(&["verification failed"]) => {
+                VerdictKind::NotVerified
+            }
+            _ => VerdictKind::Rejected,
         };
     }
     if ok && said.is_success(lane) {
@@ -271,6 +271,8 @@ mod tests {
             ),
             (200, r#"{"status":"ok","message":"x"}"#, [Ambiguous; 3]),
             (200, failed, [Rejected, Rejected, NotVerified]),
+            (400, failed, [Rejected, Rejected, NotVerified]),
+            (500, failed, [ServerError; 3]),
             (200, auth, [KeyRefused; 3]),
             (400, auth, [KeyRefused; 3]),
             (200, missing, [Rejected; 3]),

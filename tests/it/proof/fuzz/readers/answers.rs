@@ -56,6 +56,9 @@ fn expected(lane: Lane, status: u16, said: &Said) -> &'static str {
         402 => "AccountRefused",
         408 | 429 | 503 => "Throttled",
         500 | 502 => "ServerError",
+        300..=499 if error && lane == Lane::Verify && has(&["verification failed"]) => {
+            "NotVerified"
+        }
         300..=499 if error => "Rejected",
         300..=499 => "Misdirected",
         _ if !ok => "Ambiguous",
