@@ -22,6 +22,9 @@ const UNREACHABLE_MAX: usize = 3;
 /// Where nothing else is left to do, so many different numbers failing alike are an outage, too.
 const NUMBERS_AT_THE_END: usize = 2;
 
+/// The same where others have worked in this run: two rows at the end of a list may be odd ones.
+const NUMBERS_AFTER_OTHERS: usize = 3;
+
 /// The wait before the first probe; doubles up to [`PROBE_MAX`].
 const PROBE_FIRST: Duration = Duration::from_millis(500);
 
@@ -188,7 +191,11 @@ impl Breaker {
         let strong = || streak.failures.iter().filter(since_it_worked);
         let alike = |one: &Failure| strong().filter(|other| other.words == one.words).count();
         let most = strong().map(alike).max().unwrap_or(0);
-        if self.open.is_none() && most >= NUMBERS_AT_THE_END {
+        let enough = match self.worked_at {
+            None => NUMBERS_AT_THE_END,
+            Some(_) => NUMBERS_AFTER_OTHERS,
+        };
+        if self.open.is_none() && most >= enough {
             self.open(now, from)
         } else {
             None
@@ -349,35 +356,37 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_else_is_left_two_numbers_alike_are_enough() {
+    fn where_nothing_else_is_left_a_few_numbers_alike_are_enough() {
         let now = Instant::now();
-        let opens = |failures: &[Failure], worked_at| {
+        let opens = |failures: &[Failure], worked_at: Option<i64>| {
             let mut breaker = Breaker::of_lane(MAX);
             for failure in failures {
                 assert_eq!(breaker.failed(now, LATER, failure.clone()), None);
             }
-            breaker.worked(UnixMicros(worked_at));
+            if let Some(at) = worked_at {
+                breaker.worked(UnixMicros(at));
+            }
             breaker.nothing_else_left(now)
         };
-        assert_eq!(opens(&[], 1), None);
-        assert_eq!(opens(&[failure(1)], 1), None);
-        assert_eq!(opens(&[failure(1), failure(1)], 1), None);
-        assert_eq!(opens(&[failure(1), failure(2)], 1), Some(LATER));
+        assert_eq!(opens(&[], None), None);
+        assert_eq!(opens(&[failure(1)], None), None);
+        assert_eq!(opens(&[failure(1), failure(1)], None), None);
+        assert_eq!(opens(&[failure(1), failure(2)], None), Some(LATER));
+        // Where others worked before, two may be odd ones.
+        assert_eq!(opens(&[failure(1), failure(2)], Some(1)), None);
+        let three = [failure(1), failure(2), failure(3)];
+        assert_eq!(opens(&three, Some(1)), Some(LATER));
         // One that left behind them worked, although it had left before they were answered.
-        assert_eq!(opens(&[failure(1), failure(2)], 8), None);
+        assert_eq!(opens(&three, Some(8)), None);
         let other = |words: &str, evidence| Failure {
             words: words.to_owned(),
             evidence,
             ..failure(2)
         };
-        assert_eq!(
-            opens(&[failure(1), other("HTTP 500", Evidence::Strong)], 1),
-            None
-        );
-        assert_eq!(
-            opens(&[failure(1), other("HTTP 503", Evidence::Weak)], 1),
-            None
-        );
+        let another = other("HTTP 500", Evidence::Strong);
+        assert_eq!(opens(&[failure(1), another], None), None);
+        let weak = other("HTTP 503", Evidence::Weak);
+        assert_eq!(opens(&[failure(1), weak], None), None);
     }
 
     #[test]

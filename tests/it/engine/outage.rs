@@ -412,3 +412,19 @@ async fn a_run_interrupted_where_a_maintenance_page_begins_leaves_its_rows_pendi
     assert_eq!(memory.count(Status::Rejected), 0);
     assert_eq!(memory.count(Status::Pending), 40);
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_odd_numbers_at_the_end_of_a_list_are_no_outage() {
+    let memory = Memory::sms(30);
+    let mut settings = settings(Some(50));
+    settings.backoff.cap = SECOND;
+    for again in 0..3 {
+        let gateway = Rule::new(&memory, |asked| match asked.job.0 {
+            29.. => (10 * MS, throttled()),
+            _ => (10 * MS, accepted()),
+        });
+        let finished = run(&gateway, &settings).await;
+        assert_eq!(finished.end, End::Complete, "run {again}");
+        assert_eq!(memory.count(Status::Failed), 2);
+    }
+}
