@@ -92,3 +92,16 @@ fn codes_appear_in_no_log_and_no_result() {
         }
     }
 }
+
+#[test]
+fn a_number_in_what_the_gateway_says_of_its_outage_is_masked() {
+    let stub = Stub::start();
+    let message = format!("down for {}", e164(7));
+    stub.always(Reply::said(503, "Error", &message));
+    let dir = Workdir::with(contacts(0..30));
+    let ran = dir.send(&stub).flags("--max-outage 700ms -vvv").ends(3);
+    assert!(ran.stderr.contains("the gateway is down"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(&phone(7)), "{}", ran.stderr);
+    let report = dir.read("list-results/report.json");
+    assert!(!report.contains(&phone(7)), "{report}");
+}
