@@ -40,7 +40,7 @@ use watch::Watch;
 const HOLD_MAX: Duration = Duration::from_hours(24);
 
 /// Holds that are longer are worth a warning that says how to go on.
-const LONG_HOLD: Duration = Duration::from_mins(10);
+pub const LONG_HOLD: Duration = Duration::from_mins(10);
 
 /// Waits for the pace that are shorter are not mentioned.
 const WORTH_SAYING: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::plan::in_words;
 use super::screen::Screen;
 use super::values::Progress as When;
-use crate::campaign::{Progress, Stall, Why};
+use crate::campaign::{LONG_HOLD, Progress, Stall, Why};
 use crate::job::Lane;
 use crate::pace::Rate;
 use crate::status::Status;
@@ -22,9 +22,6 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_LINE: Duration = Duration::from_secs(10);
-
-/// A hold that lasts longer is shown with the way out.
-const LONG_HOLD: Duration = Duration::from_mins(10);
 
 impl Screen {
     /// Shows how a run gets on, until the result is dropped.
