@@ -1,6 +1,7 @@
 //! Telephone numbers, and how they are masked in texts.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::text::is_invisible;
 
@@ -76,12 +77,48 @@ fn mask(digits: &str) -> String {
 #[must_use]
 pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
+    masked(text, |digits| digits.chars().count() >= SHORTEST_NUMBER)
+}
+
+/// Masks the telephone numbers in the name of a file or a campaign, and leaves dates and counters.
+#[must_use]
+pub fn mask_name(name: &str) -> String {
+    masked(name, is_number_in_name)
+}
+
+/// The telephone numbers in such a name as they stand there, each with what stands for it.
+#[must_use]
+pub fn numbers_in_name(name: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = name;
+    while let Some(start) = rest.find(char::is_numeric) {
+        let (digits, end) = number_at_start(&rest[start..]);
+        if is_number_in_name(&digits) {
+            found.push((rest[start..start + end].to_owned(), mask(&digits)));
+        }
+        rest = &rest[start + end..];
+    }
+    found
+}
+
+/// Has it as many digits as an Indian number, and does not begin as a date does: `20261126_1530`?
+fn is_number_in_name(digits: &str) -> bool {
+    let part = |range: Range<usize>| digits.get(range).and_then(|part| part.parse::<u32>().ok());
+    let is_date = matches!(
+        (part(0..2), part(4..6), part(6..8)),
+        (Some(19 | 20), Some(1..=12), Some(1..=31))
+    );
+    digits.chars().count() >= 10 && !is_date
+}
+
+/// Masks the groups of digits that are numbers.
+fn masked(text: &str, is_number: impl Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(char::is_numeric) {
         let (before, from) = rest.split_at(start);
         let (digits, end) = number_at_start(from);
-        if digits.chars().count() >= SHORTEST_NUMBER {
+        if is_number(&digits) {
             out.push_str(before.strip_suffix('+').unwrap_or(before));
             out.push_str(&mask(&digits));
         } else {
@@ -114,8 +151,8 @@ fn number_at_start(text: &str) -> (String, usize) {
 
 fn after_separator(text: &str) -> Option<&str> {
     let dash = |c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/".contains(c) || dash(c);
-    ["%20", "%2D", "%2d", "&nbsp;"]
+    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/,_+".contains(c) || dash(c);
+    ["%20", "%2D", "%2d", "%2C", "%2c", "&nbsp;"]
         .into_iter()
         .find_map(|encoded| text.strip_prefix(encoded))
         .or_else(|| text.strip_prefix(plain))

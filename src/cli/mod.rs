@@ -2,6 +2,7 @@
 
 mod config;
 mod exit;
+mod files;
 mod plan;
 mod progress;
 mod report;
@@ -102,10 +103,16 @@ pub fn main() -> Exit {
     let values = Values(flags);
     let screen = match Screen::new(&values, cleaner.clone()) {
         Ok(screen) => screen,
-        Err(error) => return refuse(&cleaner, &visible(&format!("otpdrive: {error:#}"))),
+        Err(error) => {
+            return refuse(
+                &cleaner,
+                &visible(&format!("otpdrive: {}", in_full(&error))),
+            );
+        }
     };
     screen.report_panics();
     let run = || {
+        signals::leave_no_core()?;
         signals::survive_file_limits()?;
         let mut commands = COMMANDS.iter();
         let command = commands.find(|command| command.name == name);
@@ -115,7 +122,7 @@ pub fn main() -> Exit {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            screen.error(&format!("otpdrive: {error:#}"));
+            screen.error(&format!("otpdrive: {}", in_full(&error)));
             exit_for(&error)
         }
         // It has said so itself.
@@ -147,6 +154,17 @@ fn refuse(cleaner: &Cleaner, why: &str) -> Exit {
     // There is nobody to tell if stderr is closed.
     let _ = std::io::stderr().write_all(cleaner.lines(why).as_bytes());
     Exit::Usage
+}
+
+/// An error and its causes, each text once: some errors say themselves what caused them.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What goes wrong after the first request is dealt with where it happens, by [`run`].

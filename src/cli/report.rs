@@ -50,7 +50,8 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
             printed => Ok(printed.map(|_| Exit::Done)?),
         };
     }
-    let folder = Mode::of(values).out(values, &campaign.record.name);
+    let record = &campaign.record;
+    let folder = Mode::of(values).out(values, record.operation, &record.name);
     write_results(&ledger, &campaign, &folder, screen)?;
     Ok(Exit::Done)
 }
@@ -99,6 +100,7 @@ pub fn write_results(
     let summary = write_all(folder, &input, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
+    screen.mask_numbers_of(&campaign.record.name);
     screen.say(&format!(
         "{}: {}\nwrote {} and {}",
         visible(&campaign.record.name),

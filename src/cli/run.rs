@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::config::Config;
+use super::config::{Config, Consent};
 use super::exit::Exit;
 use super::plan::Plan;
 use super::report::write_results;
 use super::screen::Screen;
 use super::signals;
+use super::{files, in_full};
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
 use crate::contacts::{self, Survey};
@@ -24,7 +25,7 @@ use crate::job::Lane;
 use crate::ledger::sqlite::{Restored, SqliteIntake, SqliteLedger};
 use crate::ledger::{Campaign, Execution, Intake as _, NewRun, Store as _};
 use crate::record::InputRecord;
-use crate::run::{End, RunId, Stop, StopKind};
+use crate::run::{End, Stop, StopKind};
 use crate::sandbox;
 use crate::status::Status;
 use crate::text::visible;
@@ -34,6 +35,9 @@ use crate::text::visible;
 /// # Errors
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
+    screen.hide(gateway::redactor(&config.gateway.key));
+    files::ensure_apart(config)?;
+    files::warn_of_readers(config, screen);
     let input = Input::open(config)?;
     let scratch = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o700))
@@ -83,23 +87,40 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     screen.hide(gateway::redactor(&config.gateway.key));
+    files::ensure_apart(config)?;
+    files::warn_of_readers(config, screen);
     let input = Input::open(config)?;
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     warn_of_odd_ids(config, &plan, screen);
+    if !may_begin(config, &plan, screen) {
+        screen.error("otpdrive: nothing was sent");
+        return Ok(Exit::Usage);
+    }
     crate::report::make_folder(&config.out)?;
+    files::ensure_writable(&config.out)?;
     let clock = Clock::start();
     let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 
     let progress = Arc::new(Progress::new(plan.counts));
-    let following = screen.follow(Arc::clone(&progress), plan.rows, config.engine.rate);
-    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &progress)?;
+    let engine = &config.engine;
+    let following = screen.follow(Arc::clone(&progress), plan.rows, engine.rate, engine.limit);
+    let task = Task {
+        run,
+        lanes: plan.lanes(),
+        runs: ledger.runs(campaign.record.id)?,
+    };
+    let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
 
     match &end {
         End::Complete => {}
+        // It was asked for.
+        End::Stopped(stop) if matches!(stop.kind, StopKind::Limit | StopKind::MaxDuration) => {
+            screen.say(&stop.message);
+        }
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
         End::Interrupted(_) => screen
             .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
@@ -115,7 +136,8 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         // Requests were made, so this is not "nothing was sent".
         Err(error) => {
             screen.error(&format!(
-                "otpdrive: {error:#}. The ledger has everything: `otpdrive report` writes the files again"
+                "otpdrive: {}. The ledger has everything: `otpdrive report` writes the files again",
+                in_full(&error)
             ));
             Ok(match super::exit_for(&error) {
                 Exit::Bug => Exit::Bug,
@@ -207,12 +229,40 @@ fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
     let percent = plan.invalid_percent();
     ensure!(
         percent <= config.max_invalid,
-        "{} of {} rows ({percent:.0} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
+        "{} of {} rows ({} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
         plan.count(Status::Invalid),
         plan.rows,
+        shown_above(percent, config.max_invalid),
         config.max_invalid
     );
     Ok(())
+}
+
+/// A share with as many decimals as it takes to see that it is above another.
+fn shown_above(percent: f64, limit: f64) -> String {
+    const DECIMALS_MAX: usize = 9;
+    let mut shown = (0..DECIMALS_MAX).map(|decimals| format!("{percent:.decimals$}"));
+    let above = |shown: &String| shown.parse::<f64>().is_ok_and(|shown| shown > limit);
+    shown.find(above).unwrap_or_else(|| percent.to_string())
+}
+
+/// May OTPs go out? Asks whoever sits there, if that is wanted and any are due.
+fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
+    let limit = config.engine.limit.unwrap_or(u64::MAX);
+    let otps = match plan.requests().min(limit) {
+        0 => return true,
+        1 => "1 OTP".to_owned(),
+        more => format!("{} OTPs", in_thousands(more)),
+    };
+    config.consent == Consent::Given || screen.ask(&format!("Send {otps} for real? [y/N]"))
+}
+
+/// `4,615`
+fn in_thousands(number: u64) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        more => format!("{},{:03}", in_thousands(more), number % 1_000),
+    }
 }
 
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
@@ -230,14 +280,20 @@ fn work(
     config: &Config,
     ledger: SqliteLedger,
     campaign: &Campaign,
-    run: RunId,
+    task: Task,
     clock: Clock,
-    plan: &Plan,
     progress: &Progress,
+    screen: &Screen,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = super::runtime()?;
     let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
-    let stop = signals::listen()?;
+    let run = task.run;
+    let signal = signals::listen()?;
+    let stop = async {
+        let signal = signal.await;
+        screen.say_what_is_awaited(progress.unanswered(), config.gateway.timeout);
+        signal
+    };
     let (ledger, finished) = runtime.block_on(async {
         let mut gateway = config.gateway.clone();
         if let Some(rehearsal) = &rehearsal {
@@ -248,13 +304,7 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let runs = ledger.runs(campaign.record.id)?;
         let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
-        let task = Task {
-            run,
-            lanes: plan.lanes(),
-            runs,
-        };
         let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,

@@ -13,7 +13,7 @@ use crate::sandbox::{Options, Sandbox};
 pub fn serve(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let key_file = values.path("api-key-file");
     let options = Options {
-        listen: values.required("listen", str::parse)?,
+        listen: values.required("listen", values::address)?,
         key: key_file.map(|file| config::key(Some(&file))).transpose()?,
         latency: values.required("latency", values::latency)?,
         faults: values.optional("faults", str::parse)?.unwrap_or_default(),

@@ -85,8 +85,9 @@ pub const RUN: &[Setting] = settings! {
     /// Go on with a ledger that was restored from a backup: whoever was sent to after the backup was
     /// made may be sent to again
     switch("accept-restored-ledger");
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results`
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`") };
+    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
+    /// `./CAMPAIGN-verify-sandbox-results`; never onto the input itself
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
     /// `N/s`, `N/m`, `N/h` or `unlimited`: all requests, retries and fallbacks included
     value("rate", "RATE") { default: Some("10/s") };
     /// Requests in flight at once, and the most rows that a crash can leave `unknown`
@@ -143,6 +144,8 @@ pub const SEND: &[Setting] = settings! {
     /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
     /// risk a second OTP
     value("on-unknown", "hold|retry") { default: Some("hold") };
+    /// Send without asking; a real `send` asks once, where stdin and stderr are a terminal
+    switch("yes");
 };
 
 /// What `verify` takes besides.
@@ -163,8 +166,9 @@ pub const REPORT: &[Setting] = settings! {
     value("operation", "send|verify");
     /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results`
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`") };
+    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
+    /// `./CAMPAIGN-verify-sandbox-results`
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
     /// The report of a rehearsal
     switch("sandbox");
     /// Print these rows (`failed,unknown`) to stdout instead, as in `results.csv`; on a terminal

@@ -62,6 +62,7 @@ fn the_readme_has_every_exit_code() {
         Exit::Refused,
         Exit::Held,
         Exit::Bug,
+        Exit::Sighup,
         Exit::Sigint,
         Exit::Sigterm,
     ];

@@ -278,6 +278,7 @@ fn end_is_true(
             hold!(!right, "the endpoint had proved right");
             reached.note("an endpoint is wrong");
         }
+        StopKind::Certificate => return Err("there are no certificates".to_owned()),
         StopKind::Limit => reached.note("a limit"),
         StopKind::MaxDuration => reached.note("a time to start numbers is over"),
     }
