@@ -175,12 +175,30 @@ mod tests {
             "+91 98765/43210",
             "91\u{a0}98765\u{2013}43210",
             "91%2098765%2043210",
+            "91,98,76,54,32,10",
+            "+91 98765, 43210",
+            "91 98765%2c43210",
+            "91 98765+43210",
+            "91_98_76_54_32_10",
             "९१९८७६५४३२१०",
             "９１98765４３210",
         ] {
             let masked = mask_numbers(form);
             let digits = masked.chars().filter(|c| c.is_numeric()).count();
             assert_eq!(digits, 6, "{masked}");
+        }
+        for (name, masked) in [
+            ("9876543210.csv", "+98******10.csv"),
+            ("lists/91 98765-43210.csv", "lists/+9198******10.csv"),
+            ("leads-2026-11-26.csv", "leads-2026-11-26.csv"),
+            ("leads_20261126_153000.csv", "leads_20261126_153000.csv"),
+        ] {
+            assert_eq!(mask_name(name), masked);
+            let mut replaced = name.to_owned();
+            for (number, masked) in numbers_in_name(name) {
+                replaced = replaced.replace(&number, &masked);
+            }
+            assert_eq!(replaced, masked);
         }
         assert_eq!(mask_numbers("HTTP 503: 127.0.0.1"), "HTTP 503: 127.0.0.1");
         assert_eq!(mask_numbers("code 004512"), "code 004512");

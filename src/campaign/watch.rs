@@ -215,7 +215,7 @@ impl<'a> Watch<'a> {
         };
         let opened = state.common.failed(now, at, failure);
         if let Some(from) = opened {
-            state.outage_began(self.run, None, from, none.clone());
+            state.outage_began(self.run, None, from, none);
         } else if state.common.is_open() {
             state.outage = shown(none);
         }
@@ -318,7 +318,7 @@ impl<'a> Watch<'a> {
             let from = lane.bare.from.unwrap_or(heard.at);
             lane.bare.clear();
             if let Some(from) = lane.breaker.open(heard.now, from) {
-                state.outage_began(self.run, Some(heard.lane), from, down(text));
+                state.outage_began(self.run, Some(heard.lane), from, &down(text));
             }
         }
         None
@@ -338,7 +338,7 @@ impl<'a> Watch<'a> {
                 state.wave(self.run, lane);
             }
             if let (WAVE_BEGUN.., Some(from)) = bare {
-                state.outage_began(self.run, Some(lane), from, down("nothing is served there"));
+                state.outage_began(self.run, Some(lane), from, &down("nothing is served there"));
             }
         }
         state.ended = true;
@@ -491,7 +491,7 @@ impl<'a> Watch<'a> {
                 self.run,
                 Some(lane),
                 from,
-                down("nothing but failures comes back"),
+                &down("nothing but failures comes back"),
             );
         } else {
             of_lane.breaker.forget();
@@ -522,10 +522,10 @@ impl State {
         run: RunId,
         lane: Option<Lane>,
         from: UnixMicros,
-        none: NoConnection,
+        none: &NoConnection,
     ) {
         let of = lane.map_or("", Lane::name);
-        self.outage = shown(&none);
+        self.outage = shown(none);
         tracing::warn!(
             lane = of,
             "{}: requests pause, but for a probe now and then",
@@ -590,7 +590,7 @@ impl State {
         };
         let breaker = &mut self.lanes[heard.lane.index()].breaker;
         if let Some(from) = breaker.failed(heard.now, heard.at, heard.failure(evidence)) {
-            self.outage_began(run, Some(heard.lane), from, down(&heard.verdict.text));
+            self.outage_began(run, Some(heard.lane), from, &down(&heard.verdict.text));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The files of a run, looked at before anything is made: no output is the input or the ledger, and
 //! what holds secrets is nobody else's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
@@ -28,10 +28,12 @@ pub fn ensure_apart(config: &Config) -> anyhow::Result<()> {
     for name in [RESULTS_CSV, REPORT_JSON] {
         let path = config.out.join(name);
         let output = Place::of(&path);
-        let what = match () {
-            () if output.is(&input) => "input",
-            () if output.is(&ledger) => "ledger",
-            () => continue,
+        let what = if output.is(&input) {
+            "input"
+        } else if output.is(&ledger) {
+            "ledger"
+        } else {
+            continue;
         };
         bail!(
             "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
@@ -91,7 +93,7 @@ impl Place {
             _ => PathBuf::from("."),
         };
         let folder = fs::metadata(folder).ok().map(|folder| id(&folder));
-        let name = path.file_name().map(|name| name.to_ascii_lowercase());
+        let name = path.file_name().map(OsStr::to_ascii_lowercase);
         Self {
             file: fs::metadata(path).ok().map(|file| id(&file)),
             name: folder.zip(name),

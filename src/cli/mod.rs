@@ -266,6 +266,8 @@ mod tests {
 
     #[test]
     fn the_samples_for_cron_and_systemd_are_good_command_lines() {
+        let mut key = tempfile::NamedTempFile::new().unwrap();
+        key.write_all(b"KK12").unwrap();
         for sample in [
             include_str!("../../samples/crontab"),
             include_str!("../../samples/otpdrive.service"),
@@ -274,7 +276,8 @@ mod tests {
             let line = lines.find(|line| line.contains("otpdrive send ")).unwrap();
             let (_, line) = line.split_once("otpdrive send ").unwrap();
             let line = line.split(" >>").next().unwrap();
-            config(&format!("otpdrive send {line}")).expect(line);
+            let line = line.replace("kookoo.key", key.path().to_str().unwrap());
+            config(&format!("otpdrive send {line}")).expect(&line);
         }
     }
 

@@ -115,16 +115,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
 
-    match &end {
-        End::Complete => {}
-        // It was asked for.
-        End::Stopped(stop) if matches!(stop.kind, StopKind::Limit | StopKind::MaxDuration) => {
-            screen.say(&stop.message);
-        }
-        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
-        End::Interrupted(_) => screen
-            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
-    }
+    say_how_it_ended(&end, screen);
     if ledger.has_moved() {
         screen.error(&format!(
             "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
@@ -144,6 +135,19 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
                 _ => Exit::Stopped,
             })
         }
+    }
+}
+
+fn say_how_it_ended(end: &End, screen: &Screen) {
+    match end {
+        End::Complete => {}
+        // It was asked for.
+        End::Stopped(stop) if matches!(stop.kind, StopKind::Limit | StopKind::MaxDuration) => {
+            screen.say(&stop.message);
+        }
+        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
+        End::Interrupted(_) => screen
+            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
     }
 }
 

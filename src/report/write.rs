@@ -36,12 +36,9 @@ impl WriteError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "Make room, then run `otpdrive report`: nothing is lost, the ledger has it all"
+            "Make room, or name another folder with --out"
         }
-        _ => {
-            "Name another folder with --out, then run `otpdrive report`: nothing is lost, the \
-             ledger has it all"
-        }
+        _ => "Name another folder with --out",
     }
 }
 

@@ -3,13 +3,16 @@
 
 mod bad_input;
 mod campaign;
+mod consent;
 mod crash;
 mod endpoint;
 mod fallback;
 mod identity;
 mod lanes;
 mod limits;
+mod messages;
 mod outage;
+mod outputs;
 mod report;
 mod secrets;
 mod signals;
