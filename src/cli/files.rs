@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
+use tempfile::NamedTempFile;
 
 use super::config::Config;
 use super::screen::Screen;
@@ -49,7 +50,7 @@ pub fn ensure_apart(config: &Config) -> anyhow::Result<()> {
 /// When it is there, and not for this user to write to.
 pub fn ensure_writable(folder: &Path) -> anyhow::Result<()> {
     use ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    if let Err(error) = tempfile::tempfile_in(folder)
+    if let Err(error) = NamedTempFile::new_in(folder)
         && matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
     {
         bail!(
