@@ -536,7 +536,10 @@ impl State {
     }
 
     fn outage_ended(&mut self, run: RunId, lane: Option<Lane>, at: UnixMicros) {
-        tracing::warn!(lane = lane.map_or("", Lane::name), "the gateway is back");
+        tracing::warn!(
+            lane = lane.map_or("", Lane::name),
+            "the gateway answers again"
+        );
         self.outage_is_over = true;
         self.note(run, RunFact::OutageEnded { lane, at });
     }
@@ -686,4 +689,37 @@ fn wrong_endpoint(said: &str) -> MustStop {
         "the endpoint is wrong: nothing but redirects and errors of the kind \"{said}\" has ever come back from it, so nothing was sent. Check --endpoint, then run the same command again"
     );
     (StopKind::WrongEndpoint, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_cannot_mend_ends_a_run_unless_it_worked_before() {
+        use Cause::{Certificate, Gateway, Machine, NoSuchHost};
+        let ends = |causes: &[Cause], reached: bool| {
+            let mut connecting = Connecting {
+                reached,
+                resolved: reached,
+                alike: None,
+            };
+            let ends = causes.iter().map(|cause| connecting.failed(*cause));
+            ends.last().flatten()
+        };
+        let (host, certificate) = ([NoSuchHost; 3], [Certificate; 3]);
+        assert_eq!(ends(&host, false), Some(StopKind::WrongEndpoint));
+        assert_eq!(ends(&certificate, false), Some(StopKind::Certificate));
+        for lasting in [host, certificate] {
+            assert_eq!(ends(&lasting[1..], false), None, "too few");
+            assert_eq!(ends(&lasting, true), None, "it worked in this run");
+        }
+        for passing in [Gateway, Machine] {
+            assert_eq!(ends(&[passing; 9], false), None);
+            let before = |lasting: [Cause; 3]| [&[passing][..], &lasting].concat();
+            let stop = ends(&before(certificate), false);
+            assert_eq!(stop, Some(StopKind::Certificate));
+            assert_eq!(ends(&before(host), false), None, "it had a name before");
+        }
+    }
 }

@@ -3,13 +3,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use tempfile::NamedTempFile;
 
 use super::config::Config;
 use super::screen::Screen;
@@ -39,23 +38,6 @@ pub fn ensure_apart(config: &Config) -> anyhow::Result<()> {
         bail!(
             "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
             path.display()
-        );
-    }
-    Ok(())
-}
-
-/// Refuses a folder for the result files in which nothing can be written.
-///
-/// # Errors
-/// When it is there, and not for this user to write to.
-pub fn ensure_writable(folder: &Path) -> anyhow::Result<()> {
-    use ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    if let Err(error) = NamedTempFile::new_in(folder)
-        && matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
-    {
-        bail!(
-            "nothing can be written in the folder {}: {error}. Name another with --out",
-            folder.display()
         );
     }
     Ok(())

@@ -12,6 +12,7 @@ use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
+use crate::number::mask_name;
 use crate::record::RunRecord;
 use crate::report::json::schema;
 use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
@@ -165,6 +166,14 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     }
     let running = ledger.holder();
     let campaigns = ledger.campaigns()?;
+    let whole = values.is_on("log-numbers");
+    let shown = |name: &str| {
+        if whole {
+            name.to_owned()
+        } else {
+            mask_name(name)
+        }
+    };
     let mut text = Vec::new();
     for campaign in &campaigns {
         let runs = ledger.runs(campaign.record.id)?;
@@ -179,7 +188,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         writeln!(
             text,
             "{}\t{}{}\t{} rows\t{}\t{}",
-            visible(&record.name),
+            visible(&shown(&record.name)),
             record.operation.name(),
             if record.sandbox { " (sandbox)" } else { "" },
             counts.total(),

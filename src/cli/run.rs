@@ -100,7 +100,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         return Ok(Exit::Usage);
     }
     crate::report::make_folder(&config.out)?;
-    files::ensure_writable(&config.out)?;
+    crate::report::ensure_writable(&config.out)?;
     let clock = Clock::start();
     let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 

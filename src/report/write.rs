@@ -57,6 +57,15 @@ pub fn make_folder(folder: &Path) -> Result<(), WriteError> {
         .map_err(WriteError::at("make the folder", folder))
 }
 
+/// Makes sure that result files can be made in the folder.
+///
+/// # Errors
+///
+/// When they cannot.
+pub fn ensure_writable(folder: &Path) -> Result<(), WriteError> {
+    Draft::new(folder, super::RESULTS_CSV).map(drop)
+}
+
 /// What the names of drafts end with, after a random part.
 const SUFFIX: &str = ".otpdrive-draft";
 

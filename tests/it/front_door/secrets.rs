@@ -174,6 +174,9 @@ fn a_number_in_any_groups_and_in_the_name_of_the_file_is_masked() {
     }
     assert!(report.contains("+98******07.csv"), "{report}");
     assert!(ran.stderr.contains("+98******07.csv"), "{}", ran.stderr);
+    let status = |flags: &str| dir.line("status").flags(flags).ends(0).stdout;
+    assert!(!status("").contains("9876500007"));
+    assert!(status("--log-numbers").contains("9876500007"));
     let missing = dir.send(&stub).input("9876500008.csv").ends(2);
     assert!(!missing.stderr.contains("9876500008"), "{}", missing.stderr);
     let shown = dir
