@@ -176,11 +176,11 @@ fn earlier_in_words(counts: &Counts) -> String {
 pub fn choose(
     ledger: &SqliteLedger,
     values: &Values,
-    named: Option<&str>,
+    default: Option<&str>,
     operation: Option<Operation>,
 ) -> anyhow::Result<Campaign> {
     let name: Option<String> = values.optional("campaign", str::parse)?;
-    let name = name.as_deref().or(named);
+    let name = name.as_deref().or(default);
     let all = ledger.campaigns()?;
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;

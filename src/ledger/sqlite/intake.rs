@@ -66,7 +66,7 @@ impl<'l> SqliteIntake<'l> {
                 }
                 old => store(
                     &step,
-                    old.map(|(old, _)| old),
+                    old.as_ref().map(|(old, _)| old),
                     codes,
                     (key, input, reading),
                     contacts,
@@ -223,15 +223,15 @@ struct NewInput<'t> {
 /// Stores an input in place of the campaign's `old` one.
 fn store<E>(
     db: &Transaction<'_>,
-    old: Option<Campaign>,
+    old: Option<&Campaign>,
     codes: Codes,
     (key, input, reading): (&CampaignKey, &InputRecord, &str),
     contacts: impl IntoIterator<Item = Result<Contact, E>>,
 ) -> rusqlite::Result<Result<Campaign, E>> {
-    if let Some(old) = &old {
+    if let Some(old) = old {
         former::note_lines(db, old)?;
     }
-    let id = old.as_ref().map(|old| old.record.id);
+    let id = old.map(|old| old.record.id);
     let campaign = put_campaign(db, id, key, input, reading)?;
     let mut new = NewInput {
         db,
@@ -250,7 +250,7 @@ fn store<E>(
     rows::write(db, &new.seals, new.campaign.record.id, &new.rows)?;
     new.special.sort_unstable();
     rows::write_special(db, &new.special)?;
-    if let Some(old) = &old {
+    if let Some(old) = old {
         former::replace(db, &new.seals, old, &new.rows)?;
     }
     Ok(Ok(new.campaign))
