@@ -1,8 +1,10 @@
 //! The nouns of the work: rows, jobs, attempts, answers. Facts only; what they mean is said by
 //! [`crate::status`], what is to be done by [`crate::next`].
 
+use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +117,16 @@ impl UnixMicros {
     }
 }
 
+impl fmt::Display for UnixMicros {
+    /// RFC 3339, UTC, with milliseconds; nothing when it lies beyond the year 9999.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_microsecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 impl std::ops::Add<Duration> for UnixMicros {
     type Output = Self;
 
@@ -157,8 +169,14 @@ pub struct Request {
 pub enum GivenCode {
     /// The code as written, its zeros kept.
     Plain(SecretString),
-    /// `******`: the row comes from a `results.csv`; it means the code that was given before.
-    Masked,
+    /// `******`: the row comes from a `results.csv`, and means the code of the row that it was made
+    /// from.
+    Masked {
+        /// The line of that row, as `otp_line` tells it.
+        line: Option<u64>,
+        /// When that row was settled, as `otp_settled_at` tells it.
+        settled_at: Option<UnixMicros>,
+    },
 }
 
 /// Why a row is `invalid`, in plain words: fixed phrases, so that they can be counted and never
@@ -205,6 +223,28 @@ pub struct Attempt {
     pub begun_at: UnixMicros,
     /// What came of it; `None`: not known, so it may have been delivered.
     pub answer: Option<Answer>,
+    /// What a person found out about it later. Written at most once, for one that may have been
+    /// delivered.
+    pub lookup: Option<Lookup>,
+}
+
+/// What a person found out from the provider about a request that may have been delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// What it was.
+    pub found: Found,
+    /// When that was noted.
+    pub at: UnixMicros,
+}
+
+/// What became of a request, as the provider's own records say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// It was sent.
+    Sent,
+    /// It was never sent.
+    Unsent,
 }
 
 /// What came of a request.
@@ -276,6 +316,25 @@ impl VerdictKind {
         Self::Unreachable,
         Self::Withdrawn,
     ];
+
+    /// In words for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::NotVerified => "wrong code",
+            Self::Rejected => "refused",
+            Self::Throttled => "not now",
+            Self::ServerError => "answered as failed",
+            Self::Misdirected => "answered as if nothing were served there",
+            Self::KeyRefused => "the key was refused",
+            Self::AccountRefused => "the account was refused",
+            Self::Ambiguous => "an answer that cannot be trusted",
+            Self::NoAnswer => "no answer came",
+            Self::Unreachable => "not reached",
+            Self::Withdrawn => "did not leave after all",
+        }
+    }
 
     /// Can only the API itself have said this? Then the endpoint is right.
     #[must_use]

@@ -71,6 +71,7 @@ mistakes! {
     NoDuplicate: "the second row of a number is not a duplicate",
     LineIsIdentity: "identity is the line, not the number",
     LastRowLost: "the last row is lost",
+    NoCooldown: "what another campaign has just sent does not count",
     EndpointForgotten: "that an endpoint has proved right is forgotten",
 }
 

@@ -4,6 +4,7 @@
 //! they mean is said by [`crate::status`].
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::job::{Attempt, Lane, Operation, UnixMicros};
 use crate::number::Number;
@@ -87,9 +88,45 @@ pub enum RowState {
     },
     /// It asks for work, and this was done; empty: nothing yet.
     Job(Vec<Attempt>),
+    /// It asks for work, and the latest run left it out on purpose; this was done before.
+    Suppressed(Suppression, Vec<Attempt>),
+}
+
+/// Why a run leaves a number out on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suppression {
+    /// Another campaign sent to it, or may have sent to it, only just now (`--cooldown`).
+    Recent {
+        /// That campaign's name.
+        campaign: String,
+        /// When.
+        at: UnixMicros,
+    },
+    /// It stands in a suppression list (`--exclude`) of this name.
+    Excluded(String),
+}
+
+impl fmt::Display for Suppression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recent { campaign, at } => {
+                write!(f, "campaign {campaign} sent to it at {at}")
+            }
+            Self::Excluded(list) => write!(f, "it stands in {list}"),
+        }
+    }
 }
 
 impl Row {
+    /// All that was done for it, in order.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        match &self.state {
+            RowState::Job(attempts) | RowState::Suppressed(_, attempts) => attempts,
+            RowState::Invalid(_) | RowState::Duplicate { .. } => &[],
+        }
+    }
+
     /// What became of the row, and what to say about it.
     #[must_use]
     pub fn outcome(&self, runs: &Runs) -> Outcome<'_> {
@@ -107,6 +144,19 @@ impl Row {
                 Cow::Owned(format!("same as line {first_line}")),
             ),
             RowState::Job(attempts) => outcome(self.lane, attempts, runs),
+            RowState::Suppressed(why, attempts) => {
+                let outcome = outcome(self.lane, attempts, runs);
+                match outcome.status {
+                    Status::Pending | Status::Failed => Outcome {
+                        status: Status::Suppressed,
+                        detail: Cow::Owned(why.to_string()),
+                        settled_at: None,
+                        ..outcome
+                    },
+                    // What was sent, or may have been, is that above all.
+                    _ => outcome,
+                }
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Attempt, Channel, Lane, UnixMicros, VerdictKind};
+use crate::job::{Attempt, Channel, Found, Lane, UnixMicros, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 
 /// Names a run (one process working on one campaign) in a ledger.
@@ -208,7 +208,12 @@ impl Meaning {
 
 /// The runs of a campaign, the latest of which is the one whose policy is in force.
 #[derive(Clone, Debug, Default)]
-pub struct Runs(BTreeMap<RunId, RunFacts>);
+pub struct Runs {
+    facts: BTreeMap<RunId, RunFacts>,
+    /// The run that is on right now, for those who look at it from outside: what it has begun is
+    /// under way, not lost.
+    on: Option<RunId>,
+}
 
 /// The policy in force where there is no run at all.
 const NO_POLICY: Policy = Policy {
@@ -219,14 +224,25 @@ const NO_POLICY: Policy = Policy {
 };
 
 impl Runs {
+    /// Tells that a run is on right now, in another process.
+    pub fn set_on(&mut self, run: RunId) {
+        self.on = Some(run);
+    }
+
+    /// Is this run on right now, in another process?
+    #[must_use]
+    pub fn is_on(&self, run: RunId) -> bool {
+        self.on == Some(run)
+    }
+
     /// Adds a run, or replaces what is known of it.
     pub fn insert(&mut self, run: RunId, facts: RunFacts) {
-        self.0.insert(run, facts);
+        self.facts.insert(run, facts);
     }
 
     /// Adds a fact of a run that is known.
     pub fn add(&mut self, run: RunId, fact: &RunFact) {
-        if let Some(facts) = self.0.get_mut(&run) {
+        if let Some(facts) = self.facts.get_mut(&run) {
             facts.add(fact);
         }
     }
@@ -234,19 +250,19 @@ impl Runs {
     /// What is known of a run.
     #[must_use]
     pub fn get(&self, run: RunId) -> Option<&RunFacts> {
-        self.0.get(&run)
+        self.facts.get(&run)
     }
 
     /// The latest run; `None` while there was none.
     #[must_use]
     pub fn latest(&self) -> Option<RunId> {
-        self.0.keys().next_back().copied()
+        self.facts.keys().next_back().copied()
     }
 
     /// The policy in force: the latest run's.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        self.0
+        self.facts
             .values()
             .next_back()
             .map_or(NO_POLICY, |facts| facts.policy)
@@ -261,7 +277,15 @@ impl Runs {
     /// What this attempt means for its number.
     #[must_use]
     pub fn meaning(&self, attempt: &Attempt) -> Meaning {
+        match attempt.lookup.map(|lookup| lookup.found) {
+            Some(Found::Sent) => return Meaning::Accepted,
+            Some(Found::Unsent) => return Meaning::Nothing,
+            None => {}
+        }
         let Some(verdict) = attempt.verdict() else {
+            if self.is_on(attempt.run) {
+                return Meaning::Nothing;
+            }
             if is_made(Mistake::NoAnswerNotSent) {
                 return Meaning::Failed;
             }
@@ -450,6 +474,7 @@ pub(crate) mod tests {
             verdict: verdict(kind, None),
         });
         Attempt {
+            lookup: None,
             n: 1,
             run,
             lane,

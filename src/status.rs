@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
+use crate::job::{Attempt, Found, Lane, Lookup, UnixMicros, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::next::fallback_after;
 use crate::run::{Meaning, Runs};
@@ -98,6 +98,8 @@ pub struct Outcome<'a> {
     pub reference: &'a str,
     /// Why, in the gateway's or our words; empty when there is nothing to say.
     pub detail: Cow<'a, str>,
+    /// A request for it is under way right now.
+    pub is_in_flight: bool,
     /// How many requests left, or may have.
     pub attempts: u32,
     /// How many of them repeated the one before on the same lane (a fallback is no retry).
@@ -119,6 +121,10 @@ pub const NO_ANSWER_RECORDED: &str = "the answer was not recorded: it may have b
 /// cannot be trusted because of it.
 const AFTER_AMBIGUITY: &str = "an earlier try may have been accepted";
 
+/// What is said of a number whose last request was looked up with the provider (`otpdrive settle`).
+const LOOKED_UP_SENT: &str = "looked up with the provider: it was sent";
+const LOOKED_UP_UNSENT: &str = "looked up with the provider: it was not sent";
+
 /// The fold: what the attempts of a job, in order, mean. `lane` is the one that is due first.
 #[must_use]
 pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<'a> {
@@ -127,6 +133,7 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         lane,
         reference: "",
         detail: Cow::Borrowed(""),
+        is_in_flight: false,
         attempts: 0,
         retries: 0,
         after_unknown: 0,
@@ -149,14 +156,22 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         return outcome;
     };
     let status = status(lane, attempts, last, runs);
-    let verdict = last.verdict();
     outcome.status = status;
     outcome.lane = last.lane;
     outcome.latency = last.latency();
+    if let Some(Lookup { found, at }) = last.lookup {
+        outcome.settled_at = (found == Found::Sent).then_some(at);
+        outcome.detail = Cow::Borrowed(match found {
+            Found::Sent => LOOKED_UP_SENT,
+            Found::Unsent => LOOKED_UP_UNSENT,
+        });
+        return outcome;
+    }
     if status != Status::Pending {
         outcome.settled_at = last.answer.as_ref().map(|answer| answer.answered_at);
     }
-    match verdict {
+    match last.verdict() {
+        None if runs.is_on(last.run) => outcome.is_in_flight = true,
         None => outcome.detail = Cow::Borrowed(NO_ANSWER_RECORDED),
         Some(accepted) if accepted.kind == VerdictKind::Accepted => {
             outcome.reference = &accepted.text;

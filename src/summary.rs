@@ -55,6 +55,19 @@ impl Counts {
         self.0.iter().sum()
     }
 
+    /// `sent 98, invalid 2`
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let counts = self.iter().filter(|(_, count)| *count > 0);
+        let words: Vec<String> = counts
+            .map(|(status, count)| format!("{} {count}", status.name()))
+            .collect();
+        if words.is_empty() {
+            return "no rows".to_owned();
+        }
+        words.join(", ")
+    }
+
     /// Every status with its number of rows, in the order of [`Status::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Status, u64)> {
         Status::ALL.into_iter().zip(self.0)
@@ -104,6 +117,7 @@ pub struct Summary {
     counts: Counts,
     channels: [Counts; 2],
     attempts: Attempts,
+    in_flight: u64,
     latencies: Histogram<u64>,
     messages: HashMap<String, u64>,
     other_messages: u64,
@@ -115,6 +129,7 @@ impl Default for Summary {
             counts: Counts::default(),
             channels: <[Counts; 2]>::default(),
             attempts: Attempts::default(),
+            in_flight: 0,
             latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS)
                 .expect("constant bounds that are in range"),
             messages: HashMap::new(),
@@ -135,11 +150,16 @@ impl Summary {
         self.attempts.retries += u64::from(outcome.retries);
         self.attempts.recovered += u64::from(accepted && outcome.attempts > 1);
         self.attempts.after_unknown += u64::from(outcome.after_unknown > 0);
-        if let RowState::Job(attempts) = &row.state {
-            for attempt in attempts {
-                self.add_attempt(attempt);
-            }
+        self.in_flight += u64::from(outcome.is_in_flight);
+        for attempt in row.attempts() {
+            self.add_attempt(attempt);
         }
+    }
+
+    /// Rows for which a request is under way right now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
     }
 
     fn add_attempt(&mut self, attempt: &Attempt) {
@@ -223,7 +243,7 @@ impl Summary {
 #[must_use]
 pub fn channel(row: &Row, outcome: &Outcome<'_>) -> Option<Channel> {
     match row.state {
-        RowState::Job(_) => outcome.lane.channel(),
+        RowState::Job(_) | RowState::Suppressed(..) => outcome.lane.channel(),
         RowState::Invalid(_) | RowState::Duplicate { .. } => None,
     }
 }
@@ -239,6 +259,7 @@ mod tests {
     fn attempt(n: u32, lane: Lane, answer: Option<(i64, Verdict)>) -> Attempt {
         let begun_at = UnixMicros(1_000_000 * i64::from(n));
         Attempt {
+            lookup: None,
             n,
             run: RunId(1),
             lane,

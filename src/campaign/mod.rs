@@ -376,6 +376,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             lane,
             begun_at: self.clock.now(),
             answer: None,
+            lookup: None,
         };
         let begun = self.context.ledger.begin(job, &attempt).await;
         if matches!(begun, Ok(Begun::Go)) || is_made(Mistake::IntentIgnored) {

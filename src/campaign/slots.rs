@@ -335,9 +335,16 @@ impl Queue {
         self.quota != Some(0) && self.waiting() + in_doubt < WAITING_MAX
     }
 
+    /// Is it known which number is next in the input? With a limit it matters: the first ones are
+    /// meant, whatever their lane.
+    fn knows_the_next(&self) -> bool {
+        let known = |lane: &LaneQueue| !lane.new.is_empty() || lane.behind != Then::More;
+        self.quota.is_none() || self.lanes.iter().all(known)
+    }
+
     /// Whose turn it is. A retry goes before a new number as long as the budget allows.
     fn turn(&self, now: Instant, watch: &Watch<'_>) -> Turn {
-        let may_start = self.may_start(watch);
+        let may_start = self.may_start(watch) && self.knows_the_next();
         // The lane whose next new number stands highest up in the input, and the one whose next
         // retry has been due for longest.
         let (mut new, mut again) = (None, None);

@@ -35,18 +35,28 @@ pub struct Config {
     pub input: PathBuf,
     /// How to read it.
     pub read: ReadOptions,
-    /// What "never twice" refers to.
-    pub campaign: CampaignKey,
+    /// What is done.
+    pub operation: Operation,
+    /// Does it count?
+    pub mode: Mode,
+    /// The campaign's name, if it was given.
+    pub name: Option<String>,
     /// The ledger.
     pub ledger: PathBuf,
+    /// Was the ledger named, or is it the one of this folder?
+    pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
     pub restored: Restored,
-    /// Where the result files go.
-    pub out: PathBuf,
     /// The file that the key was read from.
     pub key_file: Option<PathBuf>,
     /// Whether a person is asked before the first request.
     pub consent: Consent,
+    /// Where the result files go, if that was given.
+    out: Option<PathBuf>,
+    /// Numbers that another campaign sent to less than this ago are left out; zero: none.
+    pub cooldown: Duration,
+    /// Suppression lists.
+    pub exclude: Vec<PathBuf>,
     /// How the engine goes about it.
     pub engine: Settings,
     /// What the gateway needs; the endpoint is not used in a rehearsal.
@@ -108,14 +118,14 @@ impl Mode {
         values.path("ledger").unwrap_or_else(default)
     }
 
-    /// Where the result files of a campaign go: those of a list's codes beside those of its OTPs.
-    pub fn out(self, values: &Values, operation: Operation, campaign: &str) -> PathBuf {
+    /// Where the result files of a campaign go, unless that is given: those of a list's codes beside
+    /// those of its OTPs.
+    pub fn out(self, operation: Operation, campaign: &str) -> PathBuf {
         let of = match operation {
             Operation::Send => "",
             Operation::Verify => "-verify",
         };
-        let default = || format!("./{campaign}{of}{}-results", self.infix()).into();
-        values.path("out").unwrap_or_else(default)
+        format!("./{campaign}{of}{}-results", self.infix()).into()
     }
 
     fn infix(self) -> &'static str {
@@ -134,7 +144,6 @@ impl Config {
     pub fn new(operation: Operation, key: Key, values: &Values) -> anyhow::Result<Self> {
         let mode = Mode::of(values);
         let input = input(values.path("input"))?;
-        let name = campaign_name(values.optional("campaign", str::parse)?, &input)?;
         let engine = engine(values)?;
         let gateway = gateway(values, mode, key)?;
         let channel = values.optional("channel", values::word)?;
@@ -155,22 +164,41 @@ impl Config {
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 region: values.required("region", str::parse)?,
             },
+            operation,
+            mode,
+            name: values.optional("campaign", values::campaign)?,
             ledger: mode.ledger(values),
+            ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
-            out: mode.out(values, operation, &name),
             key_file: values.path("api-key-file"),
             consent: Consent::of(operation, mode, values),
+            out: values.path("out"),
+            cooldown: match operation {
+                Operation::Send => values.required("cooldown", values::duration)?,
+                Operation::Verify => Duration::ZERO,
+            },
+            exclude: values.paths("exclude"),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),
-            campaign: CampaignKey {
-                operation,
-                name,
-                sandbox: mode == Mode::Rehearsal,
-            },
             engine,
             gateway,
             input,
         })
+    }
+
+    /// A campaign of this name.
+    pub fn campaign(&self, name: &str) -> CampaignKey {
+        CampaignKey {
+            operation: self.operation,
+            name: name.to_owned(),
+            sandbox: self.mode == Mode::Rehearsal,
+        }
+    }
+
+    /// Where the result files of a campaign go.
+    pub fn out(&self, campaign: &str) -> PathBuf {
+        let default = || self.mode.out(self.operation, campaign);
+        self.out.clone().unwrap_or_else(default)
     }
 
     /// Is there an id for each channel that will be used?
@@ -178,7 +206,7 @@ impl Config {
     /// # Errors
     /// When one is missing: says which flag or variable sets it.
     pub fn ids_for(&self, lanes: &[Lane]) -> anyhow::Result<()> {
-        if self.campaign.sandbox {
+        if self.mode == Mode::Rehearsal {
             return Ok(());
         }
         let fallback = self.engine.policy.fallback.map(Lane::from);
@@ -270,7 +298,11 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
     shown
 }
 
-fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+/// The file that is meant, `-` for stdin.
+///
+/// # Errors
+/// When nothing is named and nothing is piped in.
+pub fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     match given {
         Some(path) => Ok(path),
         None if std::io::stdin().is_terminal() => {
@@ -278,19 +310,6 @@ fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
         }
         None => Ok(PathBuf::from("-")),
     }
-}
-
-fn campaign_name(given: Option<String>, input: &Path) -> anyhow::Result<String> {
-    let name = given.unwrap_or_else(|| match input.file_stem() {
-        Some(stem) if input != Path::new("-") => stem.to_string_lossy().into_owned(),
-        _ => "stdin".to_owned(),
-    });
-    let unfit = |c: char| c == '/' || c.is_control();
-    ensure!(
-        !name.is_empty() && !name.starts_with('.') && !name.contains(unfit),
-        "a campaign's name becomes part of a folder's name: it cannot be empty, begin with a dot or contain a slash; set --campaign"
-    );
-    Ok(name)
 }
 
 /// The key, from a file or the environment; never from a flag, for flags are public.
@@ -388,13 +407,5 @@ mod tests {
             assert!(!endpoint(bad).is_ok_and(|url| is_private(&url)), "{bad}");
         }
         assert!(endpoint("http://192.0.2.1/api").is_ok(), "--allow-http");
-    }
-
-    #[test]
-    fn a_campaign_is_named_after_its_file() {
-        let name = |path: &str| campaign_name(None, Path::new(path));
-        assert_eq!(name("lists/june.csv").unwrap(), "june");
-        assert_eq!(name("-").unwrap(), "stdin");
-        assert!(campaign_name(Some("../up".to_owned()), Path::new("-")).is_err());
     }
 }

@@ -18,17 +18,20 @@ use crate::report::{REPORT_JSON, RESULTS_CSV};
 ///
 /// # Errors
 /// When an output is the input or the ledger, by whatever name, or the ledger is the input.
-pub fn ensure_apart(config: &Config) -> anyhow::Result<()> {
-    let (input, ledger) = (Place::of_input(&config.input), Place::of(&config.ledger));
+pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
+    let ledger = Place::of(&config.ledger);
+    let mut inputs = vec![Place::of_input(&config.input)];
+    inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
+    let is_input = |place: &Place| inputs.iter().any(|input| input.is(place));
     ensure!(
-        !input.is(&ledger),
+        !is_input(&ledger),
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
         config.ledger.display()
     );
     for name in [RESULTS_CSV, REPORT_JSON] {
-        let path = config.out.join(name);
+        let path = out.join(name);
         let output = Place::of(&path);
-        let what = if output.is(&input) {
+        let what = if is_input(&output) {
             "input"
         } else if output.is(&ledger) {
             "ledger"

@@ -3,6 +3,7 @@
 mod config;
 mod exit;
 mod files;
+mod lookup;
 mod plan;
 mod progress;
 mod report;
@@ -25,7 +26,7 @@ use crate::text::visible;
 use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
-use settings::{EVERY, REPORT, RUN, SANDBOX, SEND, STATUS, Setting, VERIFY};
+use settings::{EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO};
 use values::Values;
 
 /// What can be done.
@@ -68,6 +69,18 @@ const COMMANDS: &[Command] = &[
         help: "Campaigns in the ledger with their counts; works while one is running",
         settings: &[STATUS],
         run: |values, _| report::status(values),
+    },
+    Command {
+        name: "settle",
+        help: "Notes what you looked up with the provider: numbers that were `unknown` are `sent`, or `unsent` and so `pending`",
+        settings: &[SETTLE],
+        run: lookup::settle,
+    },
+    Command {
+        name: "who",
+        help: "One number's whole life in the ledger: campaigns, requests, answers, times",
+        settings: &[WHO],
+        run: lookup::who,
     },
     Command {
         name: "sandbox",
@@ -240,6 +253,8 @@ mod tests {
             ("`verify` only", VERIFY),
             ("`report`", REPORT),
             ("`status`", STATUS),
+            ("`settle`", SETTLE),
+            ("`who`", WHO),
             ("`sandbox`", SANDBOX),
         ] {
             let flags = settings.iter().filter(|setting| setting.name != "input");
@@ -288,7 +303,9 @@ mod tests {
         assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Keep);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
-        assert_eq!(send.campaign.name, "list");
+        assert_eq!(send.name, None);
+        assert_eq!(send.out("list").to_str(), Some("./list-results"));
+        assert_eq!(send.cooldown, std::time::Duration::from_hours(24));
         assert_eq!(send.engine.policy.on_unknown, WhenUncertain::Hold);
         let verify = engine("otpdrive verify list.csv").policy;
         assert_eq!(verify.on_unknown, WhenUncertain::Retry);
@@ -301,6 +318,7 @@ mod tests {
                 "channel",
                 "concurrency",
                 "connect_timeout_s",
+                "cooldown_s",
                 "endpoint",
                 "fallback",
                 "limit",
@@ -328,7 +346,7 @@ mod tests {
         assert_eq!(send.engine.refused_alike, None);
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Ignore);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive-sandbox.db"));
-        assert_eq!(send.out.to_str(), Some("./list-sandbox-results"));
+        assert_eq!(send.out("list").to_str(), Some("./list-sandbox-results"));
         assert_eq!(send.settings["endpoint"], "sandbox");
         let alike = engine("otpdrive verify list.csv --refused-alike 1").refused_alike;
         assert_eq!(alike, std::num::NonZeroUsize::new(1));

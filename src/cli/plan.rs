@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::job::Lane;
 use crate::next::{Step, next_step};
 use crate::pace::Rate;
-use crate::record::{Row, RowState};
+use crate::record::{Row, RowState, Suppression};
 use crate::run::Runs;
 use crate::status::Status;
+use crate::summary::Counts;
+use crate::text::visible;
 
 /// Problems shown with their lines.
 const PROBLEMS_SHOWN: usize = 5;
@@ -27,6 +29,12 @@ pub struct Plan {
     pub again: u64,
     /// Numbers taken as mobiles against the numbering plan's data.
     pub assumed_mobile: u64,
+    /// Numbers that are left out because another campaign has just sent to them, by its name.
+    recent: BTreeMap<String, u64>,
+    /// Numbers that are left out because they stand in a suppression list, by its name.
+    excluded: BTreeMap<String, u64>,
+    /// Numbers that were attempted and that the file has no more, by what is known of them.
+    pub earlier: Counts,
     /// Invalid rows by reason.
     problems: BTreeMap<String, u64>,
     /// The first ones, with their lines.
@@ -47,6 +55,12 @@ impl Plan {
                 }
             }
             RowState::Duplicate { .. } => {}
+            RowState::Suppressed(Suppression::Recent { campaign, .. }, _) => {
+                *self.recent.entry(campaign.clone()).or_default() += 1;
+            }
+            RowState::Suppressed(Suppression::Excluded(list), _) => {
+                *self.excluded.entry(list.clone()).or_default() += 1;
+            }
             RowState::Job(attempts) => {
                 if let Step::Try(lane) = next_step(row.lane, attempts, runs) {
                     self.due[lane.index()] += 1;
@@ -54,6 +68,11 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Takes a number into account that was attempted and that the file has no more.
+    pub fn add_earlier(&mut self, row: &Row, runs: &Runs) {
+        self.earlier += row.outcome(runs).status;
     }
 
     /// Rows with this status.
@@ -89,12 +108,19 @@ impl Plan {
 
     /// The plan in words.
     #[must_use]
-    pub fn describe(&self, campaign: &str, rate: Option<Rate>, limit: Option<u64>) -> String {
+    pub fn describe(
+        &self,
+        ledger: &str,
+        campaign: &str,
+        rate: Option<Rate>,
+        limit: Option<u64>,
+    ) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let mut line = |label: &str, value: String| {
             let _ = writeln!(text, "  {label:<16} {value}");
         };
+        line("ledger", ledger.to_owned());
         line("campaign", campaign.to_owned());
         line("rows", self.rows.to_string());
         let usable = self.rows - self.count(Status::Invalid) - self.count(Status::Duplicate);
@@ -103,6 +129,26 @@ impl Plan {
             if status != Status::Pending && self.count(status) > 0 {
                 line(status.name(), self.count(status).to_string());
             }
+        }
+        for (campaign, count) in &self.recent {
+            let campaign = visible(campaign);
+            line(
+                "",
+                format!(
+                    "{count} x campaign {campaign} has just sent to it, or may have; to go on with that one: --campaign {campaign}; to send all the same: --cooldown 0s"
+                ),
+            );
+        }
+        for (list, count) in &self.excluded {
+            line("", format!("{count} x it stands in {}", visible(list)));
+        }
+        if self.earlier.total() > 0 {
+            let numbers = "numbers that were tried and that the file has no more";
+            let counts = self.earlier.in_words();
+            line(
+                "earlier",
+                format!("{} {numbers}: {counts}", self.earlier.total()),
+            );
         }
         if self.assumed_mobile > 0 {
             let note = "taken as mobiles (6-9) although the numbering plan does not list them so";
@@ -201,7 +247,7 @@ mod tests {
             requests: std::num::NonZeroU32::MIN,
             per: Duration::from_mins(2),
         };
-        let text = plan.describe("june", Some(rate), None);
+        let text = plan.describe("./otpdrive.db (new)", "june (new)", Some(rate), None);
         assert!(text.contains("line 4: no number"), "{text}");
         assert!(text.contains("about 2m 0s"), "{text}");
     }

@@ -1,6 +1,7 @@
 //! `report` and `status`: renderings of what the ledger knows.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -15,8 +16,9 @@ use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::number::mask_name;
 use crate::record::RunRecord;
 use crate::report::json::schema;
-use crate::report::{Pace, ReportError, ReportInput, print_only, write_all};
-use crate::run::End;
+use crate::report::results::fitted;
+use crate::report::{Pace, ReportError, ReportInput, Visit, print_only, write_all};
+use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::{Counts, Summary};
 use crate::text::visible;
@@ -32,11 +34,24 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     }
     let only = values.optional("only", values::statuses)?;
     let ledger = open(&Mode::of(values).ledger(values))?;
-    let campaign = choose(&ledger, values)?;
+    let operation = values.optional("operation", values::word)?;
+    let campaign = choose(&ledger, values, None, operation)?;
+    let record = &campaign.record;
+    let runs = runs(&ledger, &campaign)?;
     if let Some(only) = only {
-        let header = &campaign.record.input.header;
-        let rows = |each: &mut crate::report::Visit<'_>| {
-            ledger.for_each_row(&campaign, Records::Read, each)
+        let rows = |each: &mut Visit<'_>| {
+            let mut going = ControlFlow::Continue(());
+            ledger.for_each_row(&campaign, Records::Read, &mut |row| {
+                going = each(row);
+                going
+            })?;
+            if going.is_break() {
+                return Ok(());
+            }
+            // Who stands in the file no more is still somebody to look after.
+            ledger.for_each_former(record.id, &mut |header, row| {
+                each(&fitted(row, header, &record.input.header))
+            })
         };
         // To a file or a pipe the cells go as they are: that is a valid next input.
         let out: Box<dyn std::io::Write> = if out.is_terminal() {
@@ -44,21 +59,24 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         } else {
             Box::new(out)
         };
-        return match print_only(out, header, &only, &ledger.runs(campaign.record.id)?, rows) {
+        return match print_only(out, record, &only, &runs, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
             printed => Ok(printed.map(|_| Exit::Done)?),
         };
     }
-    let record = &campaign.record;
-    let folder = Mode::of(values).out(values, record.operation, &record.name);
-    write_results(&ledger, &campaign, &folder, screen)?;
+    let default = || Mode::of(values).out(record.operation, &record.name);
+    let folder = values.path("out").unwrap_or_else(default);
+    write_results(&ledger, &campaign, &runs, &folder, screen)?;
     Ok(Exit::Done)
 }
 
 /// Opens a ledger to read, and says so when it may not know of all requests.
-fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
     let ledger = SqliteLedger::open_to_read(path)?;
     if let Some(why) = ledger.doubt() {
         let path = path.display();
@@ -67,7 +85,11 @@ fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
     Ok(ledger)
 }
 
-fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
+/// Prints to stdout; that nobody reads on is no error.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
@@ -82,57 +104,90 @@ fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit> {
 pub fn write_results(
     ledger: &SqliteLedger,
     campaign: &Campaign,
+    runs: &Runs,
     folder: &Path,
     screen: &Screen,
 ) -> anyhow::Result<Summary> {
-    let run = ledger
-        .latest_run(campaign.record.id)?
-        .context("the campaign was never run")?;
-    let runs = ledger.runs(campaign.record.id)?;
+    let id = campaign.record.id;
+    let never = "the campaign was never run";
+    let run = ledger.latest_run(id)?.context(never)?;
+    let (at_work, first_started_at) = ledger.latest_at_work(id)?.context(never)?;
     let mut pace = Pace::default();
-    ledger.for_each_departure(run.id, |at| pace.add(at))?;
+    ledger.for_each_departure(at_work.id, |at| pace.add(at))?;
+    let earlier = earlier(ledger, campaign, runs)?;
     let input = ReportInput {
         campaign: &campaign.record,
         run: &run,
-        runs: &runs,
-        limit_per_s: run.settings["rate_per_s"].as_f64(),
+        at_work: &at_work,
         pace: &pace,
+        first_started_at,
+        runs,
+        earlier: &earlier,
     };
     let summary = write_all(folder, &input, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
     screen.say(&format!(
-        "{}: {}\nwrote {} and {}",
+        "{}: {}{}\nwrote {} and {}",
         visible(&campaign.record.name),
-        in_words(summary.counts()),
+        summary.counts().in_words(),
+        earlier_in_words(earlier.counts()),
         visible(&folder.join("results.csv").to_string_lossy()),
         visible(&folder.join("report.json").to_string_lossy()),
     ));
     Ok(summary)
 }
 
-/// `sent 98, invalid 2`
-fn in_words(counts: &Counts) -> String {
-    let counts = counts.iter().filter(|(_, count)| *count > 0);
-    let words: Vec<String> = counts
-        .map(|(status, count)| format!("{} {count}", status.name()))
-        .collect();
-    if words.is_empty() {
-        return "no rows".to_owned();
+/// The runs of a campaign, and whether the latest is on right now.
+fn runs(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Runs> {
+    let id = campaign.record.id;
+    let mut runs = ledger.runs(id)?;
+    if let Some(run) = ledger.latest_run(id)?
+        && run.end.is_none()
+        && ledger.holder().is_some()
+        && is_latest(ledger, &run)?
+    {
+        runs.set_on(run.id);
     }
-    words.join(", ")
+    Ok(runs)
+}
+
+/// Numbers that were attempted and that the campaign's input has no more.
+fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Summary> {
+    let mut earlier = Summary::default();
+    ledger.for_each_former(campaign.record.id, &mut |_, row| {
+        earlier.add(row, &row.outcome(runs));
+        ControlFlow::Continue(())
+    })?;
+    Ok(earlier)
+}
+
+/// `; in earlier lists: sent 2`
+fn earlier_in_words(counts: &Counts) -> String {
+    match counts.total() {
+        0 => String::new(),
+        _ => format!("; in earlier lists only: {}", counts.in_words()),
+    }
 }
 
 /// The campaign that is meant.
-fn choose(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Campaign> {
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn choose(
+    ledger: &SqliteLedger,
+    values: &Values,
+    default: Option<&str>,
+    operation: Option<Operation>,
+) -> anyhow::Result<Campaign> {
     let name: Option<String> = values.optional("campaign", str::parse)?;
-    let operation: Option<Operation> = values.optional("operation", values::word)?;
+    let name = name.as_deref().or(default);
     let all = ledger.campaigns()?;
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
         record.sandbox == values.is_on("sandbox")
-            && name.as_ref().is_none_or(|name| *name == record.name)
+            && name.is_none_or(|name| name == record.name)
             && operation.is_none_or(|operation| operation == record.operation)
     };
     let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
@@ -164,8 +219,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     if values.is_on("verify") {
         return verify(&ledger, &path);
     }
-    let running = ledger.holder();
-    let campaigns = ledger.campaigns()?;
+    let holder = ledger.holder();
     let whole = values.is_on("log-numbers");
     let shown = |name: &str| {
         if whole {
@@ -175,29 +229,28 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         }
     };
     let mut text = Vec::new();
-    for campaign in &campaigns {
-        let runs = ledger.runs(campaign.record.id)?;
-        let mut counts = Counts::default();
+    for campaign in &ledger.campaigns()? {
+        let id = campaign.record.id;
+        let runs = runs(&ledger, campaign)?;
+        let mut summary = Summary::default();
         ledger.for_each_row(campaign, Records::Skip, &mut |row| {
-            counts += row.outcome(&runs).status;
-            std::ops::ControlFlow::Continue(())
+            summary.add(row, &row.outcome(&runs));
+            ControlFlow::Continue(())
         })?;
-        let run = ledger.latest_run(campaign.record.id)?;
-        let latest = campaigns.len() == 1 || is_latest(&ledger, &campaigns, run.as_ref())?;
+        let run = ledger.latest_run(id)?;
+        let on = run.as_ref().filter(|run| runs.is_on(run.id));
+        let holder = holder.as_deref().filter(|_| on.is_some());
         let record = &campaign.record;
         writeln!(
             text,
-            "{}\t{}{}\t{} rows\t{}\t{}",
+            "{}\t{}{}\t{} rows\t{}{}\t{}",
             visible(&shown(&record.name)),
             record.operation.name(),
             if record.sandbox { " (sandbox)" } else { "" },
-            counts.total(),
-            in_words(&counts),
-            visible(&state(
-                run.as_ref(),
-                running.as_deref().filter(|_| latest),
-                &counts
-            ))
+            summary.counts().total(),
+            summary.counts().in_words(),
+            earlier_in_words(earlier(&ledger, campaign, &runs)?.counts()),
+            visible(&state(run.as_ref(), holder, &summary))
         )?;
     }
     print(std::io::stdout().lock(), &text)
@@ -234,25 +287,21 @@ fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
 }
 
 /// Is this the run that was started last in the ledger?
-fn is_latest(
-    ledger: &SqliteLedger,
-    campaigns: &[Campaign],
-    run: Option<&RunRecord>,
-) -> anyhow::Result<bool> {
-    for campaign in campaigns {
+fn is_latest(ledger: &SqliteLedger, run: &RunRecord) -> anyhow::Result<bool> {
+    for campaign in ledger.campaigns()? {
         let other = ledger.latest_run(campaign.record.id)?;
-        if other.map(|other| other.id) > run.map(|run| run.id) {
+        if other.is_some_and(|other| other.id > run.id) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn state(run: Option<&RunRecord>, running: Option<&str>, counts: &Counts) -> String {
-    match (run.and_then(|run| run.end.as_ref()), running) {
-        (None, Some(holder)) => format!("running: {holder}"),
+fn state(run: Option<&RunRecord>, holder: Option<&str>, summary: &Summary) -> String {
+    match (run.and_then(|run| run.end.as_ref()), holder) {
+        (None, Some(holder)) => format!("running: {holder}, {} in flight", summary.in_flight()),
         (None, None) => "interrupted (killed)".to_owned(),
-        (Some(End::Complete), _) if counts[Status::Pending] == 0 => "complete".to_owned(),
+        (Some(End::Complete), _) if summary.counts()[Status::Pending] == 0 => "complete".to_owned(),
         (Some(End::Complete | End::Interrupted(_)), _) => "interrupted".to_owned(),
         (Some(End::Stopped(stop)), _) => format!("stopped: {}", stop.message),
     }

@@ -1,5 +1,6 @@
 //! `send`, `verify` and `check`: from a [`Config`] to an exit code.
 
+use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,23 +8,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 
-use super::config::{Config, Consent};
+use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
-use super::plan::Plan;
+use super::plan::{Plan, in_words};
 use super::report::write_results;
 use super::screen::Screen;
 use super::signals;
-use super::{files, in_full};
+use super::{files, in_full, values};
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
-use crate::contacts::{self, Survey};
+use crate::contacts::{self, ReadOptions, Survey};
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
-use crate::job::Lane;
+use crate::job::{Contact, Lane, Problem, UnixMicros};
 use crate::ledger::sqlite::{Restored, SqliteIntake, SqliteLedger};
-use crate::ledger::{Campaign, Execution, Intake as _, NewRun, Store as _};
+use crate::ledger::{Campaign, CampaignKey, Execution, Intake as _, LeaveOut, NewRun, Store as _};
+use crate::number::Number;
 use crate::record::InputRecord;
 use crate::run::{End, Stop, StopKind};
 use crate::sandbox;
@@ -35,15 +37,13 @@ use crate::text::visible;
 /// # Errors
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(gateway::redactor(&config.gateway.key));
-    files::ensure_apart(config)?;
-    files::warn_of_readers(config, screen);
-    let input = Input::open(config)?;
+    let (input, _) = open(config, screen)?;
     let scratch = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .context("no place for a temporary file; set TMPDIR")?;
-    let path = match (SqliteLedger::exists(&config.ledger)?, config.restored) {
+    let there = input.find_ledger(config)?;
+    let path = match (there, config.restored) {
         (true, Restored::Refuse) => config.ledger.clone(),
         (true, Restored::Accept) => copied(&config.ledger, scratch.path())?,
         (false, _) => scratch.path().join("ledger.db"),
@@ -86,10 +86,8 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(gateway::redactor(&config.gateway.key));
-    files::ensure_apart(config)?;
-    files::warn_of_readers(config, screen);
-    let input = Input::open(config)?;
+    let (input, out) = open(config, screen)?;
+    input.find_ledger(config)?;
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
@@ -99,8 +97,8 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         screen.error("otpdrive: nothing was sent");
         return Ok(Exit::Usage);
     }
-    crate::report::make_folder(&config.out)?;
-    crate::report::ensure_writable(&config.out)?;
+    crate::report::make_folder(&out)?;
+    crate::report::ensure_writable(&out)?;
     let clock = Clock::start();
     let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 
@@ -122,7 +120,11 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
             config.ledger.display()
         ));
     }
-    match write_results(&ledger, &campaign, &config.out, screen) {
+    let runs = ledger.runs(campaign.record.id);
+    let written = runs
+        .map_err(anyhow::Error::from)
+        .and_then(|runs| write_results(&ledger, &campaign, &runs, &out, screen));
+    match written {
         Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
         // Requests were made, so this is not "nothing was sent".
         Err(error) => {
@@ -151,18 +153,130 @@ fn say_how_it_ended(end: &End, screen: &Screen) {
     }
 }
 
-/// The file and what it holds as a whole: looked at before the ledger is touched.
+/// Looks at all files before anything is made; says where the results go.
+fn open(config: &Config, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
+    screen.hide(gateway::redactor(&config.gateway.key));
+    files::warn_of_readers(config, screen);
+    let input = Input::open(config)?;
+    screen.mask_numbers_of(&input.campaign.name);
+    let out = config.out(&input.campaign.name);
+    files::ensure_apart(config, &out)?;
+    Ok((input, out))
+}
+
+/// The files and what they hold as a whole: looked at before the ledger is touched.
 struct Input {
     file: contacts::Input,
     survey: Survey,
+    campaign: CampaignKey,
+    named_by: NamedBy,
+    excluded: HashMap<Number, Arc<str>>,
+}
+
+/// What gave a campaign its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    User,
+    /// The rows say to which campaign they belong.
+    Rows,
+    FileName,
 }
 
 impl Input {
     fn open(config: &Config) -> anyhow::Result<Self> {
         let mut file = contacts::open(&config.input, config.read.clone())?;
         let survey = file.survey()?;
-        Ok(Self { file, survey })
+        let (name, named_by) = match (&config.name, &survey.campaign) {
+            (Some(name), _) => (name.clone(), NamedBy::User),
+            (None, Some(name)) => (name.clone(), NamedBy::Rows),
+            (None, None) => (stem(&config.input)?, NamedBy::FileName),
+        };
+        let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
+        Ok(Self {
+            file,
+            survey,
+            campaign: config.campaign(&name),
+            named_by,
+            excluded: excluded(config)?,
+        })
     }
+
+    /// Is there a ledger? One that cannot be the one that is meant is refused.
+    fn find_ledger(&self, config: &Config) -> anyhow::Result<bool> {
+        let ledger = &config.ledger;
+        let there = SqliteLedger::exists(ledger)?;
+        let name = visible(&self.campaign.name);
+        ensure!(
+            there || self.named_by != NamedBy::Rows,
+            "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+            ledger.display()
+        );
+        let parts = config.input.parent().zip(ledger.file_name());
+        let beside = parts.map(|(folder, name)| folder.join(name));
+        let is_meant = |beside: &PathBuf| !there && !config.ledger_is_named && beside.is_file();
+        if let Some(beside) = beside.filter(is_meant) {
+            bail!(
+                "there is no ledger in this folder, but one beside the file: {0}. To go on with that one: --ledger {0}. To begin a new one here: --ledger {1}. Nothing was sent",
+                beside.display(),
+                ledger.display()
+            );
+        }
+        Ok(there)
+    }
+
+    /// Does the ledger know the campaign that the file belongs to?
+    fn ensure_known(&self, campaigns: &[Campaign], ledger: &Path) -> anyhow::Result<()> {
+        let key = &self.campaign;
+        let is_it =
+            |one: &Campaign| one.record.name == key.name && one.record.sandbox == key.sandbox;
+        ensure!(
+            self.named_by != NamedBy::Rows || campaigns.iter().any(is_it),
+            "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+            visible(&key.name),
+            ledger.display()
+        );
+        Ok(())
+    }
+}
+
+/// The name of a file without its ending; only a regular file has a name of its own.
+fn stem(input: &Path) -> anyhow::Result<String> {
+    let is_file = input != Path::new("-") && input.is_file();
+    let stem = input.file_stem().filter(|_| is_file);
+    stem.map(|stem| stem.to_string_lossy().into_owned()).context(
+        "the input has no name of its own: name the campaign with --campaign, the same each time for the same list, for that is what \"never twice\" refers to. Nothing was sent",
+    )
+}
+
+/// The numbers in all suppression lists, each with the name of its list.
+fn excluded(config: &Config) -> anyhow::Result<HashMap<Number, Arc<str>>> {
+    let mut excluded = HashMap::new();
+    for list in &config.exclude {
+        let numbers = numbers_in(list, &config.read)?;
+        let name: Arc<str> = Arc::from(list.to_string_lossy());
+        for number in numbers {
+            excluded.entry(number).or_insert_with(|| Arc::clone(&name));
+        }
+    }
+    Ok(excluded)
+}
+
+/// All numbers in a file. One that cannot be read would not be left out, so that is an error.
+fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
+    let mut file = contacts::open(list, ReadOptions::numbers_only(read.region))?;
+    let survey = file.survey()?;
+    let mut numbers = Vec::new();
+    for contact in file.contacts(&survey)? {
+        let Contact { line, request, .. } = contact?;
+        match request {
+            Ok(request) => numbers.push(request.number),
+            Err(Problem(why)) => bail!(
+                "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
+                visible(&list.to_string_lossy())
+            ),
+        }
+    }
+    Ok(numbers)
 }
 
 /// Reads the file, finds out what is to be done for each row, and says so.
@@ -172,7 +286,16 @@ fn take_in<'l>(
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
 ) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
-    let Input { file, survey } = input;
+    let campaigns = ledger.campaigns()?;
+    input.ensure_known(&campaigns, &config.ledger)?;
+    let memory = Memory::of(ledger, &campaigns, &input.campaign)?;
+    let Input {
+        file,
+        survey,
+        campaign,
+        excluded,
+        ..
+    } = input;
     let record = InputRecord {
         name: survey.name.clone(),
         sha256: survey.sha256.clone(),
@@ -181,26 +304,89 @@ fn take_in<'l>(
     };
     let reading = reading(config, &survey);
     let contacts = file.contacts(&survey)?;
-    let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
+    let intake = ledger.take_in(&campaign, &record, &reading, contacts)??;
+    let new = new_run(config);
+    intake.leave_out(
+        &new,
+        &LeaveOut {
+            now: Clock::start().now(),
+            cooldown: config.cooldown,
+            excluded: &excluded,
+        },
+    )?;
     let mut plan = Plan::default();
-    let runs = intake.runs(&new_run(config))?;
+    let runs = intake.runs(&new)?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
+    intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
     let text = plan.describe(
-        &config.campaign.name,
+        &memory.of_ledger(&config.ledger),
+        &memory.of_campaign(&campaign.name),
         config.engine.rate,
         config.engine.limit,
     );
     screen.say(&format!(
         "{} {}{}\n{text}",
-        config.campaign.operation.name(),
+        campaign.operation.name(),
         visible(&survey.name),
-        if config.campaign.sandbox {
+        if campaign.sandbox {
             " (a rehearsal: nothing leaves this machine)"
         } else {
             ""
         }
     ));
     Ok((intake, plan))
+}
+
+/// What the ledger remembers before a run: so that one sees at once when it is not the one that is
+/// meant.
+struct Memory {
+    campaigns: usize,
+    /// When the latest run began, of all campaigns and of the one that is to run.
+    latest: Option<UnixMicros>,
+    of_this: Option<UnixMicros>,
+    now: UnixMicros,
+}
+
+impl Memory {
+    fn of(ledger: &SqliteLedger, all: &[Campaign], key: &CampaignKey) -> anyhow::Result<Self> {
+        let mut memory = Self {
+            campaigns: all.len(),
+            latest: None,
+            of_this: None,
+            now: Clock::start().now(),
+        };
+        for campaign in all {
+            let run = ledger.latest_run(campaign.record.id)?;
+            let began = run.map(|run| run.started_at);
+            memory.latest = memory.latest.max(began);
+            if campaign.record.is(key) {
+                memory.of_this = began;
+            }
+        }
+        Ok(memory)
+    }
+
+    fn of_ledger(&self, path: &Path) -> String {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = path.display();
+        match (self.campaigns, self.latest) {
+            (0, _) | (_, None) => format!("{path} (new)"),
+            (1, Some(at)) => format!("{path} (1 campaign, last run {})", self.ago(at)),
+            (n, Some(at)) => format!("{path} ({n} campaigns, last run {})", self.ago(at)),
+        }
+    }
+
+    fn of_campaign(&self, name: &str) -> String {
+        let name = visible(name);
+        match self.of_this {
+            None => format!("{name} (new)"),
+            Some(at) => format!("{name} (going on, last run {})", self.ago(at)),
+        }
+    }
+
+    fn ago(&self, at: UnixMicros) -> String {
+        format!("{} ago", in_words(self.now.since(at)))
+    }
 }
 
 /// What the ledger notes of the run that is to begin.
@@ -290,7 +476,9 @@ fn work(
     screen: &Screen,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = super::runtime()?;
-    let rehearsal = config.campaign.sandbox.then(Rehearsal::start).transpose()?;
+    let rehearsal = (config.mode == Mode::Rehearsal)
+        .then(Rehearsal::start)
+        .transpose()?;
     let run = task.run;
     let signal = signals::listen()?;
     let stop = async {

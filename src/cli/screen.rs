@@ -102,7 +102,7 @@ impl Screen {
             progress: values.required("progress", values::word)?,
             log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
         };
-        for name in ["input", "campaign"] {
+        for name in ["input", "campaign", "exclude"] {
             let name = values.path(name).unwrap_or_default();
             screen.mask_numbers_of(&name.to_string_lossy());
         }

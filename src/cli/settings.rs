@@ -51,7 +51,9 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 7] = [EVERY, RUN, SEND, VERIFY, REPORT, STATUS, SANDBOX];
+pub const ALL: [&[Setting]; 9] = [
+    EVERY, RUN, SEND, VERIFY, REPORT, STATUS, SETTLE, WHO, SANDBOX,
+];
 
 /// What every command takes.
 pub const EVERY: &[Setting] = settings! {
@@ -78,8 +80,9 @@ pub const RUN: &[Setting] = settings! {
     switch("allow-http");
     /// Go through this http(s) proxy; `HTTP_PROXY` and the like are ignored
     value("proxy", "URL");
-    /// What "never twice" refers to: one number, one campaign, one OTP
-    value("campaign", "NAME") { derived: Some("the file's stem") };
+    /// What "never twice" refers to: one number, one campaign, one OTP. Needed where the input has no
+    /// name of its own: stdin, a pipe
+    value("campaign", "NAME") { derived: Some("the file's stem, or what it says itself in `otp_campaign`") };
     /// The durable memory of all campaigns; with `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
     /// Go on with a ledger that was restored from a backup: whoever was sent to after the backup was
@@ -88,11 +91,15 @@ pub const RUN: &[Setting] = settings! {
     /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
     /// `./CAMPAIGN-verify-sandbox-results`; never onto the input itself
     value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// A suppression list, a CSV file with a phone column: its numbers are left out (`suppressed`).
+    /// Can be given several times
+    value("exclude", "FILE") { action: ArgAction::Append };
     /// `N/s`, `N/m`, `N/h` or `unlimited`: all requests, retries and fallbacks included
     value("rate", "RATE") { default: Some("10/s") };
     /// Requests in flight at once, and the most rows that a crash can leave `unknown`
     value("concurrency", "N") { default: Some("32") };
-    /// Start at most N numbers in this run; the rest stays `pending` (exit 3)
+    /// Start at most N numbers in this run, the first ones of the file; the rest stays `pending` (exit
+    /// 3)
     value("limit", "N");
     /// Start no new numbers once the run has lasted this long; retries of those started may follow, unless they have to wait for a `Retry-After`
     value("max-duration", "DUR");
@@ -139,6 +146,9 @@ pub const SEND: &[Setting] = settings! {
     value("sender-id", "ID") { variable: Some("KOOKOO_SENDER_ID") };
     /// The caller of calls, a number of the account; needed to call
     value("caller-id", "ID") { variable: Some("KOOKOO_CALLER_ID") };
+    /// Leave out (`suppressed`) whom another campaign of this ledger sent to, or may have sent to, less
+    /// than this ago; `0s`: nobody
+    value("cooldown", "DUR") { default: Some("24h") };
     /// The column of channels
     value("channel-column", "NAME") { derived: Some("the one named channel") };
     /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
@@ -186,6 +196,39 @@ pub const STATUS: &[Setting] = settings! {
     switch("sandbox");
     /// Look through the whole ledger for damage instead: exit 0 when it is sound, 2 when it is not
     switch("verify");
+};
+
+/// What `settle` takes.
+pub const SETTLE: &[Setting] = settings! {
+    /// CSV file with a header and a phone column, such as `report --only unknown` prints; `-` or
+    /// nothing: stdin
+    value("input", "FILE");
+    /// What became of them
+    value("as", "sent|unsent");
+    /// Which campaign
+    value("campaign", "NAME") { derived: Some("what the file says in `otp_campaign`, or the only one in the ledger") };
+    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    /// A campaign of rehearsals
+    switch("sandbox");
+    /// The column of phone numbers
+    value("phone-column", "NAME") { derived: Some("found by its name") };
+    /// What separates cells: one character, or `tab`
+    value("delimiter", "CHAR") { derived: Some("found out") };
+    /// The country whose national numbers the file holds, as in ISO 3166
+    value("region", "CC") { default: Some("IN") };
+};
+
+/// What `who` takes.
+pub const WHO: &[Setting] = settings! {
+    /// A phone number, as a list may have it
+    value("input", "NUMBER");
+    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    /// The default ledger of rehearsals
+    switch("sandbox");
+    /// The country of a national number, as in ISO 3166
+    value("region", "CC") { default: Some("IN") };
 };
 
 /// What `sandbox` takes.

@@ -67,6 +67,12 @@ impl Values {
         self.text(name).map(PathBuf::from)
     }
 
+    /// Files, of a flag that may be given several times.
+    pub fn paths(&self, name: &str) -> Vec<PathBuf> {
+        let given = self.0.try_get_raw(name).ok().flatten();
+        given.into_iter().flatten().map(PathBuf::from).collect()
+    }
+
     /// Is this switched on?
     pub fn is_on(&self, name: &str) -> bool {
         self.text(name).is_some_and(|text| text == "true")
@@ -86,6 +92,19 @@ impl Values {
         });
         Json::Object(shown.collect())
     }
+}
+
+/// A campaign's name: it becomes part of a folder's name.
+pub fn campaign(text: &str) -> Result<String, String> {
+    let unfit = |c: char| c == '/' || c.is_control();
+    if text.is_empty() || text.starts_with('.') || text.contains(unfit) {
+        return Err(
+            "it becomes part of a folder's name, so it cannot be empty, begin with a dot or contain \
+             a slash; give another one with --campaign"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// The form of log lines.

@@ -16,7 +16,10 @@ pub(super) fn read(cell: &str) -> Result<GivenCode, Problem> {
         return Err(Problem("no code"));
     }
     if text.bytes().all(|b| b == b'*') {
-        return Ok(GivenCode::Masked);
+        return Ok(GivenCode::Masked {
+            line: None,
+            settled_at: None,
+        });
     }
     if is_damaged(&text) {
         return Err(Problem("a code damaged by a spreadsheet: digits are lost"));
@@ -51,7 +54,7 @@ mod tests {
     fn word(cell: &str) -> String {
         match read(cell) {
             Ok(GivenCode::Plain(code)) => code.expose_secret().to_owned(),
-            Ok(GivenCode::Masked) => "masked".to_owned(),
+            Ok(GivenCode::Masked { .. }) => "masked".to_owned(),
             Err(Problem(why)) => why.to_owned(),
         }
     }

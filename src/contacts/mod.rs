@@ -20,6 +20,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request};
+use crate::number::Number;
 use columns::Columns;
 pub use error::ContactsError;
 use error::Fault;
@@ -64,6 +65,15 @@ impl ReadOptions {
         }
     }
 
+    /// Reads numbers alone, whatever they are good for.
+    #[must_use]
+    pub fn numbers_only(region: Region) -> Self {
+        Self {
+            region,
+            ..Self::new(Operation::Send, Channel::Call)
+        }
+    }
+
     fn lane(&self) -> Lane {
         match self.operation {
             Operation::Send => self.channel.into(),
@@ -98,6 +108,14 @@ pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
     })
 }
 
+/// Reads one number, whatever it is good for.
+///
+/// # Errors
+/// Why it is none, in plain words.
+pub fn read_number(text: &str, region: Region) -> Result<Number, Problem> {
+    numbers::read(text, Lane::Call, region).map(|phone| phone.number)
+}
+
 /// An open file of contacts.
 #[derive(Debug)]
 pub struct Input {
@@ -126,6 +144,8 @@ pub struct Survey {
     pub otp_column: Option<String>,
     /// The name of the column of channels, when there is one and OTPs are sent.
     pub channel_column: Option<String>,
+    /// The campaign that the file says it belongs to.
+    pub campaign: Option<String>,
     /// What separates cells.
     pub delimiter: char,
     columns: Columns,
@@ -172,6 +192,7 @@ impl Input {
             phone_column: column(columns.phone),
             otp_column: columns.otp.map(column),
             channel_column: columns.channel.map(column),
+            campaign: None,
             delimiter,
             columns,
             width,
@@ -411,7 +432,7 @@ mod tests {
             .map(
                 |contact| match contact.request.as_ref().map(|request| &request.code) {
                     Ok(Some(GivenCode::Plain(code))) => code.expose_secret().to_owned(),
-                    Ok(Some(GivenCode::Masked)) => "masked".to_owned(),
+                    Ok(Some(GivenCode::Masked { .. })) => "masked".to_owned(),
                     _ => word(contact),
                 },
             )

@@ -10,13 +10,17 @@
 pub mod rules;
 pub mod sqlite;
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Operation, UnixMicros};
+use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Lookup, Operation, UnixMicros};
+use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, Policy, RunFact, RunId, Runs};
 
@@ -119,6 +123,44 @@ pub trait Store: Sized {
         each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
     ) -> Result<(), LedgerError>;
 
+    /// Hands each number that was attempted and that the latest input has no more to `each`, as the
+    /// row that last asked for it, with the header of that row's record (both are empty if they were
+    /// not kept), until it says `Break`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_former(
+        &self,
+        campaign: CampaignId,
+        each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError>;
+
+    /// The campaign's latest run that made requests, or else its latest; and when its first began.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn latest_at_work(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<(RunRecord, UnixMicros)>, LedgerError>;
+
+    /// Notes what a person found out about those of these numbers that are `unknown` in a campaign.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn settle(
+        &mut self,
+        campaign: &Campaign,
+        numbers: &[Number],
+        lookup: Lookup,
+    ) -> Result<Noted, LedgerError>;
+
+    /// All that the ledger knows of a number, campaign by campaign.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError>;
+
     /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
     /// an answer, when they were begun.
     ///
@@ -166,6 +208,19 @@ pub trait Intake {
     /// When it cannot be read.
     fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError>;
 
+    /// Notes whom the run leaves out on purpose, of those for whom it would do something; and
+    /// forgets whom the one before left out.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn leave_out(&self, new: &NewRun<'_>, whom: &LeaveOut<'_>) -> Result<(), LedgerError>;
+
+    /// Hands each number that was attempted and that the input has no more to `each`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_former(&self, each: impl FnMut(&Row)) -> Result<(), LedgerError>;
+
     /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
     /// against the numbering plan's data. The rows' records are left empty.
     ///
@@ -207,6 +262,14 @@ pub struct CampaignKey {
     pub sandbox: bool,
 }
 
+impl CampaignRecord {
+    /// Is this the campaign that is meant?
+    #[must_use]
+    pub fn is(&self, key: &CampaignKey) -> bool {
+        (self.operation, &self.name, self.sandbox) == (key.operation, &key.name, key.sandbox)
+    }
+}
+
 /// What is noted of a run when it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRun<'a> {
@@ -216,6 +279,42 @@ pub struct NewRun<'a> {
     pub endpoint: &'a str,
     /// All settings, no secrets.
     pub settings: &'a serde_json::Value,
+}
+
+/// Whom a run leaves out on purpose.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaveOut<'a> {
+    /// The time now.
+    pub now: UnixMicros,
+    /// Numbers that another campaign of the ledger sent to, or may have sent to, less than this ago;
+    /// zero: none. Only OTPs count, not codes; rehearsals and real campaigns are apart.
+    pub cooldown: Duration,
+    /// Numbers in suppression lists, with the name of the list.
+    pub excluded: &'a HashMap<Number, Arc<str>>,
+}
+
+/// What a person looked up, and for how many numbers of a campaign that could be noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// They were `unknown`; now they are not.
+    pub noted: u64,
+    /// The campaign knows them, but they were not `unknown`.
+    pub not_unknown: u64,
+    /// The campaign does not know them.
+    pub strange: u64,
+}
+
+/// What one campaign knows of a number.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// The campaign.
+    pub campaign: CampaignRecord,
+    /// Its runs.
+    pub runs: Runs,
+    /// The row that asks for the number, or the last one that did.
+    pub row: Row,
+    /// The campaign's latest input has no such row any more.
+    pub is_former: bool,
 }
 
 /// Are the rows' own columns wanted? They are most of the bytes.

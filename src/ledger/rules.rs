@@ -41,8 +41,8 @@ pub struct KnownJob {
     pub job: JobId,
     /// The code that was given for it.
     pub print: CodePrint,
-    /// Has its code been answered? See [`is_settled`].
-    pub settled: bool,
+    /// When its code was answered, if it was; see [`is_settled`].
+    pub settled_at: Option<UnixMicros>,
     /// Is its code still there?
     pub has_code: bool,
 }
@@ -58,17 +58,24 @@ pub enum Claimed {
     Duplicate {
         /// That row's line.
         first_line: u64,
+        /// And its job.
+        job: JobId,
     },
-    /// To none: its code is masked, and none is known.
+    /// To none: its code is masked, and which one it was cannot be told.
     NoKnownCode,
 }
 
-/// Finds the job of each of the `rows` that name one number, in their order; `known` are the campaign's jobs of this number.
+/// Finds the job of each of the `rows` that name one number, in their order; `known` are the
+/// campaign's jobs of this number.
 ///
-/// A masked code stands for a job that no row has claimed yet, unsettled ones first, so that none
-/// is lost when only some of a number's rows come back.
-pub fn claim(rows: &[Claim], mut known: Vec<KnownJob>, mut each: impl FnMut(&Claim, Claimed)) {
-    known.sort_unstable_by_key(|known| (known.settled, known.job));
+/// A masked code stands for the one job that the row `means`. Where that is none, or may be more
+/// than one, it cannot be told: a row never gets the answer to another row's code.
+pub fn claim(
+    rows: &[Claim],
+    known: &[KnownJob],
+    means: impl Fn(&Claim, &KnownJob) -> bool,
+    mut each: impl FnMut(&Claim, Claimed),
+) {
     let mut claimed: Vec<(JobId, CodePrint, u64)> = Vec::new();
     for row in rows {
         let line_of = |job: JobId| {
@@ -76,32 +83,53 @@ pub fn claim(rows: &[Claim], mut known: Vec<KnownJob>, mut each: impl FnMut(&Cla
             first.map(|(.., line)| *line)
         };
         let found = if row.print == CodePrint::MASKED {
-            let free = |known: &&KnownJob| {
-                line_of(known.job).is_none() && (known.settled || known.has_code)
-            };
-            let last_claimed = || known.iter().rfind(|known| line_of(known.job).is_some());
-            let Some(found) = known.iter().find(free).or_else(last_claimed) else {
+            let candidates = known.iter().filter(|known| means(row, known));
+            let candidates: Vec<&KnownJob> = candidates.collect();
+            let of_use = |known: &KnownJob| known.settled_at.is_some() || known.has_code;
+            let ([only], true) = (&candidates[..], candidates.iter().all(|job| of_use(job))) else {
                 each(row, Claimed::NoKnownCode);
                 continue;
             };
-            Some(*found)
+            Some(**only)
         } else {
             let known = known.iter().find(|known| known.print == row.print);
             known.filter(|_| !is_made(Mistake::LineIsIdentity)).copied()
         };
         let same = claimed.iter().find(|(_, print, _)| *print == row.print);
-        let first_line = match (found, same) {
-            (Some(found), _) => line_of(found.job),
-            (None, same) => same.map(|(.., line)| *line),
+        let first = match (found, same) {
+            (Some(found), _) => line_of(found.job).map(|line| (line, found.job)),
+            (None, same) => same.map(|(job, _, line)| (*line, *job)),
         };
-        if let Some(first_line) = first_line.filter(|_| !is_made(Mistake::NoDuplicate)) {
-            each(row, Claimed::Duplicate { first_line });
+        if let Some((first_line, job)) = first.filter(|_| !is_made(Mistake::NoDuplicate)) {
+            each(row, Claimed::Duplicate { first_line, job });
             continue;
         }
         let job = found.map_or(JobId(row.row), |found| found.job);
         claimed.push((job, row.print, row.line));
         each(row, found.map_or(Claimed::New, Claimed::Known));
     }
+}
+
+/// May a row that was settled then, as its result file says (to the millisecond), have been this
+/// job's? One that was not may have been settled since.
+#[must_use]
+pub fn may_be_of(settled_at: Option<UnixMicros>, known: &KnownJob) -> bool {
+    match (settled_at, known.settled_at) {
+        (Some(row), Some(job)) => row.0.div_euclid(1_000) == job.0.div_euclid(1_000),
+        _ => true,
+    }
+}
+
+/// Did another campaign send to a number, or may it have sent to it, so short a time ago that this
+/// one leaves it out? What a wrong clock noted for the future is taken to be just now.
+#[must_use]
+pub fn is_recent(
+    meaning: Meaning,
+    left_at: UnixMicros,
+    now: UnixMicros,
+    cooldown: Duration,
+) -> bool {
+    matches!(meaning, Meaning::Accepted | Meaning::Ambiguous) && now.since(left_at) < cooldown
 }
 
 /// Is this an answer after which a code is of no more use? Then it is forgotten.
@@ -131,10 +159,10 @@ pub enum Departure {
     Begun(UnixMicros),
 }
 
-/// A request whose answer was not recorded left within this time of its intent.
-const LEFT_WITHIN: Duration = Duration::from_secs(1);
-
 impl Departure {
+    /// A request whose answer was not recorded left within this time of its intent.
+    pub const LEFT_WITHIN: Duration = Duration::from_secs(1);
+
     /// When it left, as well as is known.
     #[must_use]
     pub fn at(self) -> UnixMicros {
@@ -148,7 +176,7 @@ impl Departure {
     pub fn latest(self) -> UnixMicros {
         match self {
             Self::Left(at) => at,
-            Self::Begun(at) => at + LEFT_WITHIN,
+            Self::Begun(at) => at + Self::LEFT_WITHIN,
         }
     }
 }
@@ -233,48 +261,66 @@ mod tests {
         KnownJob {
             job: JobId(job),
             print,
-            settled: false,
+            settled_at: None,
             has_code: true,
         }
     }
 
     fn claimed(rows: &[Claim], known: &[KnownJob]) -> Vec<Claimed> {
         let mut all = Vec::new();
-        claim(rows, known.to_vec(), |_, claimed| all.push(claimed));
+        // Each masked row means the job whose id is 10 less than its own.
+        let means = |row: &Claim, known: &KnownJob| known.job.0 == row.row - 10;
+        claim(rows, known, means, |_, claimed| all.push(claimed));
         all
+    }
+
+    fn duplicate(first_line: u64, job: i64) -> Claimed {
+        let job = JobId(job);
+        Claimed::Duplicate { first_line, job }
     }
 
     #[test]
     fn the_first_row_of_a_number_is_a_new_job_and_the_next_its_duplicate() {
         let rows = [row(CodePrint::NONE, 7), row(CodePrint::NONE, 9)];
-        let duplicate = Claimed::Duplicate { first_line: 8 };
-        assert_eq!(claimed(&rows, &[]), [Claimed::New, duplicate]);
+        assert_eq!(claimed(&rows, &[]), [Claimed::New, duplicate(8, 7)]);
         let job = known(3, CodePrint::NONE);
-        assert_eq!(claimed(&rows, &[job]), [Claimed::Known(job), duplicate]);
+        let expected = [Claimed::Known(job), duplicate(8, 3)];
+        assert_eq!(claimed(&rows, &[job]), expected);
     }
 
     #[test]
     fn two_codes_of_a_number_are_two_jobs() {
         let rows = [row(CODE, 7), row(OTHER, 6), row(OTHER, 8)];
         let job = known(3, CODE);
-        let duplicate = Claimed::Duplicate { first_line: 7 };
-        let expected = [Claimed::Known(job), Claimed::New, duplicate];
+        let expected = [Claimed::Known(job), Claimed::New, duplicate(7, 6)];
         assert_eq!(claimed(&rows, &[job]), expected);
     }
 
     #[test]
-    fn a_masked_code_is_the_first_that_is_pending_then_a_settled_one() {
+    fn a_masked_code_is_that_of_its_own_row_and_of_no_other() {
         let settled = KnownJob {
-            settled: true,
+            settled_at: Some(UnixMicros(5)),
             has_code: false,
             ..known(1, CODE)
         };
         let pending = known(2, OTHER);
-        let rows = [7, 8, 9].map(|id| row(CodePrint::MASKED, id));
-        let (first, second) = (Claimed::Known(pending), Claimed::Known(settled));
-        // The third has nothing left: the same as one before.
-        let third = Claimed::Duplicate { first_line: 9 };
-        assert_eq!(claimed(&rows, &[settled, pending]), [first, second, third]);
+        let rows = [11, 12, 13].map(|id| row(CodePrint::MASKED, id));
+        let expected = [
+            Claimed::Known(settled),
+            Claimed::Known(pending),
+            Claimed::NoKnownCode,
+        ];
+        assert_eq!(claimed(&rows, &[settled, pending]), expected);
+        assert_eq!(claimed(&rows[1..], &[settled]), [Claimed::NoKnownCode; 2]);
+    }
+
+    #[test]
+    fn a_masked_code_that_may_be_one_of_two_cannot_be_told() {
+        let jobs = [known(1, CODE), known(2, OTHER)];
+        let rows = [row(CodePrint::MASKED, 7)];
+        let mut all = Vec::new();
+        claim(&rows, &jobs, |_, _| true, |_, claimed| all.push(claimed));
+        assert_eq!(all, [Claimed::NoKnownCode]);
     }
 
     #[test]
@@ -283,7 +329,7 @@ mod tests {
             has_code: false,
             ..known(1, CODE)
         };
-        let rows = [row(CodePrint::MASKED, 7)];
+        let rows = [row(CodePrint::MASKED, 11)];
         assert_eq!(claimed(&rows, &[forgotten]), [Claimed::NoKnownCode]);
         assert_eq!(claimed(&rows, &[]), [Claimed::NoKnownCode]);
     }
@@ -291,9 +337,34 @@ mod tests {
     #[test]
     fn a_code_may_be_a_duplicate_of_a_masked_one_behind_it() {
         let job = known(3, CODE);
-        let rows = [row(CodePrint::MASKED, 9), row(CODE, 7)];
-        let duplicate = Claimed::Duplicate { first_line: 10 };
-        assert_eq!(claimed(&rows, &[job]), [Claimed::Known(job), duplicate]);
+        let rows = [row(CodePrint::MASKED, 13), row(CODE, 7)];
+        let expected = [Claimed::Known(job), duplicate(14, 3)];
+        assert_eq!(claimed(&rows, &[job]), expected);
+    }
+
+    #[test]
+    fn a_row_that_was_settled_at_another_time_is_another_jobs() {
+        let at = |micros| KnownJob {
+            settled_at: Some(UnixMicros(micros)),
+            ..known(1, CODE)
+        };
+        let told = Some(UnixMicros(7_000));
+        assert!(may_be_of(told, &at(7_999)) && !may_be_of(told, &at(8_000)));
+        assert!(may_be_of(None, &at(7_999)), "settled since");
+        assert!(may_be_of(told, &known(1, CODE)), "not settled by an answer");
+    }
+
+    #[test]
+    fn what_was_or_may_have_been_sent_within_the_cool_down_is_recent() {
+        let cooldown = Duration::from_mins(1);
+        let at = |seconds| UnixMicros(0) + Duration::from_secs(seconds);
+        let recent = |meaning, left| is_recent(meaning, at(left), at(100), cooldown);
+        assert!(recent(Meaning::Accepted, 41) && recent(Meaning::Ambiguous, 41));
+        assert!(!recent(Meaning::Accepted, 40), "that is over");
+        assert!(recent(Meaning::Accepted, 500), "a wrong clock");
+        for nothing in [Meaning::Rejected, Meaning::Failed, Meaning::Nothing] {
+            assert!(!recent(nothing, 99), "{nothing:?}");
+        }
     }
 
     #[test]
@@ -308,6 +379,7 @@ mod tests {
         let mut runs = Runs::default();
         runs.insert(run, RunFacts::new(policy));
         let attempt = |lane, kind| Attempt {
+            lookup: None,
             n: 1,
             run,
             lane,

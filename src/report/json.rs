@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
-use super::{ReportInput, rfc3339};
+use super::ReportInput;
 use crate::job::Channel;
 use crate::number::{mask_name, mask_numbers};
 use crate::run::{End, StopKind};
@@ -42,20 +42,27 @@ pub struct Report<'a> {
     /// The same for the rows that ask for a message or a call, by the channel of the last request
     /// or of the one that is due. Only channels that occur; empty when codes are verified.
     channels: Channels,
+    /// Requests under way while a run is on: their rows are `pending`.
+    in_flight: u64,
+    /// Numbers that were attempted and that the input has no more. They are in none of the other
+    /// counts.
+    earlier: Earlier,
     /// How many requests the rows took, over all runs.
     attempts: Attempts,
-    /// How fast the requests of the latest run left.
+    /// All runs of the campaign together.
+    campaign_totals: Totals,
+    /// How fast the requests of the latest run left that made any.
     rate: Rate,
     /// How long the answers took, over all runs, to three digits; null when nothing was answered.
     latency_ms: Option<Latency>,
     /// What was said of requests that were refused, failed or not understood, the most frequent
     /// first, numbers masked. At most 20, and behind them the rest as `(other messages)`.
     errors: Vec<Message<'a>>,
-    /// When the latest run began: RFC 3339, UTC.
+    /// When the latest run that made requests began: RFC 3339, UTC.
     started_at: String,
-    /// When the latest run ended; null while it runs and when it was killed.
+    /// When that run ended; null while it runs and when it was killed.
     finished_at: Option<String>,
-    /// How long the latest run took; null like `finished_at`.
+    /// How long that run took; null like `finished_at`.
     duration_s: Option<f64>,
     /// The file that the campaign was last run with.
     input: Input<'a>,
@@ -71,9 +78,11 @@ pub struct Report<'a> {
 enum State {
     /// Nothing is left to do.
     Complete,
+    /// It is on.
+    Running,
     /// It stopped with rows left over; running the same command again goes on.
     Stopped,
-    /// A signal ended it, or it was killed, or it still runs.
+    /// A signal ended it, or it was killed.
     Interrupted,
 }
 
@@ -112,6 +121,24 @@ struct StatusCounts {
     suppressed: u64,
     /// Not attempted yet.
     pending: u64,
+}
+
+/// Numbers that were attempted and that the input has no more.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Earlier {
+    /// How many.
+    rows: u64,
+    /// How many of them have which status.
+    counts: StatusCounts,
+}
+
+/// All runs of a campaign together.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Totals {
+    /// When the first run began: RFC 3339, UTC.
+    started_at: String,
+    /// How many requests left, or may have, for numbers of this input and of earlier ones.
+    requests: u64,
 }
 
 /// Counts of the channels that occur.
@@ -169,17 +196,20 @@ impl<'a> Report<'a> {
         let ReportInput {
             campaign,
             run,
-            limit_per_s,
+            at_work,
             pace,
-            ..
+            first_started_at,
+            runs,
+            earlier,
         } = *input;
         let input = &campaign.input;
+        let is_on = runs.is_on(run.id);
         Self {
             schema: SCHEMA,
             operation: campaign.operation.name(),
             campaign: mask_name(&campaign.name),
             sandbox: campaign.sandbox,
-            state: State::new(run.end.as_ref(), summary.counts()),
+            state: State::new(run.end.as_ref(), is_on, summary.counts()),
             stop_reason: StopReason::new(run.end.as_ref()),
             rows: input.rows,
             counts: StatusCounts::new(summary.counts()),
@@ -187,19 +217,28 @@ impl<'a> Report<'a> {
                 sms: StatusCounts::of_channel(summary, Channel::Sms),
                 call: StatusCounts::of_channel(summary, Channel::Call),
             },
+            in_flight: summary.in_flight(),
+            earlier: Earlier {
+                rows: earlier.counts().total(),
+                counts: StatusCounts::new(earlier.counts()),
+            },
             attempts: summary.attempts(),
+            campaign_totals: Totals {
+                started_at: first_started_at.to_string(),
+                requests: summary.attempts().total + earlier.attempts().total,
+            },
             rate: Rate {
-                limit_per_s,
+                limit_per_s: at_work.settings["rate_per_s"].as_f64(),
                 achieved_per_s: to_3_decimals(pace.achieved_per_s()),
                 peak_1s: pace.peak_1s(),
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
-            started_at: rfc3339(run.started_at),
-            finished_at: run.finished_at.map(rfc3339),
-            duration_s: run
+            started_at: at_work.started_at.to_string(),
+            finished_at: at_work.finished_at.map(|at| at.to_string()),
+            duration_s: at_work
                 .finished_at
-                .map(|finished| to_3_decimals(finished.since(run.started_at).as_secs_f64())),
+                .map(|finished| to_3_decimals(finished.since(at_work.started_at).as_secs_f64())),
             input: Input {
                 name: mask_name(&input.name),
                 sha256: &input.sha256,
@@ -219,8 +258,9 @@ impl<'a> Report<'a> {
 
 impl State {
     /// Whatever the run says of itself: with rows left over it is not complete.
-    fn new(end: Option<&End>, counts: &Counts) -> Self {
+    fn new(end: Option<&End>, is_on: bool, counts: &Counts) -> Self {
         match end {
+            None if is_on => Self::Running,
             Some(End::Complete) if counts[Status::Pending] == 0 => Self::Complete,
             Some(End::Complete | End::Stopped(_)) => Self::Stopped,
             Some(End::Interrupted(_)) | None => Self::Interrupted,
@@ -316,9 +356,11 @@ mod tests {
         let input = ReportInput {
             campaign,
             run,
-            runs: &samples::runs(),
-            limit_per_s: Some(10.0),
+            at_work: run,
             pace: &departures.into_iter().collect::<Pace>(),
+            first_started_at: samples::START,
+            runs: &samples::runs(),
+            earlier: &Summary::default(),
         };
         Report::new(&input, summary).to_json()
     }
@@ -378,11 +420,19 @@ mod tests {
     fn the_state_is_complete_only_without_pending_rows() {
         let mut counts = Counts::default();
         let complete = Some(&End::Complete);
-        assert_eq!(State::new(complete, &counts), State::Complete);
+        assert_eq!(State::new(complete, false, &counts), State::Complete);
         counts += Status::Pending;
-        assert_eq!(State::new(complete, &counts), State::Stopped);
+        assert_eq!(State::new(complete, false, &counts), State::Stopped);
         let signal = End::Interrupted(Signal::Sigterm);
-        assert_eq!(State::new(Some(&signal), &counts), State::Interrupted);
+        let state = |is_on| State::new(None, is_on, &counts);
+        assert_eq!(
+            (state(true), state(false)),
+            (State::Running, State::Interrupted)
+        );
+        assert_eq!(
+            State::new(Some(&signal), false, &counts),
+            State::Interrupted
+        );
     }
 
     #[test]

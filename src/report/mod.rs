@@ -16,8 +16,6 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::job::UnixMicros;
 use crate::record::{CampaignRecord, Row, RunRecord};
 use crate::run::{End, Runs};
@@ -42,12 +40,17 @@ pub struct ReportInput<'a> {
     pub campaign: &'a CampaignRecord,
     /// Its latest run.
     pub run: &'a RunRecord,
+    /// Its latest run that made requests, or else its latest: one that finds nothing to do takes
+    /// nothing away.
+    pub at_work: &'a RunRecord,
+    /// How fast the requests of that one left.
+    pub pace: &'a Pace,
+    /// When its first run began.
+    pub first_started_at: UnixMicros,
     /// All its runs with what turned up in them.
     pub runs: &'a Runs,
-    /// The rate which that run had to keep; `None`: unlimited.
-    pub limit_per_s: Option<f64>,
-    /// How fast that run's requests left.
-    pub pace: &'a Pace,
+    /// Numbers that were attempted and that the input has no more.
+    pub earlier: &'a Summary,
 }
 
 /// What is done with each row. `Break` asks for no more rows, because a file cannot be written;
@@ -103,7 +106,7 @@ pub fn write_all<E>(
     make_folder(folder)?;
     let mut summary = Summary::default();
     let mut csv = Draft::new(folder, RESULTS_CSV)?;
-    let mut results = Results::new(&mut csv, &input.campaign.input.header);
+    let mut results = Results::new(&mut csv, input.campaign);
     let written = visit(each_row, |row| {
         let outcome = row.outcome(input.runs);
         summary.add(row, &outcome);
@@ -129,12 +132,12 @@ pub fn write_all<E>(
 /// When rows cannot be read or printed.
 pub fn print_only<E>(
     out: impl Write,
-    header: &str,
+    campaign: &CampaignRecord,
     only: &[Status],
     runs: &Runs,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<u64, ReportError<E>> {
-    let mut results = Results::new(out, header);
+    let mut results = Results::new(out, campaign);
     visit(each_row, |row| {
         let outcome = row.outcome(runs);
         if only.contains(&outcome.status) {
@@ -190,10 +193,4 @@ fn balance<E>(
         counted,
         left_over,
     })
-}
-
-/// A time as RFC 3339, UTC, with milliseconds; nothing when it lies beyond the year 9999.
-fn rfc3339(at: UnixMicros) -> String {
-    let time = Timestamp::from_microsecond(at.0);
-    time.map_or(String::new(), |time| format!("{time:.3}"))
 }

@@ -5,15 +5,15 @@
 
 use std::io::{self, Write};
 
-use super::rfc3339;
 use crate::job::Channel;
-use crate::record::Row;
+use crate::record::{CampaignRecord, Row};
 use crate::status::Outcome;
 use crate::summary;
 use crate::text::is_hidden;
 
 /// Our columns, behind those of the input.
-const COLUMNS: &[u8] = b",otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\
+const COLUMNS: &[u8] =
+    b",otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\
     otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms\n";
 
 /// Lines are handed on once there are this many bytes of them.
@@ -22,18 +22,23 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Writes the lines of `results.csv`.
 pub struct Results<W> {
     out: W,
+    /// The campaign's name, as a cell.
+    campaign: Vec<u8>,
     lines: Vec<u8>,
     rows: u64,
 }
 
 impl<W: Write> Results<W> {
     /// Starts with the header: the input's own, as a CSV fragment, and our columns.
-    pub fn new(out: W, header: &str) -> Self {
+    pub fn new(out: W, of: &CampaignRecord) -> Self {
         let mut lines = Vec::with_capacity(CHUNK_BYTES * 2);
-        lines.extend_from_slice(header.as_bytes());
+        lines.extend_from_slice(of.input.header.as_bytes());
         lines.extend_from_slice(COLUMNS);
+        let mut campaign = Vec::new();
+        push_text(&mut campaign, &of.name);
         Self {
             out,
+            campaign,
             lines,
             rows: 0,
         }
@@ -45,7 +50,7 @@ impl<W: Write> Results<W> {
     ///
     /// When what has gathered cannot be written.
     pub fn row(&mut self, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
-        push_row(&mut self.lines, row, outcome)?;
+        push_row(&mut self.lines, &self.campaign, row, outcome)?;
         self.rows += 1;
         if self.lines.len() >= CHUNK_BYTES {
             self.out.write_all(&self.lines)?;
@@ -66,8 +71,50 @@ impl<W: Write> Results<W> {
     }
 }
 
-fn push_row(line: &mut Vec<u8>, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
+/// A row of an earlier input in the columns of `header`: each cell below its own name, as far as
+/// there is one. `of` is the header of the row's record; both are empty if they were not kept.
+#[must_use]
+pub fn fitted(row: &Row, of: &str, header: &str) -> Row {
+    let mut row = row.clone();
+    if of != header {
+        let (names, own) = (cells(of), cells(&row.record));
+        let cell = |wanted: &str| own.get(names.iter().position(|name| name == wanted)?);
+        let mut line = csv::Writer::from_writer(Vec::new());
+        let wanted = cells(header);
+        let fitted = wanted
+            .iter()
+            .map(|name| cell(name).map_or("", String::as_str));
+        // Writing into memory cannot fail.
+        let _ = line.write_record(fitted);
+        let line = String::from_utf8(line.into_inner().unwrap_or_default());
+        let line = line.unwrap_or_default();
+        line.trim_end_matches('\n').clone_into(&mut row.record);
+    }
+    row
+}
+
+/// The cells of a CSV fragment.
+fn cells(fragment: &str) -> Vec<String> {
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.has_headers(false).from_reader(fragment.as_bytes());
+    let first = reader.records().next().and_then(Result::ok);
+    let cells = first.iter().flatten();
+    cells.map(str::to_owned).collect()
+}
+
+fn push_row(
+    line: &mut Vec<u8>,
+    campaign: &[u8],
+    row: &Row,
+    outcome: &Outcome<'_>,
+) -> io::Result<()> {
     line.extend_from_slice(row.record.as_bytes());
+    line.push(b',');
+    if row.line > 0 {
+        write!(line, "{}", row.line)?;
+    }
+    line.push(b',');
+    line.extend_from_slice(campaign);
     line.push(b',');
     if let Some(number) = row.number {
         write!(line, "+{}", number.digits())?;
@@ -77,8 +124,12 @@ fn push_row(line: &mut Vec<u8>, row: &Row, outcome: &Outcome<'_>) -> io::Result<
     push_text(line, outcome.reference);
     line.push(b',');
     push_text(line, &outcome.detail);
-    let first_sent_at = outcome.first_sent_at.map_or(String::new(), rfc3339);
-    let settled_at = outcome.settled_at.map_or(String::new(), rfc3339);
+    let first_sent_at = outcome
+        .first_sent_at
+        .map_or(String::new(), |at| at.to_string());
+    let settled_at = outcome
+        .settled_at
+        .map_or(String::new(), |at| at.to_string());
     write!(line, ",{},{first_sent_at},{settled_at},", outcome.attempts)?;
     if let Some(latency) = outcome.latency {
         write!(line, "{}", latency.as_millis())?;
@@ -132,7 +183,9 @@ mod tests {
 
     fn rendered(header: &str, rows: &[Row]) -> String {
         let mut out = Vec::new();
-        let mut results = Results::new(&mut out, header);
+        let mut campaign = samples::campaign();
+        header.clone_into(&mut campaign.input.header);
+        let mut results = Results::new(&mut out, &campaign);
         for row in rows {
             results.row(row, &row.outcome(&samples::runs())).unwrap();
         }
@@ -149,13 +202,13 @@ mod tests {
     #[test]
     fn each_row_stands_as_it_was_with_what_became_of_it_behind() {
         let expected = "\
-phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms
-098765 43210,\"Rao, A\",+919876543210,sms,sent,SM1,,2,2026-11-20T09:00:00.000Z,2026-11-20T09:00:01.123Z,123
-98765O3211,B,,,invalid,,a letter among the digits,0,,,
-9876543212,C,+919876543212,call,unknown,,the answer was not recorded: it may have been delivered,1,2026-11-20T09:00:02.500Z,,
-9876543210,D,+919876543210,,duplicate,,same as line 2,0,,,
-9876543213,,+919876543213,sms,pending,,,0,,,
-9876543214,E,+919876543214,sms,rejected,,\"'=HYPERLINK(\"\"x\"\") , barred\",1,2026-11-20T09:00:03.000Z,2026-11-20T09:00:03.050Z,50
+phone,name,otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms
+098765 43210,\"Rao, A\",2,diwali,+919876543210,sms,sent,SM1,,2,2026-11-20T09:00:00.000Z,2026-11-20T09:00:01.123Z,123
+98765O3211,B,3,diwali,,,invalid,,a letter among the digits,0,,,
+9876543212,C,4,diwali,+919876543212,call,unknown,,the answer was not recorded: it may have been delivered,1,2026-11-20T09:00:02.500Z,,
+9876543210,D,5,diwali,+919876543210,,duplicate,,same as line 2,0,,,
+9876543213,,6,diwali,+919876543213,sms,pending,,,0,,,
+9876543214,E,7,diwali,+919876543214,sms,rejected,,\"'=HYPERLINK(\"\"x\"\") , barred\",1,2026-11-20T09:00:03.000Z,2026-11-20T09:00:03.050Z,50
 ";
         assert_eq!(rendered("phone,name", &samples::rows()), expected);
     }
@@ -165,14 +218,14 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
         let row = samples::verified();
         let line = rendered("phone,otp", &[row]);
         let line = line.lines().nth(1).unwrap();
-        assert!(line.starts_with("9876543210,******,+919876543210,,verified,"));
+        assert!(line.starts_with("9876543210,******,2,diwali,+919876543210,,verified,"));
     }
 
     #[test]
     fn every_line_has_the_same_number_of_cells_for_a_csv_reader() {
         let csv = rendered("phone,name", &samples::rows());
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
-        assert_eq!(reader.headers().unwrap().len(), 11);
+        assert_eq!(reader.headers().unwrap().len(), 13);
         assert_eq!(reader.records().map(Result::unwrap).count(), 6);
     }
 
@@ -248,7 +301,7 @@ phone,name,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempt
                 Ok(())
             }
         }
-        let results = Results::new(Full, "phone");
+        let results = Results::new(Full, &samples::campaign());
         let error = results.finish().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }

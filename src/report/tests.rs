@@ -29,8 +29,10 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         campaign: &campaign,
         run: &run,
         runs: &samples::runs(),
-        limit_per_s: Some(10.0),
+        at_work: &run,
         pace: &Pace::default(),
+        first_started_at: samples::START,
+        earlier: &Summary::default(),
     };
     write_all(folder, &input, source(rows, Ok::<(), Infallible>(())))
         .map(|_| ())
@@ -85,8 +87,10 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         campaign: &campaign,
         run: &run,
         runs: &samples::runs(),
-        limit_per_s: None,
+        at_work: &run,
         pace: &Pace::default(),
+        first_started_at: samples::START,
+        earlier: &Summary::default(),
     };
     let broken = Err(io::Error::other("disk image is malformed"));
     let rows = samples::rows();
@@ -103,13 +107,20 @@ fn only_the_rows_asked_for_are_printed() {
     let rows = samples::rows();
     let only = [Status::Rejected, Status::Unknown];
     let source = source(&rows, Ok::<(), Infallible>(()));
-    let printed = print_only(&mut out, "phone,name", &only, &samples::runs(), source).unwrap();
+    let printed = print_only(
+        &mut out,
+        &samples::campaign(),
+        &only,
+        &samples::runs(),
+        source,
+    )
+    .unwrap();
     assert_eq!(printed, 2);
     let out = String::from_utf8(out).unwrap();
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("phone,name,otp_phone,"));
-    assert!(lines[1].starts_with("9876543212,C,"));
+    assert!(lines[0].starts_with("phone,name,otp_line,otp_campaign,otp_phone,"));
+    assert!(lines[1].starts_with("9876543212,C,4,"));
     assert!(lines[2].starts_with("9876543214,E,"));
 }
 
@@ -145,8 +156,10 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
         campaign: &campaign,
         run: &run,
         runs: &samples::runs(),
-        limit_per_s: None,
+        at_work: &run,
         pace: &Pace::default(),
+        first_started_at: samples::START,
+        earlier: &Summary::default(),
     };
     let mut summary = Summary::default();
     for row in &samples::rows() {
@@ -161,7 +174,7 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
 
 #[test]
 fn times_are_utc_with_milliseconds() {
-    let time = |micros| rfc3339(UnixMicros(micros));
+    let time = |micros| UnixMicros(micros).to_string();
     assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
     assert_eq!(time(1_795_165_201_123_999), "2026-11-20T09:00:01.123Z");
     assert_eq!(time(i64::MAX), "");
@@ -200,7 +213,7 @@ pub(crate) mod samples {
             started_at: START,
             finished_at: None,
             end: None,
-            settings: serde_json::json!({"rate": "10/s"}),
+            settings: serde_json::json!({"rate_per_s": 10.0}),
             version: "0.1.0".to_owned(),
         }
     }
@@ -231,6 +244,7 @@ pub(crate) mod samples {
     fn attempt(n: u32, lane: Lane, left_ms: u64, answer: Option<(u64, Verdict)>) -> Attempt {
         let left_at = START + Duration::from_millis(left_ms);
         Attempt {
+            lookup: None,
             n,
             run: RunId(1),
             lane,

@@ -122,6 +122,18 @@ const ACCOUNTS: &[(&str, &str)] = &[
                 AND k.campaign = p.id AND k.job = coalesce(c.job, c.id))",
     ),
     (
+        "numbers that were attempted and that no row asks for, unaccounted for",
+        "SELECT count(*), min(k.job) FROM known k JOIN intent i ON i.id = k.job << 20 | 1
+          WHERE k.job NOT IN (SELECT coalesce(job, id) FROM contact WHERE kind = 0)
+            AND NOT EXISTS (SELECT 1 FROM former f WHERE f.job = k.job
+                               AND f.campaign = k.campaign AND f.number = k.number)",
+    ),
+    (
+        "things looked up about attempts that were never made",
+        "SELECT count(*), min(attempt >> 20) FROM lookup
+          WHERE attempt NOT IN (SELECT id FROM intent)",
+    ),
+    (
         "jobs with a gap in their attempts",
         "SELECT count(*), min(job) FROM (SELECT id >> 20 AS job FROM intent GROUP BY job
          HAVING min(id & 1048575) <> 1 OR max(id & 1048575) <> count(*))",

@@ -174,23 +174,47 @@ pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
 
 /// The campaign's latest run.
 pub fn latest(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Option<RunRecord>> {
-    db.query_row(
+    latest_that(db, campaign, "true")
+}
+
+/// The campaign's latest run that made requests, or else its latest; and when its first began.
+pub fn latest_at_work(
+    db: &Connection,
+    campaign: CampaignId,
+) -> rusqlite::Result<Option<(RunRecord, UnixMicros)>> {
+    let made_some = "(last_left_at IS NOT NULL OR finished_at IS NULL
+          AND EXISTS (SELECT 1 FROM intent WHERE intent.run = run.id))";
+    let found = match latest_that(db, campaign, made_some)? {
+        None => latest(db, campaign)?,
+        some => some,
+    };
+    let Some(run) = found else { return Ok(None) };
+    let sql = "SELECT min(started_at) FROM run WHERE campaign = ?1";
+    let first = db.query_row(sql, [campaign.0], |row| row.get(0).map(UnixMicros))?;
+    Ok(Some((run, first)))
+}
+
+fn latest_that(
+    db: &Connection,
+    campaign: CampaignId,
+    is_meant: &str,
+) -> rusqlite::Result<Option<RunRecord>> {
+    let sql = format!(
         "SELECT id, started_at, finished_at, end, settings, version FROM run
-          WHERE campaign = ?1 ORDER BY id DESC LIMIT 1",
-        [campaign.0],
-        |row| {
-            let end: Option<String> = row.get(3)?;
-            let settings: String = row.get(4)?;
-            Ok(RunRecord {
-                id: RunId(row.get(0)?),
-                started_at: UnixMicros(row.get(1)?),
-                finished_at: row.get::<_, Option<i64>>(2)?.map(UnixMicros),
-                end: end.and_then(|end| serde_json::from_str(&end).ok()),
-                settings: serde_json::from_str(&settings).unwrap_or_default(),
-                version: row.get(5)?,
-            })
-        },
-    )
+          WHERE campaign = ?1 AND {is_meant} ORDER BY id DESC LIMIT 1"
+    );
+    db.query_row(&sql, [campaign.0], |row| {
+        let end: Option<String> = row.get(3)?;
+        let settings: String = row.get(4)?;
+        Ok(RunRecord {
+            id: RunId(row.get(0)?),
+            started_at: UnixMicros(row.get(1)?),
+            finished_at: row.get::<_, Option<i64>>(2)?.map(UnixMicros),
+            end: end.and_then(|end| serde_json::from_str(&end).ok()),
+            settings: serde_json::from_str(&settings).unwrap_or_default(),
+            version: row.get(5)?,
+        })
+    })
     .optional()
 }
 

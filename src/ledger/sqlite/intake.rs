@@ -16,15 +16,16 @@ use super::bulk::insert_all;
 use super::error::failed_to;
 use super::rows::{self, Answers, BlockWriter, Scan};
 use super::seal::{Sealed, Seals};
-use super::{SELECT_CAMPAIGN, campaign, find_campaign, history};
+use super::{SELECT_CAMPAIGN, campaign, find_campaign, former, history, suppress};
 use crate::job::{Contact, GivenCode, JobId, Lane, Operation, UnixMicros};
-use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled};
-use crate::ledger::{Campaign, CampaignKey, Intake, LedgerError, NewRun, Records, Span};
+use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled, may_be_of};
+use crate::ledger::{Campaign, CampaignKey, Intake, LeaveOut, LedgerError, NewRun, Records, Span};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
-/// What is said of a masked code without a known one.
-const NO_KNOWN_CODE: &str = "the code is masked and none was given for the number before";
+/// What is said of a masked code that cannot be told.
+const NO_KNOWN_CODE: &str =
+    "the code is masked, and which one it was cannot be told: give the code again";
 
 /// Rows that are written at once, where they are not kept anyway.
 const CHUNK: usize = 4_096;
@@ -65,7 +66,7 @@ impl<'l> SqliteIntake<'l> {
                 }
                 old => store(
                     &step,
-                    old.map(|(old, _)| old),
+                    old.as_ref().map(|(old, _)| old),
                     codes,
                     (key, input, reading),
                     contacts,
@@ -93,6 +94,20 @@ impl Intake for SqliteIntake<'_> {
             Ok(runs)
         };
         read().map_err(failed_to("read the runs", self.path))
+    }
+
+    fn leave_out(&self, new: &NewRun<'_>, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
+        let runs = self.runs(new)?;
+        suppress::note(&self.step, &self.campaign, &runs, whom)
+            .map_err(failed_to("find out whom to leave out", self.path))
+    }
+
+    fn for_each_former(&self, mut each: impl FnMut(&Row)) -> Result<(), LedgerError> {
+        former::for_each(&self.step, self.campaign.record.id, |_, row| {
+            each(row);
+            true
+        })
+        .map_err(failed_to("read the plan", self.path))
     }
 
     fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
@@ -139,8 +154,8 @@ fn killed(db: &Connection) -> rusqlite::Result<Option<Campaign>> {
 /// What is known of the codes of a campaign to verify.
 #[derive(Default)]
 struct Codes {
-    /// Jobs whose code was answered.
-    settled: HashSet<JobId>,
+    /// Jobs whose code was answered, and when.
+    settled: HashMap<JobId, UnixMicros>,
     /// Jobs of the latest input whose code is still there.
     kept: HashSet<JobId>,
 }
@@ -160,9 +175,9 @@ impl Codes {
             campaign: id,
             answers: &Answers::of(db, id, RunId::NEXT)?,
         };
-        scan.for_each_attempt(|job, attempt| {
-            if is_settled(attempt, &runs) {
-                codes.settled.insert(job);
+        scan.for_each_attempt(UnixMicros(0), |job, attempt| {
+            if let (true, Some(answer)) = (is_settled(attempt, &runs), &attempt.answer) {
+                codes.settled.insert(job, answer.answered_at);
             }
         })?;
         scan.for_each(campaign.span, Records::Skip, |stored| {
@@ -171,7 +186,7 @@ impl Codes {
             }
             Ok(true)
         })?;
-        for job in &codes.settled {
+        for job in codes.settled.keys() {
             if codes.kept.remove(job) {
                 forget_code(db, *job)?;
             }
@@ -187,6 +202,9 @@ pub fn forget_code(db: &Connection, job: JobId) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
+/// A row whose code is masked: the line of the row that it means, and when that was settled.
+type Masked = (Option<u64>, Option<UnixMicros>);
+
 /// An input on its way into the tables.
 struct NewInput<'t> {
     db: &'t Transaction<'t>,
@@ -196,6 +214,8 @@ struct NewInput<'t> {
     claims: Vec<Claim>,
     /// Codes as given, by row.
     given: HashMap<i64, SecretString>,
+    /// What the rows with masked codes tell of the rows that they mean.
+    masked: HashMap<i64, Masked>,
     /// What is to be said of rows that ask for no work.
     special: Vec<(i64, String)>,
 }
@@ -203,19 +223,16 @@ struct NewInput<'t> {
 /// Stores an input in place of the campaign's `old` one.
 fn store<E>(
     db: &Transaction<'_>,
-    old: Option<Campaign>,
+    old: Option<&Campaign>,
     codes: Codes,
     (key, input, reading): (&CampaignKey, &InputRecord, &str),
     contacts: impl IntoIterator<Item = Result<Contact, E>>,
 ) -> rusqlite::Result<Result<Campaign, E>> {
-    if let Some(Campaign { span, .. }) = &old {
-        for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
-            let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");
-            db.execute(&delete, [span.first, span.end])?;
-        }
+    if let Some(old) = old {
+        former::note_lines(db, old)?;
     }
-    let is_new = old.is_none();
-    let campaign = put_campaign(db, old.map(|old| old.record.id), key, input, reading)?;
+    let id = old.map(|old| old.record.id);
+    let campaign = put_campaign(db, id, key, input, reading)?;
     let mut new = NewInput {
         db,
         campaign,
@@ -223,15 +240,19 @@ fn store<E>(
         rows: Vec::new(),
         claims: Vec::new(),
         given: HashMap::new(),
+        masked: HashMap::new(),
         special: Vec::new(),
     };
     if let Err(error) = new.read(contacts)? {
         return Ok(Err(error));
     }
-    new.claim(is_new, codes)?;
+    new.claim(old.is_none(), codes)?;
     rows::write(db, &new.seals, new.campaign.record.id, &new.rows)?;
     new.special.sort_unstable();
     rows::write_special(db, &new.special)?;
+    if let Some(old) = old {
+        former::replace(db, &new.seals, old, &new.rows)?;
+    }
     Ok(Ok(new.campaign))
 }
 
@@ -270,7 +291,10 @@ impl NewInput<'_> {
                     row.assumed = request.assumed_mobile;
                     let print = match request.code {
                         None => CodePrint::NONE,
-                        Some(GivenCode::Masked) => CodePrint::MASKED,
+                        Some(GivenCode::Masked { line, settled_at }) => {
+                            self.masked.insert(id, (line, settled_at));
+                            CodePrint::MASKED
+                        }
                         Some(GivenCode::Plain(code)) => {
                             let print = self.seals.code(request.number, code.expose_secret());
                             self.given.insert(id, code);
@@ -314,24 +338,36 @@ impl NewInput<'_> {
                     Ok(KnownJob {
                         job,
                         print: CodePrint(row.get(1)?),
-                        settled: codes.settled.contains(&job),
+                        settled_at: codes.settled.get(&job).copied(),
                         has_code: was_kept.contains(&job),
                     })
                 })?;
                 known = found.collect::<Result<_, _>>()?;
             }
-            claim(of_number, known, |claim, claimed| {
+            let mut stood = HashSet::new();
+            for claim in of_number {
+                if let Some((Some(line), _)) = self.masked.get(&claim.row) {
+                    let jobs = former::stood_on(db, self.campaign.record.id, *line)?;
+                    stood.extend(jobs.into_iter().map(|job| (claim.row, job)));
+                }
+            }
+            let means = |claim: &Claim, known: &KnownJob| {
+                let settled_at = self.masked.get(&claim.row).and_then(|masked| masked.1);
+                stood.contains(&(claim.row, known.job)) && may_be_of(settled_at, known)
+            };
+            claim(of_number, &known, means, |claim, claimed| {
                 // The rows lie in another order than the numbers: most are not touched again.
                 let place = usize::try_from(claim.row - first).unwrap_or(usize::MAX);
                 let (mut job, mut settled) = (JobId(claim.row), false);
                 match claimed {
                     Claimed::New => added.push(*claim),
                     Claimed::Known(known) => {
-                        (job, settled) = (known.job, known.settled);
+                        (job, settled) = (known.job, known.settled_at.is_some());
                         self.rows[place].job = job;
                     }
-                    Claimed::Duplicate { first_line } => {
+                    Claimed::Duplicate { first_line, job } => {
                         self.rows[place].kind = rows::DUPLICATE;
+                        self.rows[place].job = job;
                         self.special.push((claim.row, first_line.to_string()));
                         return;
                     }

@@ -7,17 +7,20 @@
 mod bulk;
 mod error;
 mod file;
+mod former;
 mod health;
 mod history;
 mod identity;
 mod intake;
 mod lock;
 mod log;
+mod lookup;
 mod migrate;
 mod rows;
 mod run;
 mod schema;
 mod seal;
+mod suppress;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -28,9 +31,12 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::rules::Departure;
-use super::{Campaign, CampaignKey, Execution, LedgerError, Records, Span, Store, Verified};
+use super::{
+    Campaign, CampaignKey, Execution, LedgerError, Life, Noted, Records, Span, Store, Verified,
+};
 use crate::clock::Clock;
-use crate::job::{Contact, Operation, UnixMicros};
+use crate::job::{Contact, Lookup, Operation, UnixMicros};
+use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, RunId, Runs};
 use error::failed_to;
@@ -146,7 +152,7 @@ impl SqliteLedger {
         let format = recognise(&db, path)?;
         let doubt = doubt(&db, format).map_err(&fault)?;
         if format < schema::NEWEST {
-            db.db = migrated_copy(&db, path)?;
+            db.db = migrated_copy(&db, path, format)?;
         }
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
@@ -246,6 +252,38 @@ impl Store for SqliteLedger {
         read().map_err(failed_to("read the rows", &self.path))
     }
 
+    fn for_each_former(
+        &self,
+        campaign: CampaignId,
+        each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        former::for_each(&self.db, campaign, |header, row| {
+            each(header, row).is_continue()
+        })
+        .map_err(failed_to("read what earlier inputs asked for", &self.path))
+    }
+
+    fn latest_at_work(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<(RunRecord, UnixMicros)>, LedgerError> {
+        history::latest_at_work(&self.db, campaign).map_err(failed_to("read the run", &self.path))
+    }
+
+    fn settle(
+        &mut self,
+        campaign: &Campaign,
+        numbers: &[Number],
+        lookup: Lookup,
+    ) -> Result<Noted, LedgerError> {
+        lookup::settle(&mut self.db, campaign, numbers, lookup)
+            .map_err(failed_to("note what was looked up", &self.path))
+    }
+
+    fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError> {
+        lookup::lives(&self.db, number).map_err(failed_to("look the number up", &self.path))
+    }
+
     fn for_each_departure(
         &self,
         run: RunId,
@@ -299,7 +337,7 @@ impl Store for SqliteLedger {
 
 /// A copy of a ledger of an older format in memory, brought to the newest one: who only reads
 /// changes nothing.
-fn migrated_copy(db: &Locked, path: &Path) -> Result<Connection, LedgerError> {
+fn migrated_copy(db: &Locked, path: &Path, format: u32) -> Result<Connection, LedgerError> {
     let fault = failed_to("read a ledger of an older version", path);
     let damage = health::damage(db, &db.file.real).map_err(&fault)?;
     if let Some(why) = damage.into_iter().next() {
@@ -311,7 +349,7 @@ fn migrated_copy(db: &Locked, path: &Path) -> Result<Connection, LedgerError> {
     let copy = || {
         let mut copy = Connection::open_in_memory()?;
         Backup::new(db, &mut copy)?.step(-1)?;
-        schema::migrate(&mut copy, 1)?;
+        schema::migrate(&mut copy, format)?;
         Ok(copy)
     };
     copy().map_err(fault)

@@ -1,17 +1,21 @@
 //! Reading back: one scan that every reader shares, and the numbers that lanes and verdicts are
 //! stored as.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 use secrecy::SecretString;
 
 use super::bulk::{insert_all, optional};
 use super::error::damaged;
 use super::seal::{Sealed, Seals};
-use crate::job::{Answer, Attempt, Job, JobId, Lane, RowId, UnixMicros, Verdict, VerdictKind};
+use crate::job::{
+    Answer, Attempt, Found, Job, JobId, Lane, Lookup, RowId, UnixMicros, Verdict, VerdictKind,
+};
 use crate::ledger::{Records, Span};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
-use crate::record::{CampaignId, Row, RowState};
+use crate::record::{CampaignId, Row, RowState, Suppression};
 use crate::run::RunId;
 
 /// An attempt's id is its job's, shifted by this, and its `n`.
@@ -75,10 +79,13 @@ impl Stored {
     }
 }
 
-/// Where the answers of some runs are, by the attempts that they belong to: they lie in the order
-/// in which they came. 16 bytes per answer.
+/// What came of the attempts of some runs: where their answers are, which lie in the order in which
+/// they came (16 bytes per answer), and what a person looked up.
 #[derive(Default)]
-pub struct Answers(Vec<(i64, i64)>);
+pub struct Answers {
+    seqs: Vec<(i64, i64)>,
+    lookups: HashMap<i64, Lookup>,
+}
 
 impl Answers {
     /// Those of the runs of a campaign before run `end`.
@@ -98,12 +105,28 @@ impl Answers {
             let job = job_of(*id).0;
             return Err(damaged(format!("job {job}: an attempt has two answers")));
         }
-        Ok(Self(answers))
+        let mut select = db.prepare(
+            "SELECT l.attempt, l.sent, l.at FROM lookup l CROSS JOIN intent i ON i.id = l.attempt
+               JOIN run r ON r.id = i.run WHERE r.campaign = ?1",
+        )?;
+        let found = select.query_map([campaign.0], |row| {
+            let found = if row.get(1)? {
+                Found::Sent
+            } else {
+                Found::Unsent
+            };
+            let at = UnixMicros(row.get(2)?);
+            Ok((row.get(0)?, Lookup { found, at }))
+        })?;
+        Ok(Self {
+            seqs: answers,
+            lookups: found.collect::<Result<_, _>>()?,
+        })
     }
 
     fn seq(&self, attempt: i64) -> Option<i64> {
-        let place = self.0.binary_search_by_key(&attempt, |(id, _)| *id).ok()?;
-        Some(self.0[place].1)
+        let place = self.seqs.binary_search_by_key(&attempt, |(id, _)| *id);
+        Some(self.seqs[place.ok()?].1)
     }
 }
 
@@ -118,10 +141,11 @@ pub struct Scan<'a> {
 /// Neither a code, nor what is to be said, nor attempts are looked for where there can be none.
 const SELECT_ROWS: &str = "
     SELECT c.id, coalesce(c.job, c.id), c.line, c.lane, c.kind, c.assumed, c.number, c.seal,
-           s.text, k.code, i.id, i.run, i.lane, i.begun_at
+           s.text, k.code, p.by, p.at, i.id, i.run, i.lane, i.begun_at
       FROM contact c
       LEFT JOIN special s ON s.row = CASE WHEN c.kind <> 0 THEN c.id END
       LEFT JOIN code k ON k.job = CASE WHEN c.kind = 0 AND c.lane = 2 THEN coalesce(c.job, c.id) END
+      LEFT JOIN suppressed p ON p.job = CASE WHEN c.kind = 0 THEN coalesce(c.job, c.id) END
       LEFT JOIN intent i ON i.id > CASE c.kind WHEN 0 THEN coalesce(c.job, c.id) << 20 END
                         AND i.id < (coalesce(c.job, c.id) + 1) << 20
      WHERE c.id >= ?1 AND c.id < ?2
@@ -196,7 +220,10 @@ impl Scan<'_> {
         }
         let text: Option<String> = row.get(8)?;
         let state = match (sealed.kind, text) {
-            (JOB, _) => RowState::Job(Vec::new()),
+            (JOB, _) => match row.get::<_, Option<String>>(10)? {
+                None => RowState::Job(Vec::new()),
+                Some(by) => RowState::Suppressed(suppression(by, row.get(11)?), Vec::new()),
+            },
             (INVALID, Some(problem)) => RowState::Invalid(problem),
             (DUPLICATE, Some(line)) => RowState::Duplicate {
                 first_line: line.parse().map_err(|_| damaged("of which line?"))?,
@@ -223,11 +250,15 @@ impl Scan<'_> {
         stored: &mut Stored,
         answer: &mut Statement<'_>,
     ) -> rusqlite::Result<()> {
-        let (Some(id), RowState::Job(attempts)) = (row.get(10)?, &mut stored.state) else {
+        let Some(id) = row.get(12)? else {
+            return Ok(());
+        };
+        let (RowState::Job(attempts) | RowState::Suppressed(_, attempts)) = &mut stored.state
+        else {
             return Ok(());
         };
         let damaged = |why: &str| damaged(format!("row {}: {why}", stored.row.0));
-        let attempt = self.attempt(row, id, 11, answer)?;
+        let attempt = self.attempt(row, id, 13, answer)?;
         if job_of(id) != stored.job || attempt.n as usize != attempts.len() + 1 {
             return Err(damaged("an attempt is missing"));
         }
@@ -255,22 +286,53 @@ impl Scan<'_> {
             answer: seq
                 .map(|seq| answer.query_row([seq], read_answer))
                 .transpose()?,
+            lookup: self.answers.lookups.get(&id).copied(),
         })
     }
 
-    /// Hands all attempts of the campaign to `each`, also those of rows that it has no more.
-    pub fn for_each_attempt(&self, mut each: impl FnMut(JobId, &Attempt)) -> rusqlite::Result<()> {
+    /// Hands the attempts of the campaign that were begun at `since` or later to `each`, job by job,
+    /// also those of rows that it has no more.
+    pub fn for_each_attempt(
+        &self,
+        since: UnixMicros,
+        mut each: impl FnMut(JobId, &Attempt),
+    ) -> rusqlite::Result<()> {
         let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
         let mut select = self.db.prepare(
             "SELECT id, run, lane, begun_at FROM intent
-              WHERE run IN (SELECT id FROM run WHERE campaign = ?1)",
+              WHERE begun_at >= ?2 AND run IN (SELECT id FROM run WHERE campaign = ?1)
+              ORDER BY id",
         )?;
-        let mut found = select.query([self.campaign.0])?;
+        let mut found = select.query([self.campaign.0, since.0])?;
         while let Some(row) = found.next()? {
             let id = row.get(0)?;
             each(job_of(id), &self.attempt(row, id, 1, &mut answer)?);
         }
         Ok(())
+    }
+
+    /// The attempts of one job.
+    pub fn attempts_of(&self, job: JobId) -> rusqlite::Result<Vec<Attempt>> {
+        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
+        let mut select = self.db.prepare_cached(
+            "SELECT id, run, lane, begun_at FROM intent WHERE id > ?1 AND id < ?2 ORDER BY id",
+        )?;
+        let mut found = select.query([job.0 << N_BITS, (job.0 + 1) << N_BITS])?;
+        let mut attempts = Vec::new();
+        while let Some(row) = found.next()? {
+            attempts.push(self.attempt(row, row.get(0)?, 1, &mut answer)?);
+        }
+        Ok(attempts)
+    }
+}
+
+fn suppression(by: String, at: Option<i64>) -> Suppression {
+    match at {
+        Some(at) => Suppression::Recent {
+            campaign: by,
+            at: UnixMicros(at),
+        },
+        None => Suppression::Excluded(by),
     }
 }
 

@@ -8,16 +8,22 @@ use super::migrate::from_format_1;
 pub const APPLICATION_ID: i32 = 0x4f54_5044;
 
 /// The format that this program writes; it reads all before it, too.
-pub const NEWEST: u32 = 2;
+pub const NEWEST: u32 = 3;
 
 /// Brings the file from format `from` (0: it is empty) to the newest one, in one transaction.
 pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
     let step = db.transaction()?;
-    if from == 0 {
-        step.execute_batch(ALL_FORMATS)?;
-        step.execute_batch(FORMAT_2)?;
-    } else {
-        from_format_1(&step, FORMAT_2)?;
+    match from {
+        0 => {
+            step.execute_batch(ALL_FORMATS)?;
+            step.execute_batch(FORMAT_2)?;
+        }
+        1 => from_format_1(&step, FORMAT_2)?,
+        _ => {}
+    }
+    step.execute_batch(FORMAT_3)?;
+    if from > 0 {
+        step.execute_batch(FORMER_OF_OLDER_FORMATS)?;
     }
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
     step.pragma_update(None, "user_version", NEWEST)?;
@@ -29,6 +35,9 @@ pub fn made(format: u32) -> rusqlite::Result<Connection> {
     let db = Connection::open_in_memory()?;
     db.execute_batch(ALL_FORMATS)?;
     db.execute_batch(if format == 1 { FORMAT_1 } else { FORMAT_2 })?;
+    if format > 2 {
+        db.execute_batch(FORMAT_3)?;
+    }
     Ok(db)
 }
 
@@ -142,6 +151,48 @@ CREATE VIEW attempt AS
 SELECT i.id >> 20 AS job, i.id & 1048575 AS n, i.run, i.lane, i.begun_at,
        a.left_at, a.answered_at, a.verdict, a.text, a.retry_at
   FROM intent i LEFT JOIN answer a ON a.id = i.id;
+";
+
+/// What is known beyond the latest input and the requests themselves.
+const FORMAT_3: &str = "
+CREATE TABLE suppressed (          -- what the campaign's latest run left out
+    job      INTEGER PRIMARY KEY,
+    campaign INTEGER NOT NULL,
+    by       TEXT NOT NULL,        -- the campaign that sent to it, or the list that it stands in
+    at       INTEGER               -- when that campaign sent to it; NULL: it stands in a list
+) STRICT;
+
+CREATE TABLE former (              -- jobs with attempts that the latest input asks for no more
+    job      INTEGER PRIMARY KEY,
+    campaign INTEGER NOT NULL,
+    line     INTEGER NOT NULL,     -- where it last stood
+    lane     INTEGER NOT NULL,
+    number   INTEGER NOT NULL,
+    header   TEXT NOT NULL,        -- of its record; '': neither was kept
+    record   TEXT NOT NULL
+) STRICT;
+CREATE INDEX former_campaign ON former (campaign);
+
+CREATE TABLE stood (               -- where the codes of earlier inputs stood: what a mask may mean
+    campaign INTEGER NOT NULL,
+    line     INTEGER NOT NULL,
+    job      INTEGER NOT NULL,
+    PRIMARY KEY (campaign, line, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE lookup (              -- what a person found out about an attempt
+    attempt INTEGER PRIMARY KEY,
+    sent    INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+";
+
+/// Older formats dropped the rows that an input asked for no more; their attempts are there.
+const FORMER_OF_OLDER_FORMATS: &str = "
+INSERT INTO former
+SELECT k.job, k.campaign, 0, i.lane, k.number, '', ''
+  FROM known k JOIN intent i ON i.id = k.job << 20 | 1
+ WHERE k.job NOT IN (SELECT coalesce(job, id) FROM contact WHERE kind = 0);
 ";
 
 /// The tables that format 1 had instead.

@@ -28,7 +28,9 @@ fn another_campaign_sends_again_on_purpose() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..3));
     dir.send(&stub).ends(0);
-    dir.send(&stub).args(&["--campaign", "second"]).ends(0);
+    dir.send(&stub)
+        .flags("--campaign second --cooldown 0s")
+        .ends(0);
     assert_eq!(stub.count(), 6);
 }
 
@@ -161,20 +163,8 @@ fn results_are_a_valid_next_input() {
         dir.statuses(),
         ["sent", "sent", "unknown", "sent", "sent", "sent"]
     );
-    assert_eq!(dir.results()[0].len(), 10, "phone and nine otp columns");
+    assert_eq!(dir.results()[0].len(), 12, "phone and eleven otp columns");
     each_once(&stub, [0, 2, 3, 4, 5]);
-}
-
-#[test]
-fn contacts_are_read_from_stdin() {
-    let stub = Stub::start();
-    let dir = Workdir::new();
-    dir.send(&stub).input("-").stdin(contacts(0..3)).ends(0);
-    assert_eq!(
-        column(&dir.results_of("stdin-results"), "otp_status"),
-        ["sent"; 3]
-    );
-    assert_eq!(stub.count(), 3);
 }
 
 #[test]

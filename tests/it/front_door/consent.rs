@@ -58,6 +58,8 @@ fn nobody_is_asked_where_it_was_settled_before_or_nothing_is_to_be_sent() {
     assert!(!asks("", "", 0), "nothing is due");
     assert_eq!(stub.count(), 3);
     // Without a terminal, as from cron.
-    dir.send(&stub).flags("--campaign again").ends(0);
+    dir.send(&stub)
+        .flags("--campaign again --cooldown 0s")
+        .ends(0);
     assert_eq!(stub.count(), 6);
 }

@@ -239,7 +239,7 @@ fn a_killed_runs_own_file_needs_no_flag_whatever_was_done_with_it_since() {
     refuses(&stub, dir.send(&stub).without("--sender-id"), "--sender-id");
     let other = dir
         .send(&stub)
-        .args(&["--campaign", "other", "--limit", "1"]);
+        .args(&["--campaign", "other", "--limit", "1", "--cooldown", "0s"]);
     other.ends(3);
     dir.send(&stub).ends(1);
     assert_eq!(stub.count(), ROWS + 1);

@@ -1,0 +1,165 @@
+//! `settle` and `who`: what a person looks up, in the ledger and with the provider.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+
+use super::config::{Mode, input};
+use super::exit::Exit;
+use super::report::{choose, print};
+use super::screen::Screen;
+use super::values::{self, Values};
+use crate::clock::Clock;
+use crate::contacts::{self, ReadOptions, Region};
+use crate::job::{Attempt, Found, Lookup, Operation, Problem};
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::{Life, Noted, Store as _};
+use crate::text::visible;
+
+/// Notes what a person found out about numbers that are `unknown`.
+///
+/// # Errors
+/// When the file cannot be used, the ledger or the campaign is not there, or a run is on.
+pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
+    let found: Found = values.required("as", values::word)?;
+    let path = input(values.path("input"))?;
+    let (numbers, campaign, unread) = numbers_in(&path, values)?;
+    let ledger = Mode::of(values).ledger(values);
+    ensure!(
+        SqliteLedger::exists(&ledger)?,
+        "there is no ledger {}. Name it with --ledger",
+        ledger.display()
+    );
+    let mut ledger = SqliteLedger::open(&ledger)?;
+    let campaign = choose(&ledger, values, campaign.as_deref(), Some(Operation::Send))?;
+    let at = Clock::start().now();
+    let Noted {
+        noted,
+        not_unknown,
+        strange,
+    } = ledger.settle(&campaign, &numbers, Lookup { found, at })?;
+    let (now, then) = match found {
+        Found::Sent => ("sent", ""),
+        Found::Unsent => ("pending", "; the next run sends to them"),
+    };
+    let name = visible(&campaign.record.name);
+    let mut text = format!("{name}: {noted} numbers were unknown and are {now} now{then}");
+    for (count, why) in [
+        (not_unknown, "were not unknown and are as they were"),
+        (strange, "are not in this campaign"),
+        (unread, "rows have no number that can be read"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, "; {count} {why}");
+        }
+    }
+    screen.say(&text);
+    Ok(match strange + unread {
+        0 => Exit::Done,
+        _ => Exit::NeedsPerson,
+    })
+}
+
+/// The numbers in a file, the campaign that it says it belongs to, and how many rows have none.
+fn numbers_in(
+    path: &Path,
+    values: &Values,
+) -> anyhow::Result<(Vec<crate::number::Number>, Option<String>, u64)> {
+    let region: Region = values.required("region", str::parse)?;
+    let options = ReadOptions {
+        phone_column: values.optional("phone-column", str::parse)?,
+        delimiter: values.optional("delimiter", values::delimiter)?,
+        ..ReadOptions::numbers_only(region)
+    };
+    let mut file = contacts::open(path, options)?;
+    let survey = file.survey()?;
+    let (mut numbers, mut unread) = (Vec::new(), 0);
+    for contact in file.contacts(&survey)? {
+        match contact?.request {
+            Ok(request) => numbers.push(request.number),
+            Err(Problem(_)) => unread += 1,
+        }
+    }
+    Ok((numbers, survey.campaign, unread))
+}
+
+/// Tells one number's whole life in a ledger.
+///
+/// # Errors
+/// When the number cannot be read, or the ledger is not there or cannot be read.
+pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
+    let asked: String = values
+        .optional("input", str::parse)?
+        .context("name a number, such as 9876543210 or +919876543210")?;
+    let region: Region = values.required("region", str::parse)?;
+    let number = contacts::read_number(&asked, region)
+        .map_err(|Problem(why)| anyhow::anyhow!("the number: {why}"))?;
+    let path: PathBuf = Mode::of(values).ledger(values);
+    let ledger = super::report::open(&path)?;
+    let lives = ledger.lives(number)?;
+    let mut text = format!("+{}\n", number.digits());
+    if lives.is_empty() {
+        let _ = writeln!(text, "  no campaign of {} knows it", path.display());
+    }
+    for Life {
+        campaign,
+        runs,
+        row,
+        is_former,
+    } in &lives
+    {
+        let outcome = row.outcome(runs);
+        let rehearsal = if campaign.sandbox {
+            ", a rehearsal"
+        } else {
+            ""
+        };
+        let place = match (is_former, row.line) {
+            (false, line) => format!("line {line}"),
+            (true, 0) => "not in the list any more".to_owned(),
+            (true, line) => format!("not in the list any more, was on line {line}"),
+        };
+        let _ = writeln!(
+            text,
+            "  {} ({}{rehearsal}), {place}: {}",
+            visible(&campaign.name),
+            campaign.operation.name(),
+            outcome.status.name()
+        );
+        if !outcome.detail.is_empty() {
+            let _ = writeln!(text, "    {}", visible(&outcome.detail));
+        }
+        for attempt in row.attempts() {
+            let _ = writeln!(text, "    {}", line_of(attempt));
+        }
+    }
+    print(std::io::stdout().lock(), text.as_bytes())
+}
+
+/// One request: when it left on which lane, and what came of it.
+fn line_of(attempt: &Attempt) -> String {
+    let lane = attempt.lane.name();
+    let at = attempt.left_at().unwrap_or(attempt.begun_at);
+    let came = match &attempt.answer {
+        None => "no answer was recorded".to_owned(),
+        Some(answer) => {
+            let kind = answer.verdict.kind.name();
+            match visible(&answer.verdict.text) {
+                text if text.is_empty() => kind.to_owned(),
+                text => format!("{kind}: {text}"),
+            }
+        }
+    };
+    let looked_up = match attempt.lookup {
+        None => String::new(),
+        Some(Lookup { found, at }) => {
+            let was = match found {
+                Found::Sent => "sent",
+                Found::Unsent => "not sent",
+            };
+            format!("; looked up at {at}: {was}")
+        }
+    };
+    format!("{}  {at}  {lane}  {came}{looked_up}", attempt.n)
+}

@@ -1,0 +1,134 @@
+//! What a person looks up: one number's whole life, and what was found out about it elsewhere.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::rows::{Answers, Scan, attempt_id};
+use super::seal::Seals;
+use super::{SELECT_CAMPAIGN, campaign, former, history};
+use crate::job::{JobId, Lookup};
+use crate::ledger::{Campaign, Life, Noted, Records, Span};
+use crate::number::Number;
+use crate::record::Row;
+use crate::run::{Meaning, RunId};
+use crate::status::Status;
+
+/// Notes what was found out about those of these numbers that are unknown, in one transaction.
+pub fn settle(
+    db: &mut Connection,
+    of: &Campaign,
+    numbers: &[Number],
+    lookup: Lookup,
+) -> rusqlite::Result<Noted> {
+    let mut noted = Noted::default();
+    let step = db.transaction()?;
+    let id = of.record.id;
+    let runs = history::runs(&step, id)?;
+    let distinct: HashSet<Number> = numbers.iter().copied().collect();
+    for number in distinct {
+        let jobs = jobs_of(&step, number, id.0)?;
+        let mut unknown = false;
+        for job in &jobs {
+            let Some((row, _)) = row_of(&step, of, number, *job)? else {
+                continue;
+            };
+            if row.outcome(&runs).status != Status::Unknown {
+                continue;
+            }
+            unknown = true;
+            let doubted = |attempt: &&_| runs.meaning(attempt) == Meaning::Ambiguous;
+            for attempt in row.attempts().iter().filter(doubted) {
+                step.execute(
+                    "INSERT INTO lookup (attempt, sent, at) VALUES (?1, ?2, ?3)",
+                    params![
+                        attempt_id(*job, attempt.n),
+                        lookup.found == crate::job::Found::Sent,
+                        lookup.at.0
+                    ],
+                )?;
+            }
+        }
+        match (jobs.is_empty(), unknown) {
+            (true, _) => noted.strange += 1,
+            (false, true) => noted.noted += 1,
+            (false, false) => noted.not_unknown += 1,
+        }
+    }
+    step.commit()?;
+    Ok(noted)
+}
+
+/// All that is known of a number, campaign by campaign.
+pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
+    let mut select = db.prepare(&format!("{SELECT_CAMPAIGN} ORDER BY id"))?;
+    let campaigns = select.query_map([], |row| Ok(campaign(row)?.0))?;
+    let mut lives = Vec::new();
+    for of in campaigns {
+        let of = of?;
+        for job in jobs_of(db, number, of.record.id.0)? {
+            let Some((row, is_former)) = row_of(db, &of, number, job)? else {
+                continue;
+            };
+            lives.push(Life {
+                runs: history::runs(db, of.record.id)?,
+                campaign: of.record.clone(),
+                row,
+                is_former,
+            });
+        }
+    }
+    Ok(lives)
+}
+
+/// A campaign's jobs for a number; with codes there may be several.
+fn jobs_of(db: &Connection, number: Number, campaign: i64) -> rusqlite::Result<Vec<JobId>> {
+    let sql = "SELECT job FROM known WHERE number = ?1 AND campaign = ?2 ORDER BY job";
+    db.prepare_cached(sql)?
+        .query_map([number.digits().cast_signed(), campaign], |row| {
+            row.get(0).map(JobId)
+        })?
+        .collect()
+}
+
+/// The row of the latest input that asks for a job, or the last one that did, if there are attempts;
+/// and whether it is such a former one.
+fn row_of(
+    db: &Connection,
+    of: &Campaign,
+    number: Number,
+    job: JobId,
+) -> rusqlite::Result<Option<(Row, bool)>> {
+    let Span { first, end } = of.span;
+    let sql = "SELECT id FROM contact WHERE id >= ?1 AND id < ?2 AND number = ?3 AND kind = 0
+                  AND coalesce(job, id) = ?4";
+    let mut select = db.prepare_cached(sql)?;
+    let found = select.query_map([first, end, number.digits().cast_signed(), job.0], |row| {
+        row.get(0)
+    })?;
+    let ids: Vec<i64> = found.collect::<Result<_, _>>()?;
+    let campaign = of.record.id;
+    let mut row = None;
+    if let Some(id) = ids.first() {
+        let scan = Scan {
+            db,
+            seals: &Seals::of(db)?,
+            campaign,
+            answers: &Answers::of(db, campaign, RunId::NEXT)?,
+        };
+        let one = Span {
+            first: *id,
+            end: id + 1,
+        };
+        scan.for_each(one, Records::Skip, |stored| {
+            row = Some((stored.into_row(), false));
+            Ok(true)
+        })?;
+        return Ok(row);
+    }
+    former::for_each_job(db, campaign, Some(job), |_, former| {
+        row = Some((former.clone(), true));
+        false
+    })?;
+    Ok(row)
+}

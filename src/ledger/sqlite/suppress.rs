@@ -1,0 +1,140 @@
+//! Whom a run leaves out on purpose: suppression lists, and the cool-down over all campaigns.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::bulk::{insert_all, optional};
+use super::rows::{Answers, Scan};
+use super::seal::Seals;
+use super::{SELECT_CAMPAIGN, campaign, history};
+use crate::job::{JobId, Operation, UnixMicros};
+use crate::ledger::rules::{Departure, is_recent};
+use crate::ledger::{Campaign, LeaveOut, Records};
+use crate::mistake::{Mistake, is_made};
+use crate::next::{Step, next_step};
+use crate::number::Number;
+use crate::record::RowState;
+use crate::run::{RunId, Runs};
+
+/// Notes for whom a run, the latest of `runs`, would do something but is not to.
+pub fn note(
+    db: &Connection,
+    of: &Campaign,
+    runs: &Runs,
+    whom: &LeaveOut<'_>,
+) -> rusqlite::Result<()> {
+    let id = of.record.id;
+    db.execute("DELETE FROM suppressed WHERE campaign = ?1", [id.0])?;
+    let recent = if of.record.operation == Operation::Send {
+        recent(db, of, whom)?
+    } else {
+        HashMap::new()
+    };
+    if recent.is_empty() && whom.excluded.is_empty() {
+        return Ok(());
+    }
+    let scan = Scan {
+        db,
+        seals: &Seals::of(db)?,
+        campaign: id,
+        answers: &Answers::of(db, id, RunId::NEXT)?,
+    };
+    let mut left_out: Vec<(JobId, &str, Option<UnixMicros>)> = Vec::new();
+    scan.for_each(of.span, Records::Skip, |stored| {
+        let (Some(number), RowState::Job(attempts)) = (stored.number, &stored.state) else {
+            return Ok(true);
+        };
+        let list = whom.excluded.get(&number).map(|list| (&**list, None));
+        let campaign = || {
+            let sent = recent.get(&number)?;
+            Some((&*sent.campaign, Some(sent.at)))
+        };
+        if let Some((by, at)) = list.or_else(campaign)
+            && next_step(stored.lane, attempts, runs) != Step::Rest
+        {
+            left_out.push((stored.job, by, at));
+        }
+        Ok(true)
+    })?;
+    let into = "INSERT INTO suppressed (job, campaign, by, at)";
+    insert_all(db, into, &left_out, |(job, by, at)| {
+        [
+            job.0.into(),
+            id.0.into(),
+            (*by).into(),
+            optional(at.map(|at| at.0)),
+        ]
+    })
+}
+
+/// Somebody was sent to, or may have been.
+struct Sent {
+    campaign: Rc<str>,
+    at: UnixMicros,
+}
+
+/// Whom the other campaigns have sent to, or may have sent to, within the cool-down.
+fn recent(
+    db: &Connection,
+    of: &Campaign,
+    whom: &LeaveOut<'_>,
+) -> rusqlite::Result<HashMap<Number, Sent>> {
+    let mut numbers = HashMap::new();
+    if whom.cooldown.is_zero() || is_made(Mistake::NoCooldown) {
+        return Ok(numbers);
+    }
+    let since = UnixMicros(whom.now.0.saturating_sub(micros(whom.cooldown)));
+    // One whose answer is not there may have left a little later than it was begun.
+    let begun = UnixMicros(since.0.saturating_sub(micros(Departure::LEFT_WITHIN)));
+    let others = format!(
+        "{SELECT_CAMPAIGN} WHERE operation = 'send' AND sandbox = ?1 AND id <> ?2
+            AND EXISTS (SELECT 1 FROM run WHERE campaign = campaign.id
+                           AND coalesce(last_left_at, finished_at, 9223372036854775807) >= ?3)"
+    );
+    let mut select = db.prepare(&others)?;
+    let found = select.query_map(params![of.record.sandbox, of.record.id.0, begun.0], |row| {
+        Ok(campaign(row)?.0)
+    })?;
+    for other in found {
+        let other = other?.record;
+        let runs = history::runs(db, other.id)?;
+        let scan = Scan {
+            db,
+            seals: &Seals::of(db)?,
+            campaign: other.id,
+            answers: &Answers::of(db, other.id, RunId::NEXT)?,
+        };
+        let mut jobs: HashMap<JobId, UnixMicros> = HashMap::new();
+        scan.for_each_attempt(begun, |job, attempt| {
+            if let Some(at) = attempt.left_at()
+                && is_recent(runs.meaning(attempt), at, whom.now, whom.cooldown)
+            {
+                jobs.insert(job, at);
+            }
+        })?;
+        let name = Rc::from(other.name);
+        let mut select = db.prepare("SELECT number, job FROM known WHERE campaign = ?1")?;
+        let mut found = select.query([other.id.0])?;
+        while let Some(row) = found.next()? {
+            let Some(at) = jobs.get(&JobId(row.get(1)?)).copied() else {
+                continue;
+            };
+            let number = Number::new(row.get::<_, i64>(0)?.cast_unsigned());
+            let Some(number) = number else { continue };
+            let campaign = Rc::clone(&name);
+            let sent = numbers.entry(number).or_insert(Sent { campaign, at });
+            if sent.at < at {
+                let campaign = Rc::clone(&name);
+                *sent = Sent { campaign, at };
+            }
+        }
+    }
+    Ok(numbers)
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
