@@ -158,7 +158,10 @@ pub enum GivenCode {
     /// The code as written, its zeros kept.
     Plain(SecretString),
     /// `******`: the row comes from a `results.csv`; it means the code that was given before.
-    Masked,
+    Masked {
+        /// The line of the input on which that was, as the `results.csv` has it.
+        line: Option<u64>,
+    },
 }
 
 /// Why a row is `invalid`, in plain words: fixed phrases, so that they can be counted and never

@@ -120,11 +120,19 @@ impl Config {
             read: ReadOptions {
                 operation,
                 channel,
+                numbers_only: false,
                 phone_column: values.optional("phone-column", str::parse)?,
+                country_code_column: values.optional("country-code-column", str::parse)?,
                 otp_column: values.optional("otp-column", str::parse)?,
                 channel_column: values.optional("channel-column", str::parse)?,
+                otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 region: values.required("region", str::parse)?,
+                accept_multiline_cells: values.is_on("accept-multiline-cells"),
+                campaign_given: values
+                    .optional::<String, _>("campaign", str::parse)?
+                    .is_some(),
+                show_numbers: values.is_on("log-numbers"),
             },
             ledger: mode.ledger(values),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),

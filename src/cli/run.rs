@@ -153,9 +153,8 @@ fn take_in<'l>(
         rows: survey.rows,
         header: survey.header.clone(),
     };
-    let reading = reading(config, &survey);
     let contacts = file.contacts(&survey)?;
-    let intake = ledger.take_in(&config.campaign, &record, &reading, contacts)??;
+    let intake = ledger.take_in(&config.campaign, &record, &survey.reading, contacts)??;
     let mut plan = Plan::default();
     let runs = intake.runs(&new_run(config))?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
@@ -184,23 +183,6 @@ fn new_run(config: &Config) -> NewRun<'_> {
         endpoint: config.settings["endpoint"].as_str().unwrap_or_default(),
         settings: &config.settings,
     }
-}
-
-/// All that decides how a file's bytes become rows: the same bytes and the same reading are the
-/// same rows.
-fn reading(config: &Config, survey: &Survey) -> String {
-    let read = &config.read;
-    format!(
-        "otpdrive {}, {:?}, {:?}, {:?}, {:?}, {:?}, {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        survey.delimiter,
-        survey.phone_column,
-        survey.otp_column,
-        survey.channel_column,
-        read.operation,
-        read.channel.name(),
-        read.region
-    )
 }
 
 fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {

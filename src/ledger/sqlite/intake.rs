@@ -270,7 +270,7 @@ impl NewInput<'_> {
                     row.assumed = request.assumed_mobile;
                     let print = match request.code {
                         None => CodePrint::NONE,
-                        Some(GivenCode::Masked) => CodePrint::MASKED,
+                        Some(GivenCode::Masked { .. }) => CodePrint::MASKED,
                         Some(GivenCode::Plain(code)) => {
                             let print = self.seals.code(request.number, code.expose_secret());
                             self.given.insert(id, code);

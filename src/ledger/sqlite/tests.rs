@@ -421,7 +421,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
     attempt(&ledger, &mut jobs[0], run, VerdictKind::NotVerified).await;
     ledger.rest(&jobs[0], Settled::Yes).await;
     drop(close(ledger).await);
-    let masked = |line, n| contact(line, n, Some(GivenCode::Masked));
+    let masked = |line, n| contact(line, n, Some(GivenCode::Masked { line: None }));
     // All of them, then only what was pending.
     for (input, pending, invalid) in [
         (vec![masked(2, 1), masked(3, 1), masked(4, 2)], 2, 0),

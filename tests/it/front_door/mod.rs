@@ -11,6 +11,7 @@ mod lanes;
 mod limits;
 mod outage;
 mod report;
+mod rows;
 mod secrets;
 mod signals;
 mod stalls;
