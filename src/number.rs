@@ -76,11 +76,12 @@ pub fn mask_digits(text: &str) -> String {
     let digits: String = text.chars().filter(|c| c.is_numeric()).collect();
     let masked = mask(&digits);
     let mut masked = masked.chars().skip(1);
-    let mask = |c: char| match c.is_numeric() {
-        true => masked.next().unwrap_or('*'),
-        false => c,
+    let mask = |c: char| {
+        Some(c)
+            .filter(|c| !c.is_numeric())
+            .or_else(|| masked.next())
     };
-    text.chars().map(mask).collect()
+    text.chars().filter_map(mask).collect()
 }
 
 /// Masks every number of seven or more digits, in one piece or in groups, in a text that came from

@@ -256,18 +256,18 @@ fn find_phone(
         known.iter().filter(fits).count()
     };
     let own = (0..names.len()).filter(|i| !is_result(&names[*i]));
-    let fitting: Vec<(usize, usize)> = own.map(|i| (fits(i), i)).collect();
-    let most = fitting.iter().map(|(count, _)| *count).max().unwrap_or(0);
-    let mut best = fitting
-        .iter()
-        .filter(|(count, _)| *count == most)
-        .map(|(_, i)| *i);
-    match (most, best.clone().count(), by_name) {
-        (0, _, Ok(Some(named))) => Ok(Some(named)),
-        (1.., 1, _) => Ok(best.next()),
-        (1.., _, Ok(Some(named))) if best.any(|i| i == named) => Ok(Some(named)),
-        _ => Ok(Some(ours)),
-    }
+    let fitting: Vec<(usize, usize)> = own.map(|i| (i, fits(i))).collect();
+    let most = fitting.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let best = fitting
+        .into_iter()
+        .filter(|(_, count)| *count == most && most > 0);
+    let best: Vec<usize> = best.map(|(i, _)| i).collect();
+    Ok(Some(match (by_name, &best[..]) {
+        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => i,
+        (_, [only]) => *only,
+        // What was read is in a column of its own in any case.
+        _ => ours,
+    }))
 }
 
 /// Which unnamed columns have no named one of the list's own behind them?

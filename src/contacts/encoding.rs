@@ -173,16 +173,12 @@ impl Text {
 }
 
 /// Decodes what comes next into an empty buffer. Is it the end?
-fn decode(
-    raw: &mut BufReader<Raw>,
-    decoder: &mut Decoder,
-    decoded: &mut Vec<u8>,
-) -> io::Result<bool> {
+fn decode(raw: &mut BufReader<Raw>, decoder: &mut Decoder, text: &mut Vec<u8>) -> io::Result<bool> {
     let chunk = raw.fill_buf()?;
     let last = chunk.is_empty();
-    decoded.resize(BUFFER_BYTES, 0);
-    let (result, read, written) = decoder.decode_to_utf8_without_replacement(chunk, decoded, last);
-    decoded.truncate(written);
+    text.resize(BUFFER_BYTES, 0);
+    let (result, read, written) = decoder.decode_to_utf8_without_replacement(chunk, text, last);
+    text.truncate(written);
     raw.consume(read);
     match result {
         DecoderResult::Malformed(..) => Err(io::Error::other(Fault::NotUtf16)),

@@ -479,9 +479,9 @@ fn a_column_of_channels_is_used_only_when_it_holds_nothing_else() {
         (Some("channel"), 0)
     );
     assert_eq!(word(&contacts[0]), "919876533001 call");
-    let mut none = send();
-    none.channel_column = Some("none".to_owned());
-    assert_eq!(words(channels, none)[0], "919876533001 sms");
+    let mut aside = send();
+    aside.channel_column = Some("none".to_owned());
+    assert_eq!(words(channels, aside)[0], "919876533001 sms");
 }
 
 #[test]
