@@ -270,14 +270,15 @@ fn find_phone(
     }))
 }
 
-/// Which unnamed columns have no named one of the list's own behind them?
+/// Which unnamed columns have no named one of the list's own behind them? In a result file those
+/// of the list end where ours begin.
 fn beyond(names: &StringRecord, dropped: &[bool]) -> Vec<bool> {
     let mut beyond = vec![false; names.len()];
     let mut at_end = true;
     for i in (0..names.len()).rev() {
         let unnamed = is_blank(&names[i]);
         beyond[i] = unnamed && at_end;
-        at_end = dropped[i] || at_end && unnamed;
+        at_end = at_end && (unnamed || dropped[i]) || unwrap(&names[i]) == OTP_LINE;
     }
     beyond
 }
@@ -655,7 +656,7 @@ mod tests {
         ] {
             assert_eq!(shifted(&names, cells), expected, "{cells:?}");
         }
-        let names = ["", "phone", "", "a", "", "otp_phone", "otp_status", "mine"];
+        let names = ["", "phone", "", "a", "", "otp_line", "otp_phone", "mine"];
         assert!(!shifted(&names, &["1", "2", "3", "4", "", "6", "7", "8"]));
         assert!(shifted(&names, &["1", "2", "3", "4", "5", "6", "7", "8"]));
     }

@@ -73,6 +73,7 @@ fn is_in_the_cell(cell: &str, number: u64) {
     let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
     let all = digits(&text);
     let whole = text
+        .trim_end_matches(|c: char| !c.is_ascii_digit())
         .rsplit_once(['.', ','])
         .map_or(String::new(), |(whole, _)| digits(whole));
     let fits = |digits: &str| {
