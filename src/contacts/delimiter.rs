@@ -45,8 +45,18 @@ enum Cells {
     },
 }
 
-/// Finds the delimiter of a file that begins so.
+/// The delimiter that was given, or else the one that is found. A result file has commas, whatever
+/// its list had.
 pub(super) fn find(file: &File, dialect: Dialect, options: &ReadOptions) -> Result<u8, Fault> {
+    if let Some(delimiter) = options.delimiter {
+        let comma = Dialect {
+            delimiter: b',',
+            ..dialect
+        };
+        let table = Table::open(file, comma);
+        let is_ours = table.is_ok_and(|table| is_ours(table.latest().cells));
+        return Ok(if is_ours { b',' } else { delimiter });
+    }
     let mut found: Vec<(Sense, u8)> = Vec::new();
     for delimiter in DELIMITERS {
         let dialect = Dialect {
@@ -135,9 +145,14 @@ mod tests {
     use crate::job::{Channel, Operation};
 
     fn found(text: &str) -> Result<char, Fault> {
+        found_or(None, text)
+    }
+
+    fn found_or(given: Option<u8>, text: &str) -> Result<char, Fault> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let options = ReadOptions::new(Operation::Send, Channel::Sms);
+        let mut options = ReadOptions::new(Operation::Send, Channel::Sms);
+        options.delimiter = given;
         let dialect = Dialect {
             encoding: Encoding::Utf8,
             delimiter: b',',
@@ -167,6 +182,14 @@ mod tests {
         ] {
             assert_eq!(found(text).unwrap(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_delimiter_that_is_given_wins_but_in_a_result_file() {
+        let found = |text| found_or(Some(b';'), text).unwrap();
+        assert_eq!(found("a,phone\n1,2"), ';');
+        assert_eq!(found("sep=,\na,phone\n1,2"), ';');
+        assert_eq!(found("a;b,phone,otp_phone,otp_status\n1,2,,"), ',');
     }
 
     #[test]

@@ -164,24 +164,26 @@ impl Fault {
     }
 }
 
+/// Columns in a message: so many are named.
+const SHOWN_MAX: usize = 20;
+
 /// Names of columns for a message: quoted, shortened, and without digits that might be data.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const SHOWN_MAX: usize = 20;
-    let mut names = names.into_iter();
-    let shown: Vec<String> = names.by_ref().take(SHOWN_MAX).map(show).collect();
-    match names.count() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    first(names.into_iter().map(show))
 }
 
 /// The same with the places of the columns.
 pub(super) fn list_places<'a>(columns: impl IntoIterator<Item = (usize, &'a str)>) -> String {
     let columns = columns.into_iter();
-    let shown: Vec<String> = columns
-        .map(|(i, name)| format!("{} (#{})", show(name), i + 1))
-        .collect();
-    shown.join(", ")
+    first(columns.map(|(i, name)| format!("{} (#{})", show(name), i + 1)))
+}
+
+fn first(mut columns: impl Iterator<Item = String>) -> String {
+    let shown: Vec<String> = columns.by_ref().take(SHOWN_MAX).collect();
+    match columns.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A name of a campaign for a message; some are numbers.

@@ -22,8 +22,6 @@ mod source;
 mod survey;
 mod swallow;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -225,3 +223,6 @@ impl Contacts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,10 +203,13 @@ pub(super) fn written_by_us(cell: &str) -> Option<String> {
 /// Can a cell have been read as this number, `+919876543210`, whatever the country codes beside it
 /// and the region?
 pub(super) fn can_mean(cell: &str, number: &str) -> bool {
+    /// `+1246`
+    const CODE_MAX: usize = 5;
     let digits: String = unwrap(cell).chars().map(western).collect();
     let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
     let digits = digits.trim_start_matches('0');
-    digits.len() >= DIGITS_MIN && number.ends_with(digits)
+    let is_whole = digits.len() >= DIGITS_MIN && digits.len() + CODE_MAX >= number.len();
+    is_whole && number.ends_with(digits)
 }
 
 /// Digits without a `+` and, unless the region has other habits, without a country code.
@@ -648,6 +651,9 @@ mod tests {
             ("+447400123456", "+447400123456", true),
             ("7400123457", "+447400123456", false),
             ("123456", "+447400123456", false),
+            ("0123456", "+447400123456", false),
+            ("6543210", "+919876543210", false),
+            ("2501234", "+12462501234", true),
             ("", "+447400123456", false),
         ] {
             assert_eq!(can_mean(cell, number), can, "{cell}");

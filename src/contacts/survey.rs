@@ -87,10 +87,7 @@ pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result
         delimiter: b',',
         long_cells: options.accept_multiline_cells,
     };
-    dialect.delimiter = match options.delimiter {
-        Some(given) => given,
-        None => delimiter::find(file, dialect, options)?,
-    };
+    dialect.delimiter = delimiter::find(file, dialect, options)?;
     let delimiter = char::from(dialect.delimiter);
     let sample = delimiter::sample(&mut Table::open(file, dialect)?);
     let table = Table::open(file, dialect)?;
