@@ -289,6 +289,7 @@ mod tests {
                 "max_outage_s",
                 "on_server_error",
                 "on_unknown",
+                "otp_length",
                 "rate_per_s",
                 "refused_alike",
                 "region",

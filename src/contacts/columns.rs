@@ -356,7 +356,10 @@ impl Wanted {
     }
 
     fn known(&self, header: &StringRecord) -> Result<Option<usize>, Fault> {
-        let is_known = |name: &str| self.names.split(' ').any(|known| known == normal(name));
+        let is_known = |name: &str| {
+            let name = normal(name);
+            self.names.split(' ').any(|known| known == name)
+        };
         let mut found = all(header, is_known);
         if found.is_empty() {
             found = all(header, |name| is_known(without_brackets(name)));
@@ -378,7 +381,8 @@ impl Wanted {
         };
         if found.is_empty() && place.is_none() && !normal(asked).is_empty() {
             // One that differs in case and punctuation only.
-            found = all(header, |name| normal(name) == normal(asked));
+            let asked = normal(asked);
+            found = all(header, |name| normal(name) == asked);
         }
         self.only(header, &found)?
             .ok_or_else(|| Fault::MissingColumn {

@@ -2,9 +2,9 @@
 //! between them in it.
 //!
 //! A cell may well hold lines, and lines may hold numbers. So a row over several lines is refused
-//! only when one of these looks like a row in full: as many cells as the header, or as other rows
-//! of the file, and a number in the place of the phone column that is not the row's own. Prose has
-//! a space behind its commas. Who knows better says so (`--accept-multiline-cells`).
+//! only when one of these looks like a row in full: as many cells as the header, the row itself or
+//! others of the file, and a number in the place of the phone column that is not the row's own.
+//! Prose has a space behind its commas. Who knows better says so (`--accept-multiline-cells`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,7 @@ impl Swallowed {
             } else {
                 text
             };
-            if parts.len() < self.width {
+            if parts.len() < self.width.min(cells.len()) {
                 self.narrow.entry(parts.len()).or_insert(line);
             } else if is_prose(quoted, self.delimiter) {
                 self.prose = self.prose.or(Some(line));

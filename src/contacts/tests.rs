@@ -630,6 +630,8 @@ fn rows_that_are_shorter_than_the_header_cannot_be_swallowed_either() {
     for text in [
         "phone,name,note\n9876543210\n9876543211,\"\n9876543212\n9876543213\",x\n",
         "phone,name,note\n9876543210,A\n9876543211,\"B\n9876543212,C\n\"\n",
+        "name,phone,x\nD,9876543215,y\n\"A,9876543210\nB,9876543211\nC\",9876543212\n",
+        "phone,name\n9876543215,D\n\"9876543210\n9876543211\n9876543212\"\n",
         "name, phone\nA, 9876543211\n\"B, 9876543212\nC, 9876543213\"\n",
     ] {
         let fault = fault(text.as_bytes());

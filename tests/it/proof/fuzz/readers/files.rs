@@ -23,12 +23,14 @@ pub fn check(bytes: &[u8]) {
     if choices.rarely(16) {
         options.phone_column = Some(choices.of(&["phone", "Name", "otp_phone"]).to_owned());
     }
+    let wide = choices.rarely(12);
     let (text, planted) = if choices.rarely(4) {
         (choices.rest().to_vec(), Vec::new())
     } else {
         messy(&mut choices)
     };
-    std::fs::write(&path, &text).expect("a file");
+    let bytes = str::from_utf8(&text).ok().filter(|_| wide).map(utf16);
+    std::fs::write(&path, bytes.as_ref().unwrap_or(&text)).expect("a file");
     let shown = format!("{:?} with {options:?}", String::from_utf8_lossy(&text));
     let read_once = read(&path, &options);
     let read_again = read(&path, &options).map(|(_, rows)| rows);
@@ -53,7 +55,7 @@ pub fn check(bytes: &[u8]) {
     // What becomes of columns of ours is seen when they come back, and what of codes, where it is
     // known which can be read.
     let has = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|window| window == what);
-    let plain = survey.otp_column.is_none() && survey.encoding == "UTF-8";
+    let plain = survey.otp_column.is_none() && survey.encoding != "Windows-1252";
     if plain && !has(&text, b"\"") && !has(&text, b"otp_") {
         let rows = rows.iter().map(|row| (row.line, row.record.clone()));
         assert_eq!(rows.collect::<Vec<_>>(), simply(&text, &survey), "{shown}");
@@ -63,6 +65,12 @@ pub fn check(bytes: &[u8]) {
         assert!(found, "{number} is lost: {rows:?}, of {shown}");
     }
     comes_back(&path, &survey, &rows, options);
+}
+
+/// A text in UTF-16, with its mark.
+fn utf16(text: &str) -> Vec<u8> {
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    units.flat_map(u16::to_le_bytes).collect()
 }
 
 /// Is this number, which stands in a row of its own, still in one?
