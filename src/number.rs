@@ -71,6 +71,20 @@ fn mask(digits: &str) -> String {
     )
 }
 
+/// The same for a number as somebody wrote it: what stands between its digits is kept.
+#[must_use]
+pub fn mask_digits(text: &str) -> String {
+    let digits: String = text.chars().filter(|c| c.is_numeric()).collect();
+    let masked = mask(&digits);
+    let mut masked = masked.chars().skip(1);
+    let mask = |c: char| {
+        Some(c)
+            .filter(|c| !c.is_numeric())
+            .or_else(|| masked.next())
+    };
+    text.chars().filter_map(mask).collect()
+}
+
 /// Masks every number of seven or more digits, in one piece or in groups, in a text that came from
 /// elsewhere (the gateway's messages may repeat the number), so that it may be logged or counted in
 /// a report.
@@ -161,6 +175,14 @@ fn after_separator(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_masked_as_it_is_written() {
+        assert_eq!(mask_digits("+91 98765-43210"), "+91 98***-***10");
+        assert_eq!(mask_digits("१२३४५६७८"), "******७८");
+        assert_eq!(mask_digits("12"), "12");
+        assert_eq!(mask_digits(""), "");
+    }
 
     #[test]
     fn numbers_are_masked_wherever_they_stand() {

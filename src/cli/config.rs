@@ -39,8 +39,6 @@ pub struct Config {
     pub operation: Operation,
     /// Does it count?
     pub mode: Mode,
-    /// The campaign's name, if it was given.
-    pub name: Option<String>,
     /// The ledger.
     pub ledger: PathBuf,
     /// Was the ledger named, or is it the one of this folder?
@@ -158,15 +156,20 @@ impl Config {
             read: ReadOptions {
                 operation,
                 channel,
+                numbers_only: false,
                 phone_column: values.optional("phone-column", str::parse)?,
+                country_code_column: values.optional("country-code-column", str::parse)?,
                 otp_column: values.optional("otp-column", str::parse)?,
                 channel_column: values.optional("channel-column", str::parse)?,
+                otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 region: values.required("region", str::parse)?,
+                accept_multiline_cells: values.is_on("accept-multiline-cells"),
+                campaign: values.optional("campaign", values::campaign)?,
+                show_numbers: values.is_on("log-numbers"),
             },
             operation,
             mode,
-            name: values.optional("campaign", values::campaign)?,
             ledger: mode.ledger(values),
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),

@@ -3,6 +3,7 @@
 mod config;
 mod exit;
 mod files;
+mod input;
 mod lookup;
 mod plan;
 mod progress;
@@ -303,7 +304,7 @@ mod tests {
         assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Keep);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
-        assert_eq!(send.name, None);
+        assert_eq!(send.read.campaign, None);
         assert_eq!(send.out("list").to_str(), Some("./list-results"));
         assert_eq!(send.cooldown, std::time::Duration::from_hours(24));
         assert_eq!(send.engine.policy.on_unknown, WhenUncertain::Hold);
@@ -328,6 +329,7 @@ mod tests {
                 "max_outage_s",
                 "on_server_error",
                 "on_unknown",
+                "otp_length",
                 "rate_per_s",
                 "refused_alike",
                 "region",

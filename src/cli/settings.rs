@@ -122,10 +122,15 @@ pub const RUN: &[Setting] = settings! {
     value("max-outage", "DUR") { default: Some("15m") };
     /// Refuse to start when more rows are unusable (a wrong column, most likely)
     value("max-invalid", "PCT") { default: Some("50%") };
-    /// The column of phone numbers
+    /// The column of phone numbers: its name, or `#N` for the Nth
     value("phone-column", "NAME") { derived: Some("found by its name") };
+    /// The column of country codes, `91`, `+44`: its name, `#N` or `none`
+    value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
+    /// Take quoted cells over several lines as they stand, even where their lines look like rows that
+    /// a stray quote has swallowed
+    switch("accept-multiline-cells");
     /// The country whose national numbers the file holds, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
     /// A rehearsal against a gateway in the process: no key, ids or network; it never counts as the
@@ -149,8 +154,8 @@ pub const SEND: &[Setting] = settings! {
     /// Leave out (`suppressed`) whom another campaign of this ledger sent to, or may have sent to, less
     /// than this ago; `0s`: nobody
     value("cooldown", "DUR") { default: Some("24h") };
-    /// The column of channels
-    value("channel-column", "NAME") { derived: Some("the one named channel") };
+    /// The column of channels: its name, `#N` or `none`
+    value("channel-column", "NAME") { derived: Some("the one named channel, if all its cells are") };
     /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
     /// risk a second OTP
     value("on-unknown", "hold|retry") { default: Some("hold") };
@@ -162,8 +167,10 @@ pub const SEND: &[Setting] = settings! {
 pub const VERIFY: &[Setting] = settings! {
     /// CSV file with a header, a phone column and an otp column; `-` or nothing: stdin
     value("input", "CODES");
-    /// The column of codes
+    /// The column of codes: its name, or `#N` for the Nth
     value("otp-column", "NAME") { derived: Some("found by its name") };
+    /// How long codes are; others are `invalid`
+    value("otp-length", "N");
     /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };

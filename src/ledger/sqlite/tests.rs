@@ -129,6 +129,7 @@ fn contact(line: u64, n: u64, code: Option<GivenCode>) -> Contact {
     Contact {
         line,
         record: format!("row {line}"),
+        was_tried: false,
         request: Ok(Request {
             number: number(n),
             lane: code.as_ref().map_or(Lane::Sms, |_| Lane::Verify),
@@ -211,6 +212,7 @@ async fn what_is_written_reads_back() {
     input.push(Contact {
         line: 5,
         record: "x".to_owned(),
+        was_tried: false,
         request: Err(Problem("no phone number")),
     });
     let (ledger, run) = home.start(Operation::Send, &input);

@@ -15,6 +15,7 @@ mod messages;
 mod outage;
 mod outputs;
 mod report;
+mod rows;
 mod secrets;
 mod signals;
 mod stalls;
