@@ -13,6 +13,7 @@ use anyhow::{bail, ensure};
 use super::config::Config;
 use super::screen::Screen;
 use crate::report::{REPORT_JSON, RESULTS_CSV};
+use crate::text::visible;
 
 /// Refuses a run that would replace its own input or ledger.
 ///
@@ -55,7 +56,8 @@ pub fn warn_of_readers(config: &Config, screen: &Screen) {
             && found.is_file()
             && found.mode() & 0o077 != 0
         {
-            let path = path.display();
+            let path = path.to_string_lossy();
+            let path = visible(&path);
             screen.say(&format!(
                 "warning: the {what} {path} is open to other users of this machine: `chmod 600 {path}` closes it"
             ));

@@ -215,7 +215,8 @@ impl Memory {
     /// The ledger by its whole path, and what it remembers.
     pub fn of_ledger(&self, path: &Path) -> String {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let path = path.display();
+        let path = path.to_string_lossy();
+        let path = visible(&path);
         match (self.campaigns, self.latest) {
             (0, _) | (_, None) => format!("{path} (new)"),
             (1, Some(at)) => format!("{path} (1 campaign, last run {})", self.ago(at)),
