@@ -297,5 +297,9 @@ fn results_are_a_valid_next_input_whatever_the_list_was() {
 #[test]
 fn an_empty_phone_cell_of_results_means_the_number_that_was_read() {
     let list = format!("phone,otp_phone,otp_status\n,+91{},sent\n", phone(7));
-    assert_eq!(send(list, "").2, [format!("+91{}", phone(7))]);
+    let (_, ran, asked) = send(&list, "");
+    assert_eq!((ran.code, asked), (2, vec![]), "of which campaign?");
+    assert!(ran.stderr.contains("--campaign"), "{}", ran.stderr);
+    let (.., asked) = send(&list, "--campaign list");
+    assert_eq!(asked, [format!("+91{}", phone(7))]);
 }
