@@ -133,7 +133,12 @@ fn excluded(config: &Config) -> anyhow::Result<HashMap<Number, Arc<str>>> {
 
 /// All numbers in a file. One that cannot be read would not be left out, so that is an error.
 fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
-    let mut file = contacts::open(list, ReadOptions::numbers_only(read.region))?;
+    let options = ReadOptions {
+        // To which campaign its rows belong, if it is a result file, does not matter.
+        campaign: Some(String::new()),
+        ..ReadOptions::numbers_only(read.region)
+    };
+    let mut file = contacts::open(list, options)?;
     let survey = file.survey()?;
     let mut numbers = Vec::new();
     for contact in file.contacts(&survey)? {

@@ -208,7 +208,7 @@ impl Found {
             let max = CELLS_MAX;
             return Err(Fault::WideRow { line, max });
         }
-        if options.campaign.is_none() && !options.numbers_only {
+        if options.campaign.is_none() {
             self.add_campaign(line, columns.results.campaign.and_then(|i| cells.get(i)))?;
         }
         if columns.is_shifted(cells) {
