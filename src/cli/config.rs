@@ -140,8 +140,21 @@ impl Config {
     /// # Errors
     /// When a value cannot be read, values contradict each other or something is missing.
     pub fn new(operation: Operation, key: Key, values: &Values) -> anyhow::Result<Self> {
-        let mode = Mode::of(values);
         let input = input(values.path("input"))?;
+        Self::of(operation, key, values, input)
+    }
+
+    /// The same for this input.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(
+        operation: Operation,
+        key: Key,
+        values: &Values,
+        input: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let mode = Mode::of(values);
         let engine = engine(values)?;
         let gateway = gateway(values, mode, key)?;
         let channel = values.optional("channel", values::word)?;

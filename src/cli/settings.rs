@@ -57,6 +57,9 @@ pub const ALL: [&[Setting]; 9] = [
 
 /// What every command takes.
 pub const EVERY: &[Setting] = settings! {
+    /// A file of settings: TOML, a key for each flag of `send` and `verify` (`max_outage = "1h"`), paths
+    /// relative to its folder. A flag wins over the environment, that over the file
+    value("config", "FILE");
     /// More on stderr: `-v` why it waits, `-vv` what each request came to
     switch("verbose") { short: Some('v'), action: ArgAction::Count };
     /// Nothing but errors
