@@ -83,9 +83,10 @@ pub fn claim(
             first.map(|(.., line)| *line)
         };
         let found = if row.print == CodePrint::MASKED {
-            let mut meant = known.iter().filter(|known| means(row, known));
+            let any = is_made(Mistake::AnyCode);
+            let mut meant = known.iter().filter(|known| any || means(row, known));
             let of_use = |known: &&KnownJob| known.settled_at.is_some() || known.has_code;
-            match (meant.next().filter(of_use), meant.next()) {
+            match (meant.next().filter(of_use), meant.next().filter(|_| !any)) {
                 (Some(known), None) => Some(*known),
                 _ => {
                     each(row, Claimed::NoKnownCode);
@@ -130,7 +131,12 @@ pub fn is_recent(
     now: UnixMicros,
     cooldown: Duration,
 ) -> bool {
-    matches!(meaning, Meaning::Accepted | Meaning::Ambiguous) && now.since(left_at) < cooldown
+    let counts = match meaning {
+        Meaning::Accepted => true,
+        Meaning::Ambiguous => !is_made(Mistake::DoubtCoolsNothing),
+        _ => false,
+    };
+    counts && now.since(left_at) < cooldown
 }
 
 /// Is this an answer after which a code is of no more use? Then it is forgotten.

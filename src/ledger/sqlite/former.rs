@@ -11,6 +11,7 @@ use super::rows::{self, Answers, Scan};
 use super::seal::{Sealed, Seals};
 use crate::job::{JobId, Operation};
 use crate::ledger::{Campaign, Records};
+use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
 use crate::run::RunId;
@@ -62,7 +63,8 @@ pub fn replace(
     scan.for_each(old.span, Records::Read, |stored| {
         let job = stored.job;
         let row = stored.into_row();
-        if !row.attempts().is_empty() && asked_for.binary_search(&job).is_err() {
+        let is_former = !row.attempts().is_empty() && asked_for.binary_search(&job).is_err();
+        if is_former && !is_made(Mistake::FormerDropped) {
             left.push((job, row));
         }
         Ok(true)

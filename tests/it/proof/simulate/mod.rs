@@ -8,9 +8,12 @@
 mod disk;
 mod judge;
 mod killer;
+mod lists;
+mod lookup;
 mod mistakes;
 mod process;
 mod reached;
+mod rows;
 mod story;
 mod weather;
 mod world;
@@ -24,8 +27,9 @@ use fastrand::Rng;
 use otpdrive::number::Number;
 
 use crate::proof::quick_or_long;
+use judge::Case;
 use process::Ended;
-use story::Story;
+use story::{LOOKED_UP, Story};
 use world::World;
 
 /// No process takes longer than this, waits for a gateway and all.
@@ -62,35 +66,50 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
     std::fs::create_dir(&disk).unwrap();
     let began = tokio::time::Instant::now();
     let mut told = Told::default();
-    let mut crashes_in_flight = 0;
-    for run in 0..=story.runs {
-        let last = run == story.runs;
+    let (mut crashes_in_flight, mut killed) = (0, false);
+    for run in 0.. {
+        let healthy = run >= story.runs;
         if run > 0 {
-            story.edit();
-            let pause = [0, 3, 700, 5_000][story.random.usize(0..4)];
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tokio::time::sleep(story.pause()).await;
         }
-        let orders = if last {
-            story.last(run, began.elapsed())
-        } else {
-            story.next(run, began.elapsed())
+        if healthy {
+            story.now = run - story.runs;
+        } else if run > 0 {
+            let what = story.happens();
+            world.reached.note(what);
+            world.reached.note_if(killed, "a process was killed before");
+            if what == LOOKED_UP {
+                let wall = story::BEGIN + began.elapsed();
+                lookup::settle(&world, &disk, &mut story, run, wall)?;
+            }
+        }
+        if story.now == story.lists.len() {
+            break;
+        }
+        let age = began.elapsed();
+        let orders = match healthy {
+            true => story.last(run, age),
+            false => story.next(run, age),
         };
-        let input = story.input();
-        let life = process::run(&world, &disk, &input, &orders);
+        let life = process::run(&world, &disk, story.list().input(), &orders);
         let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
             return Err(format!("run {run} does not end"));
         };
         told.processes += 1;
         let log = world.log.borrow();
         if tell {
-            println!(
-                "run {run}: {} requests so far, {:?}",
-                log.len(),
-                orders.settings
-            );
+            println!("run {run} of {}: {:?}", orders.name, orders.settings);
         }
-        let judged = judge::any_process(&world, &story, &orders, &traces);
-        judged.map_err(|why| format!("run {run}: {why}"))?;
+        let case = Case {
+            log: &log,
+            world: &world,
+            story: &story,
+            orders: &orders,
+            traces: &traces,
+        };
+        let in_run = |why| format!("run {run}: {why}");
+        case.any_process().map_err(in_run)?;
+        killed = matches!(ended, Ended::Killed { .. });
         match ended {
             Ended::Killed { at, image } => {
                 *told.counts.entry(at).or_default() += 1;
@@ -105,10 +124,12 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 if tell {
                     println!("  it ended {:?}, {:?}", said.end, said.facts);
                 }
-                let judged = judge::a_process_that_ended(&said, &world, &story, &orders, &traces)
-                    .and_then(|()| judge::doubts_are_few(&said, &log, crashes_in_flight))
-                    .and_then(|()| judge::all_is_done(&said, last));
-                judged.map_err(|why| format!("run {run}: {why}"))?;
+                case.a_process_that_ended(&said)
+                    .and_then(|()| case.doubts_are_few(&said, crashes_in_flight))
+                    .and_then(|()| case.all_is_done(&said, healthy))
+                    .map_err(in_run)?;
+                let now = story.now;
+                story.lists[now].keep_results(&said);
             }
         }
     }
