@@ -152,7 +152,7 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         }
         before = Some(attempt);
     }
-    let Some(last) = before else {
+    let Some(last) = decisive(attempts, runs) else {
         return outcome;
     };
     let status = status(lane, attempts, last, runs);
@@ -184,7 +184,16 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
     outcome
 }
 
-/// The status of a job whose last attempt that left, or may have left, is `last`.
+/// The attempt that decides what became of a job: the one that was accepted, be it that a person
+/// found that out after others were made, or else the last that left, or may have.
+#[must_use]
+pub fn decisive<'a>(attempts: &'a [Attempt], runs: &Runs) -> Option<&'a Attempt> {
+    let mut left = attempts.iter().filter(|attempt| !attempt.never_left());
+    let accepted = |attempt: &&Attempt| runs.meaning(attempt) == Meaning::Accepted;
+    left.clone().find(accepted).or_else(|| left.next_back())
+}
+
+/// The status of a job of which `last` is the [`decisive`] attempt.
 fn status(lane: Lane, attempts: &[Attempt], last: &Attempt, runs: &Runs) -> Status {
     let meaning = runs.meaning(last);
     if meaning == Meaning::Accepted {

@@ -153,22 +153,20 @@ impl Case<'_> {
         };
         let ago = orders.wall.since(*at);
         hold!(ago < orders.cooldown, "left out for {ago:?} ago");
-        let name_of = |of: usize| (self.story.lists[of].name == *campaign).then_some(row.number);
+        let is_it = |of: usize, number| {
+            (&self.story.lists[of].name, Some(number)) == (campaign, row.number)
+        };
         let near = |when: UnixMicros| when.since(*at).max(at.since(when)) < SECOND;
-        let is_it = |of, number, when| name_of(of) == Some(Some(number)) && near(when);
-        let requests = self.log.iter();
-        let requests =
-            requests.filter(|r| r.lane != Lane::Verify && is_it(r.campaign, r.number, r.wall));
-        let requests: Vec<_> = requests.collect();
-        let in_doubt = requests.iter().any(|r| r.may_be_accepted() || !r.recorded);
+        let requests = self.log.iter().filter(|r| is_it(r.campaign, r.number));
+        let requests = requests.filter(|r| r.lane != Lane::Verify && near(r.wall));
+        let in_doubt = |r: &Request| r.may_be_accepted() || !r.recorded;
         let intents = self.world.intents.borrow();
-        let mut intents = intents
-            .iter()
-            .filter(|i| is_it(i.campaign, i.number, i.begun_at));
-        let begun = requests.is_empty() && intents.next().is_some();
+        let mut intents = intents.iter().filter(|i| is_it(i.campaign, i.number));
+        let begun = intents.any(|intent| intent.begun_at == *at);
+        let is_true = begun || requests.clone().any(in_doubt);
         let sends = orders.operation == Operation::Send;
-        hold!(sends && (in_doubt || begun), "{why:?}, but: {requests:?}");
-        let sent = requests.iter().any(|r| r.is_known_to_be_accepted());
+        hold!(sends && is_true, "{why:?}, but: {:?}", self.log);
+        let sent = requests.clone().any(|r| r.is_known_to_be_accepted());
         reached.note(match sent {
             true => "left out: another campaign sent to it",
             false => "left out: another campaign may have sent to it",
