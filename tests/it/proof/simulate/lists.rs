@@ -30,8 +30,9 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn by_chance(random: &mut Rng) -> Self {
-        let number = Number::new(919_876_500_000 + random.u64(0..200)).unwrap();
+    /// For one of so many numbers.
+    pub fn by_chance(random: &mut Rng, numbers: u64) -> Self {
+        let number = Number::new(919_876_500_000 + random.u64(0..numbers)).unwrap();
         let otp = match random.u32(0..4) {
             0 => format!("{:06}", random.u32(0..10)),
             1 => String::new(),
@@ -53,7 +54,9 @@ pub struct List {
     pub name: String,
     pub operation: Operation,
     pub lines: Vec<Line>,
-    pub channel: Channel,
+    channel: Channel,
+    /// How many numbers there are in the world.
+    numbers: u64,
     /// The latest is the last.
     files: Vec<Vec<(Line, Status)>>,
     /// Numbers that were tried and that the list did not have in the end.
@@ -61,12 +64,20 @@ pub struct List {
 }
 
 impl List {
-    pub fn new(name: String, operation: Operation, channel: Channel, lines: Vec<Line>) -> Self {
+    pub fn new(operation: Operation, channel: Channel, rows: usize, random: &mut Rng) -> Self {
+        // Where codes come back, several are of one number.
+        let numbers = match operation {
+            Operation::Verify => random.choice([8, 200]).unwrap_or(8),
+            Operation::Send => 200,
+        };
         Self {
-            name,
+            name: "list".to_owned(),
             operation,
-            lines,
+            lines: (0..rows)
+                .map(|_| Line::by_chance(random, numbers))
+                .collect(),
             channel,
+            numbers,
             files: Vec::new(),
             former: BTreeSet::new(),
         }
@@ -129,11 +140,18 @@ impl List {
 
     /// The same list under another name. Whose masked codes are whose is not told there.
     pub fn copy(&self, name: String, operation: Operation) -> Self {
-        let mut copy = Self::new(name, operation, self.channel, self.lines.clone());
-        for line in &mut copy.lines {
+        let mut lines = self.lines.clone();
+        for line in &mut lines {
             line.masked = line.masked.map(|_| (None, None));
         }
-        copy
+        Self {
+            name,
+            operation,
+            lines,
+            files: Vec::new(),
+            former: BTreeSet::new(),
+            ..*self
+        }
     }
 
     /// Somebody works on the file: rows come, go, move and change.
@@ -145,7 +163,7 @@ impl List {
                 1 => random.shuffle(&mut self.lines),
                 2 => self.lines[at].note += 1,
                 3 => self.lines.push(self.lines[at].clone()),
-                _ => self.lines.insert(at, Line::by_chance(random)),
+                _ => self.lines.insert(at, Line::by_chance(random, self.numbers)),
             }
         }
     }
@@ -156,7 +174,8 @@ impl List {
         self.lines.retain(|_| random.u32(0..5) < keep);
         if with_new {
             let new = random.usize(1..=self.lines.len() + 5);
-            self.lines.extend((0..new).map(|_| Line::by_chance(random)));
+            self.lines
+                .extend((0..new).map(|_| Line::by_chance(random, self.numbers)));
             random.shuffle(&mut self.lines);
         } else if self.lines.is_empty() {
             self.lines.push(first);

@@ -12,7 +12,7 @@ use otpdrive::pace::Rate;
 use otpdrive::retry::Backoff;
 use otpdrive::run::{Policy, WhenUncertain};
 
-use super::lists::{Line, List};
+use super::lists::List;
 use super::process::Orders;
 use super::weather::{MS, SECOND, Weather};
 
@@ -56,7 +56,6 @@ impl Story {
         });
         let most = random.choice([8, 40, 100, 150]).unwrap_or(8);
         let rows = random.usize(1..most);
-        let lines = (0..rows).map(|_| Line::by_chance(&mut random)).collect();
         let channel = [Channel::Call, Channel::Sms, Channel::Sms][random.usize(0..3)];
         let cooldowns = [24 * HOUR, 24 * HOUR, HOUR, 20 * SECOND];
         Self {
@@ -66,7 +65,7 @@ impl Story {
                 Operation::Verify => random.u32(0..3) > 0,
             }),
             runs: random.usize(0..7),
-            lists: vec![List::new("list".to_owned(), operation, channel, lines)],
+            lists: vec![List::new(operation, channel, rows, &mut random)],
             now: 0,
             cooldown: random.choice(cooldowns).unwrap_or(HOUR),
             clock_jumps: random.u32(0..4) == 0,
