@@ -353,7 +353,11 @@ impl NewInput<'_> {
             }
             let means = |claim: &Claim, known: &KnownJob| {
                 let settled_at = self.masked.get(&claim.row).and_then(|masked| masked.1);
-                stood.contains(&(claim.row, known.job)) && may_be_of(settled_at, known)
+                // One that could not be told was never settled, and is no better told now.
+                let not_told = former::not_told(claim.number);
+                stood.contains(&(claim.row, known.job))
+                    && may_be_of(settled_at, known)
+                    && (settled_at.is_some() || !stood.contains(&(claim.row, not_told)))
             };
             claim(of_number, &known, means, |claim, claimed| {
                 // The rows lie in another order than the numbers: most are not touched again.

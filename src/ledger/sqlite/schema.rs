@@ -176,7 +176,7 @@ CREATE INDEX former_campaign ON former (campaign);
 CREATE TABLE stood (               -- where the codes of earlier inputs stood: what a mask may mean
     campaign INTEGER NOT NULL,
     line     INTEGER NOT NULL,
-    job      INTEGER NOT NULL,
+    job      INTEGER NOT NULL,     -- of a masked code that could not be told: minus the number
     PRIMARY KEY (campaign, line, job)
 ) STRICT, WITHOUT ROWID;
 

@@ -446,7 +446,15 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
             &["222222", "333333"],
             0,
         ),
-        (vec![masked(2, 1, Some(9)), masked(3, 1, None)], &[], 2),
+        (
+            vec![
+                masked(2, 1, Some(9)),
+                masked(3, 1, None),
+                masked(4, 1, None),
+            ],
+            &[],
+            3,
+        ),
     ] {
         let (ledger, _) = home.start(Operation::Verify, &input);
         let due = all_due(&ledger, Lane::Verify).await;
@@ -461,6 +469,10 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         assert_eq!(found.count(), invalid);
         assert_eq!(home.wrong(), Vec::<String>::new());
     }
+    // A row that could not be told is fed back: another code of its number stood on its line before.
+    let (ledger, _) = home.start(Operation::Verify, &[masked(2, 1, Some(4))]);
+    close(ledger).await;
+    assert!(matches!(home.states()[0], RowState::Invalid(_)));
     // The code of number 2 was dropped with its row: it is not known any more, and none is sent.
     let (ledger, _) = home.start(Operation::Verify, &[masked(2, 2, Some(3))]);
     assert!(all_due(&ledger, Lane::Verify).await.is_empty());

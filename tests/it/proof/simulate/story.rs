@@ -105,8 +105,8 @@ impl Story {
                 list.replace(random, false);
                 "a part of the list is sent"
             }
-            6..9 if list.feed_back(random) => "a result file is fed back",
-            9 | 10 if list.operation == Operation::Send => LOOKED_UP,
+            6..8 if list.operation == Operation::Send => LOOKED_UP,
+            6..11 if list.feed_back(random) => "a result file is fed back",
             _ => {
                 list.edit(random);
                 "the list is edited"
