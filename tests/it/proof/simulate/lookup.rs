@@ -39,9 +39,10 @@ pub fn settle(
         let truth = |number| {
             let log = world.log.borrow();
             let mut sent = log.iter().filter(|r| r.campaign == of && r.accepted);
-            match sent.any(|r| r.number == number) {
-                true => Found::Sent,
-                false => Found::Unsent,
+            if sent.any(|r| r.number == number) {
+                Found::Sent
+            } else {
+                Found::Unsent
             }
         };
         let mut expected = Noted::default();

@@ -19,17 +19,19 @@ mod weather;
 mod world;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use otpdrive::job::UnixMicros;
 use otpdrive::number::Number;
 
 use crate::proof::quick_or_long;
 use judge::Case;
 use process::Ended;
-use story::{LOOKED_UP, Story};
+use story::{EDITED, LOOKED_UP, Story};
 use world::World;
 
 /// No process takes longer than this, waits for a gateway and all.
@@ -71,25 +73,17 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
         let healthy = run >= story.runs;
         if run > 0 {
             tokio::time::sleep(story.pause()).await;
-        }
-        if healthy {
-            story.now = run - story.runs;
-        } else if run > 0 {
-            let what = story.happens();
-            world.reached.note(what);
-            world.reached.note_if(killed, "a process was killed before");
-            if what == LOOKED_UP {
-                let wall = story::BEGIN + began.elapsed();
-                lookup::settle(&world, &disk, &mut story, run, wall)?;
-            }
+            let wall = story::BEGIN + began.elapsed();
+            in_between(&world, &disk, &mut story, (run, killed), wall)?;
         }
         if story.now == story.lists.len() {
             break;
         }
         let age = began.elapsed();
-        let orders = match healthy {
-            true => story.last(run, age),
-            false => story.next(run, age),
+        let orders = if healthy {
+            story.last(run, age)
+        } else {
+            story.next(run, age)
         };
         let life = process::run(&world, &disk, story.list().input(), &orders);
         let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
@@ -126,7 +120,7 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 }
                 case.a_process_that_ended(&said)
                     .and_then(|()| case.doubts_are_few(&said, crashes_in_flight))
-                    .and_then(|()| case.all_is_done(&said, healthy))
+                    .and_then(|()| said.all_is_done(healthy))
                     .map_err(in_run)?;
                 let now = story.now;
                 story.lists[now].keep_results(&said);
@@ -144,9 +138,34 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
     Ok(told)
 }
 
+/// What somebody does before the process `run`; was the one before it killed? In the end each list is
+/// worked off.
+fn in_between(
+    world: &World,
+    disk: &Path,
+    story: &mut Story,
+    (run, killed): (usize, bool),
+    wall: UnixMicros,
+) -> judge::Verdicts {
+    if run >= story.runs {
+        story.now = run - story.runs;
+        return Ok(());
+    }
+    let what = story.happens();
+    world.reached.note(what);
+    let accident = killed && what != EDITED;
+    world
+        .reached
+        .note_if(accident, "an accident after a process was killed");
+    if what == LOOKED_UP {
+        lookup::settle(world, disk, story, run, wall)?;
+    }
+    Ok(())
+}
+
 /// Memory rather than a disk, where there is such a place: what is durable is simulated.
 fn scratch() -> std::path::PathBuf {
-    let memory = std::path::Path::new("/dev/shm");
+    let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         memory.to_owned()
     } else {

@@ -23,6 +23,23 @@ impl Said {
     fn status(&self, row: &Row) -> Status {
         row.outcome(&self.runs).status
     }
+
+    /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
+    pub fn all_is_done(&self, healthy: bool) -> Verdicts {
+        let complete = self.end == End::Complete;
+        hold!(complete || !healthy, "a healthy run ends {:?}", self.end);
+        for row in &self.rows {
+            let status = self.status(row);
+            let over = matches!(status, Status::Pending | Status::Failed);
+            hold!(
+                !(over && healthy),
+                "{status:?} after a healthy run: {row:?}"
+            );
+            let pending = status == Status::Pending;
+            hold!(!(pending && complete), "complete, but {row:?}");
+        }
+        Ok(())
+    }
 }
 
 impl Case<'_> {
@@ -166,11 +183,9 @@ impl Case<'_> {
         let is_true = begun || requests.clone().any(in_doubt);
         let sends = orders.operation == Operation::Send;
         hold!(sends && is_true, "{why:?}, but: {:?}", self.log);
-        let sent = requests.clone().any(|r| r.is_known_to_be_accepted());
-        reached.note(match sent {
-            true => "left out: another campaign sent to it",
-            false => "left out: another campaign may have sent to it",
-        });
+        let sent = requests.clone().any(Request::is_known_to_be_accepted);
+        reached.note_if(sent, "left out: another campaign sent to it");
+        reached.note_if(!sent, "left out: another campaign may have sent to it");
         Ok(())
     }
 
@@ -221,23 +236,6 @@ impl Case<'_> {
             let count = former.get(number).copied().unwrap_or(0);
             let is_right = (of[0]..=of[1]).contains(&count);
             hold!(is_right, "{number:?} is former {count} times, not {of:?}");
-        }
-        Ok(())
-    }
-
-    /// Whoever says "complete" has left nothing over; and after a healthy run nothing can be wanting.
-    pub fn all_is_done(&self, said: &Said, healthy: bool) -> Verdicts {
-        let complete = said.end == End::Complete;
-        hold!(complete || !healthy, "a healthy run ends {:?}", said.end);
-        for row in &said.rows {
-            let status = said.status(row);
-            let over = matches!(status, Status::Pending | Status::Failed);
-            hold!(
-                !(over && healthy),
-                "{status:?} after a healthy run: {row:?}"
-            );
-            let pending = status == Status::Pending;
-            hold!(!(pending && complete), "complete, but {row:?}");
         }
         Ok(())
     }

@@ -24,6 +24,9 @@ const LISTS_MAX: usize = 3;
 /// Somebody asks the provider what became of numbers that are unknown.
 pub const LOOKED_UP: &str = "unknown numbers are looked up";
 
+/// Somebody works on the list, which is no accident.
+pub const EDITED: &str = "the list is edited";
+
 /// When all simulations begin.
 pub const BEGIN: UnixMicros = UnixMicros(1_790_000_000_000_000);
 
@@ -109,7 +112,7 @@ impl Story {
             6..11 if list.feed_back(random) => "a result file is fed back",
             _ => {
                 list.edit(random);
-                "the list is edited"
+                EDITED
             }
         }
     }

@@ -19,6 +19,9 @@ use super::killer::Killer;
 use super::process::Orders;
 use super::reached::Reached;
 
+/// No story takes so many.
+const REQUESTS_MAX: usize = 30_000;
+
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -399,6 +402,7 @@ impl Ready for SimReady<'_> {
         }
         let fate = gateway.fate(name, self.number, lane, self.code.as_deref());
         let index = world.log.borrow().len();
+        assert!(index < REQUESTS_MAX, "there is no end to the requests");
         world.log.borrow_mut().push(Request {
             run: gateway.orders.run,
             campaign: gateway.orders.campaign,
