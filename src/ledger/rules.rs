@@ -84,15 +84,14 @@ pub fn claim(
         };
         let found = if row.print == CodePrint::MASKED {
             let any = is_made(Mistake::AnyCode);
-            let mut meant = known.iter().filter(|known| any || means(row, known));
+            let mut candidates = known.iter().filter(|known| any || means(row, known));
             let of_use = |known: &&KnownJob| known.settled_at.is_some() || known.has_code;
-            match (meant.next().filter(of_use), meant.next().filter(|_| !any)) {
-                (Some(known), None) => Some(*known),
-                _ => {
-                    each(row, Claimed::NoKnownCode);
-                    continue;
-                }
-            }
+            let first = candidates.next().filter(of_use);
+            let (Some(known), None) = (first, candidates.next().filter(|_| !any)) else {
+                each(row, Claimed::NoKnownCode);
+                continue;
+            };
+            Some(*known)
         } else {
             let known = known.iter().find(|known| known.print == row.print);
             known.filter(|_| !is_made(Mistake::LineIsIdentity)).copied()
