@@ -2,6 +2,7 @@
 //! [`crate::status`], what is to be done by [`crate::next`].
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -127,6 +128,16 @@ impl fmt::Display for UnixMicros {
     }
 }
 
+impl FromStr for UnixMicros {
+    type Err = jiff::Error;
+
+    /// RFC 3339.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: Timestamp = text.parse()?;
+        Ok(Self(time.as_microsecond()))
+    }
+}
+
 impl std::ops::Add<Duration> for UnixMicros {
     type Output = Self;
 
@@ -146,6 +157,8 @@ pub struct Contact {
     /// The row's own columns (without `otp_*` ones, a code masked) as a CSV fragment: comma
     /// separated, quoted where needed, no line end.
     pub record: String,
+    /// The row comes from a result file of the campaign, which says that a request was made for it.
+    pub was_tried: bool,
     /// What the row asks for, or why it is `invalid`.
     pub request: Result<Request, Problem>,
 }

@@ -54,7 +54,7 @@
 //!   them by hand, and `cli::config`, which borrows its URL type.
 //! - Nothing outside `ledger/sqlite` knows SQL. Nothing stores a judgement, and nothing that was
 //!   stored is corrected.
-//! - Nothing reads a result file back.
+//! - Nothing reads a result file back, but as the input that it is for the next run.
 //! - No library re-sends on its own: redirects, retries, referers and proxies of the environment
 //!   are off in `gateway::http`, and every retry is an [`job::Attempt`] in the ledger.
 //! - No request leaves without a durable intent, nor before its turn: a connection that has to be

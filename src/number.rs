@@ -1,6 +1,7 @@
 //! Telephone numbers, and how they are masked in texts.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::text::is_invisible;
 
@@ -70,18 +71,68 @@ fn mask(digits: &str) -> String {
     )
 }
 
+/// The same for a number as somebody wrote it: what stands between its digits is kept.
+#[must_use]
+pub fn mask_digits(text: &str) -> String {
+    let digits: String = text.chars().filter(|c| c.is_numeric()).collect();
+    let masked = mask(&digits);
+    let mut masked = masked.chars().skip(1);
+    let mask = |c: char| {
+        Some(c)
+            .filter(|c| !c.is_numeric())
+            .or_else(|| masked.next())
+    };
+    text.chars().filter_map(mask).collect()
+}
+
 /// Masks every number of seven or more digits, in one piece or in groups, in a text that came from
 /// elsewhere (the gateway's messages may repeat the number), so that it may be logged or counted in
 /// a report.
 #[must_use]
 pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
+    masked(text, |digits| digits.chars().count() >= SHORTEST_NUMBER)
+}
+
+/// Masks the telephone numbers in the name of a file or a campaign, and leaves dates and counters.
+#[must_use]
+pub fn mask_name(name: &str) -> String {
+    masked(name, is_number_in_name)
+}
+
+/// The telephone numbers in such a name as they stand there, each with what stands for it.
+#[must_use]
+pub fn numbers_in_name(name: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = name;
+    while let Some(start) = rest.find(char::is_numeric) {
+        let (digits, end) = number_at_start(&rest[start..]);
+        if is_number_in_name(&digits) {
+            found.push((rest[start..start + end].to_owned(), mask(&digits)));
+        }
+        rest = &rest[start + end..];
+    }
+    found
+}
+
+/// Has it as many digits as an Indian number, and does not begin as a date does: `20261126_1530`?
+fn is_number_in_name(digits: &str) -> bool {
+    let part = |range: Range<usize>| digits.get(range).and_then(|part| part.parse::<u32>().ok());
+    let is_date = matches!(
+        (part(0..2), part(4..6), part(6..8)),
+        (Some(19 | 20), Some(1..=12), Some(1..=31))
+    );
+    digits.chars().count() >= 10 && !is_date
+}
+
+/// Masks the groups of digits that are numbers.
+fn masked(text: &str, is_number: impl Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(char::is_numeric) {
         let (before, from) = rest.split_at(start);
         let (digits, end) = number_at_start(from);
-        if digits.chars().count() >= SHORTEST_NUMBER {
+        if is_number(&digits) {
             out.push_str(before.strip_suffix('+').unwrap_or(before));
             out.push_str(&mask(&digits));
         } else {
@@ -114,8 +165,8 @@ fn number_at_start(text: &str) -> (String, usize) {
 
 fn after_separator(text: &str) -> Option<&str> {
     let dash = |c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/".contains(c) || dash(c);
-    ["%20", "%2D", "%2d", "&nbsp;"]
+    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/,_+".contains(c) || dash(c);
+    ["%20", "%2D", "%2d", "%2C", "%2c", "&nbsp;"]
         .into_iter()
         .find_map(|encoded| text.strip_prefix(encoded))
         .or_else(|| text.strip_prefix(plain))
@@ -124,6 +175,14 @@ fn after_separator(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_masked_as_it_is_written() {
+        assert_eq!(mask_digits("+91 98765-43210"), "+91 98***-***10");
+        assert_eq!(mask_digits("१२३४५६७८"), "******७८");
+        assert_eq!(mask_digits("12"), "12");
+        assert_eq!(mask_digits(""), "");
+    }
 
     #[test]
     fn numbers_are_masked_wherever_they_stand() {
@@ -138,12 +197,30 @@ mod tests {
             "+91 98765/43210",
             "91\u{a0}98765\u{2013}43210",
             "91%2098765%2043210",
+            "91,98,76,54,32,10",
+            "+91 98765, 43210",
+            "91 98765%2c43210",
+            "91 98765+43210",
+            "91_98_76_54_32_10",
             "९१९८७६५४३२१०",
             "９１98765４３210",
         ] {
             let masked = mask_numbers(form);
             let digits = masked.chars().filter(|c| c.is_numeric()).count();
             assert_eq!(digits, 6, "{masked}");
+        }
+        for (name, masked) in [
+            ("9876543210.csv", "+98******10.csv"),
+            ("lists/91 98765-43210.csv", "lists/+9198******10.csv"),
+            ("leads-2026-11-26.csv", "leads-2026-11-26.csv"),
+            ("leads_20261126_153000.csv", "leads_20261126_153000.csv"),
+        ] {
+            assert_eq!(mask_name(name), masked);
+            let mut replaced = name.to_owned();
+            for (number, masked) in numbers_in_name(name) {
+                replaced = replaced.replace(&number, &masked);
+            }
+            assert_eq!(replaced, masked);
         }
         assert_eq!(mask_numbers("HTTP 503: 127.0.0.1"), "HTTP 503: 127.0.0.1");
         assert_eq!(mask_numbers("code 004512"), "code 004512");

@@ -19,8 +19,9 @@ const CODE_GONE: &str = "******";
 /// Shorter keys are placeholders, as in a rehearsal: taking them out would only spoil words.
 const KEY_LENGTH_MIN: usize = 6;
 
-/// So many characters of a key in a row are taken out also without the rest of it.
-const PIECE_LENGTH_MIN: usize = 12;
+/// So many characters of a key in a row are taken out also without the rest of it; twice as many
+/// digits where its bytes are in hexadecimal.
+const PIECE_LENGTH_MIN: usize = 8;
 
 /// How often a text is decoded: what was encoded by a proxy and again by a page is twice.
 const LAYERS: usize = 4;
@@ -37,14 +38,22 @@ pub struct KeyShape {
 /// Knows a key, and what other keys look like.
 #[derive(Clone)]
 pub struct Redactor {
-    /// In lower case.
-    needles: Vec<SecretString>,
+    needles: Vec<Needle>,
     shape: KeyShape,
+}
+
+/// A form of the key.
+#[derive(Clone)]
+struct Needle {
+    /// In lower case.
+    text: SecretString,
+    /// So much of it in a row is taken out.
+    piece_min: usize,
 }
 
 impl Redactor {
     /// Takes this key out, and whatever has the shape of a key: in any case, percent-encoded,
-    /// escaped as in JSON or HTML, in groups, and this key also when it is cut short.
+    /// escaped as in JSON or HTML, in groups, and this key also in hexadecimal and cut short.
     #[must_use]
     pub fn new(key: &SecretString, shape: KeyShape) -> Self {
         let key = key.expose_secret();
@@ -52,7 +61,13 @@ impl Redactor {
         if key.len() >= KEY_LENGTH_MIN {
             // The second as it stands in an address: where that begins in the middle of another
             // escape, or the key is not in ASCII, decoding would miss it.
-            needles = vec![folded(key), folded(&percent_encoded(key))];
+            let bytes = key.bytes().map(|byte| format!("{byte:02x}"));
+            let in_hex = SecretString::from(bytes.collect::<String>());
+            needles = vec![
+                Needle::new(folded(key), PIECE_LENGTH_MIN),
+                Needle::new(folded(&percent_encoded(key)), PIECE_LENGTH_MIN),
+                Needle::new(in_hex, 2 * PIECE_LENGTH_MIN),
+            ];
         }
         Self { needles, shape }
     }
@@ -65,7 +80,8 @@ impl Redactor {
         }
         without(text, GONE, |layer| {
             let needles = self.needles.iter();
-            let pieces = needles.flat_map(|needle| search_pieces(layer, needle, PIECE_LENGTH_MIN));
+            let pieces =
+                needles.flat_map(|needle| search_pieces(layer, &needle.text, needle.piece_min));
             let mut spans: Vec<_> = pieces.collect();
             spans.extend(search(layer, "", |seen| self.shape.length_in(seen)));
             spans
@@ -75,8 +91,14 @@ impl Redactor {
     /// A text that is shorter holds nothing to be taken out.
     fn shortest(&self) -> usize {
         let needles = self.needles.iter();
-        let lengths = needles.map(|needle| needle.expose_secret().len());
+        let lengths = needles.map(|needle| needle.text.expose_secret().len());
         lengths.fold(PIECE_LENGTH_MIN, usize::min)
+    }
+}
+
+impl Needle {
+    fn new(text: SecretString, piece_min: usize) -> Self {
+        Self { text, piece_min }
     }
 }
 
@@ -202,13 +224,14 @@ fn decoded(layer: &[Seen]) -> Vec<Seen> {
     out
 }
 
-/// What an escape at the beginning stands for, and its length: `%2b`, `\u002b`, `\/`, `&#43;`,
-/// `&amp;`. An entity may lack its semicolon.
+/// What an escape at the beginning stands for, and its length: `%2b`, `\u002b`, `\/`, `0x2b`,
+/// `&#43;`, `&amp;`. An entity may lack its semicolon.
 fn escape(seen: &[Seen]) -> Option<(char, usize)> {
     const LONGEST: usize = 10;
     /// How a number begins, how many digits it has, to which base.
-    const NUMBERS: [(&str, usize, u32); 5] = [
+    const NUMBERS: [(&str, usize, u32); 6] = [
         ("%", 2, 16),
+        ("0x", 2, 16),
         ("\\u", 4, 16),
         ("\\x", 2, 16),
         ("&#x", 6, 16),
@@ -224,7 +247,7 @@ fn escape(seen: &[Seen]) -> Option<(char, usize)> {
         ("\\r", ' '),
         ("\\t", ' '),
     ];
-    seen.first().filter(|seen| "%\\&".contains(seen.c))?;
+    seen.first().filter(|seen| "%\\&0".contains(seen.c))?;
     let text: String = seen.iter().take(LONGEST).map(|seen| seen.c).collect();
     for (prefix, length, base) in NUMBERS {
         if let Some(rest) = text.strip_prefix(prefix) {
@@ -295,11 +318,21 @@ mod tests {
             "KK:01:23:45:67:89:ab:cd:ef:01:23:45:67:89:ab:cd:ef",
             "KK0123456789",
             "cdef0123456789abcdef",
+            "KK012345",
+            "89abcdef",
+            "KK01 23%2045",
+            "KK\u{2013}01.23\u{2013}45",
+            "kk%30%31%32%33%34%35",
+            "&#75&#75&#48&#49&#50&#51&#52&#53",
+            "&#x4b&#X4B;01&#x32;345",
+            "4b 4b 30 31 32 33 34 35",
+            "0x4b,0x4b,0x30,0x31,0x32,0x33,0x34,0x35",
+            "4B4B303132333435",
         ] {
             let text = format!("no: {form}… .");
             assert_eq!(ours.clean(&text), "no: [key]… .", "{form}");
         }
-        assert_eq!(ours.clean("KK012345678"), "KK012345678");
+        assert_eq!(ours.clean("KK01234"), "KK01234");
         let other = "of another account: kk-FEDC ba98 7654 3210 fedc ba98 7654 3210.";
         assert_eq!(ours.clean(other), "of another account: [key].");
     }

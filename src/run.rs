@@ -381,8 +381,10 @@ pub enum StopKind {
     KeyRefused,
     /// The gateway refused the account: 402, or many numbers in a row in the same words.
     AccountRefused,
-    /// Nothing but redirects and 4xx has ever come back from the endpoint.
+    /// Nothing but redirects and 4xx has ever come back from the endpoint, or there is no such host.
     WrongEndpoint,
+    /// The certificate of the endpoint is not trusted, or not for its name.
+    Certificate,
     /// The gateway was down for longer than `--max-outage`.
     Outage,
     /// `--limit` was reached.
@@ -399,7 +401,7 @@ impl StopKind {
     pub fn needs_a_change(self) -> bool {
         matches!(
             self,
-            Self::KeyRefused | Self::AccountRefused | Self::WrongEndpoint
+            Self::KeyRefused | Self::AccountRefused | Self::WrongEndpoint | Self::Certificate
         )
     }
 }
@@ -412,6 +414,8 @@ pub enum Signal {
     Sigint,
     /// What `kill`, cron and systemd send.
     Sigterm,
+    /// The terminal is gone.
+    Sighup,
 }
 
 #[cfg(test)]

@@ -318,16 +318,22 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             () = self.ending() => return None,
         };
         match connected {
-            Ok(ready) => Some(ready),
-            Err(Verdict { text, .. }) => {
+            Ok(ready) => {
+                self.watch.reached();
+                Some(ready)
+            }
+            Err(none) => {
                 tracing::debug!(
                     number = self.shown(job.number),
                     lane = lane.name(),
-                    text = self.shown_text(&text),
+                    text = self.shown_text(&none.why),
                     "no connection"
                 );
                 let (now, at) = (Instant::now(), self.clock.now());
-                self.watch.unreachable(now, at, lane, job.id, &text);
+                let stop = self.watch.unreachable(now, at, lane, job.id, &none);
+                if let Some((kind, message)) = stop {
+                    self.stop(kind, &message);
+                }
                 None
             }
         }
@@ -391,7 +397,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let mut left_at = None;
         let verdict = if has_turn {
             let (now, turn) = (self.clock.now(), Instant::now());
+            let unanswered = self.context.progress.leaves();
             let verdict = ready.go().await;
+            drop(unanswered);
             match verdict.kind {
                 VerdictKind::Unreachable | VerdictKind::Withdrawn => self.pace.put_back(turn),
                 _ => {
@@ -518,9 +526,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
             let message = format!(
-                "the gateway has been down for {:?} ({}); run the same command again when it is back",
-                self.settings.max_outage,
-                self.watch.outage()
+                "{}, for longer than --max-outage ({:?}); run the same command again when that is over",
+                self.watch.outage(),
+                self.settings.max_outage
             );
             self.stop(StopKind::Outage, &message);
         }
@@ -534,7 +542,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }
             Next::At(at, why) => {
                 if why != Why::Pace || at > now + WORTH_SAYING {
-                    self.context.progress.stall(Some(Stall { why, until: at }));
+                    let outage = self.watch.outage();
+                    let stall = Stall {
+                        why,
+                        until: at,
+                        outage,
+                    };
+                    self.context.progress.stall(Some(stall));
                 }
                 let times = [Some(at), self.start_until.get(), deadline];
                 Next::At(times.into_iter().flatten().min().unwrap_or(at), why)
@@ -670,7 +684,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             return;
         }
         let message = mask_numbers(message);
-        tracing::warn!(?kind, "{message}");
         self.finish(End::Stopped(Stop { kind, message }));
     }
 

@@ -9,12 +9,14 @@ use crate::job::Lane;
 use crate::status::Status;
 
 /// Why nothing moves, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stall {
     /// The reason.
     pub why: Why,
     /// When something will be tried again.
     pub until: Instant,
+    /// How the latest outage shows.
+    pub outage: String,
 }
 
 /// The reasons for which nothing moves.
@@ -36,6 +38,7 @@ pub struct Progress {
     counts: [AtomicU64; Status::ALL.len()],
     departed: AtomicU64,
     in_flight: AtomicU64,
+    unanswered: AtomicU64,
     waiting: AtomicU64,
     stalled: Mutex<Option<Stall>>,
 }
@@ -68,6 +71,12 @@ impl Progress {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Requests that have left and were not answered yet: those that an end would wait for.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
     /// Numbers that wait for a retry.
     #[must_use]
     pub fn waiting(&self) -> u64 {
@@ -77,7 +86,7 @@ impl Progress {
     /// Why nothing moves, if nothing does.
     #[must_use]
     pub fn stalled(&self) -> Option<Stall> {
-        *self.stalled.lock().ok()?
+        self.stalled.lock().ok()?.clone()
     }
 
     pub(super) fn moved(&self, from: Status, to: Status) {
@@ -91,6 +100,12 @@ impl Progress {
         self.departed.store(departed, Ordering::Relaxed);
     }
 
+    /// A request leaves; its answer is awaited until the result is dropped.
+    pub(super) fn leaves(&self) -> Unanswered<'_> {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        Unanswered(&self.unanswered)
+    }
+
     pub(super) fn set_queues(&self, in_flight: usize, waiting: usize) {
         self.in_flight.store(in_flight as u64, Ordering::Relaxed);
         self.waiting.store(waiting as u64, Ordering::Relaxed);
@@ -102,5 +117,14 @@ impl Progress {
         {
             *stalled = why;
         }
+    }
+}
+
+/// A request whose answer is awaited.
+pub(super) struct Unanswered<'p>(&'p AtomicU64);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

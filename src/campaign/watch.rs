@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::progress::Why;
+use crate::gateway::{Cause, NoConnection};
 use crate::job::{Attempt, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
@@ -22,6 +23,9 @@ use crate::run::{Meaning, RunFact, RunFacts, RunId, Runs, StopKind, WAVE_BEGUN, 
 /// This many answers that are all redirects or 4xx, and never anything else, say that the endpoint
 /// is wrong.
 const SUSPECTS_MAX: usize = 20;
+
+/// This many connections in a row that fail alike, for a reason that lasts, end the run.
+const LASTING_MAX: usize = 3;
 
 /// Watches over a run.
 pub struct Watch<'a> {
@@ -41,14 +45,42 @@ struct State {
     lanes: [LaneWatch; Lane::ALL.len()],
     /// Redirects and 4xx from an endpoint that has not proved right.
     suspects: usize,
-    /// How the latest outage showed.
+    /// How the latest outage shows.
     outage: String,
+    connecting: Connecting,
     /// Facts that the ledger has not been told.
     news: Vec<RunFact>,
     /// An outage has ended, and nobody has asked for it yet.
     outage_is_over: bool,
     /// The run has ended: no doubt is waited for any more.
     ended: bool,
+}
+
+/// What has come of the connections of this run.
+#[derive(Default)]
+struct Connecting {
+    /// One was made.
+    reached: bool,
+    /// The host's name was found, or it may have been.
+    resolved: bool,
+    /// Why the latest could not be made, and how many in a row for the same reason.
+    alike: Option<(Cause, usize)>,
+}
+
+impl Connecting {
+    /// One could not be made. Is waiting of no use? What has worked in this run may work again.
+    fn failed(&mut self, cause: Cause) -> Option<StopKind> {
+        self.resolved |= cause != Cause::NoSuchHost;
+        let before = self.alike.filter(|(before, _)| *before == cause);
+        let count = before.map_or(0, |(_, count)| count) + 1;
+        self.alike = Some((cause, count));
+        let kind = match cause {
+            Cause::NoSuchHost if !self.resolved => StopKind::WrongEndpoint,
+            Cause::Certificate => StopKind::Certificate,
+            _ => return None,
+        };
+        (count >= LASTING_MAX && !self.reached).then_some(kind)
+    }
 }
 
 /// One lane's state.
@@ -131,6 +163,7 @@ impl<'a> Watch<'a> {
                 lanes: Lane::ALL.map(lane),
                 suspects: 0,
                 outage: String::new(),
+                connecting: Connecting::default(),
                 news: Vec::new(),
                 outage_is_over: false,
                 ended: false,
@@ -150,9 +183,29 @@ impl<'a> Watch<'a> {
         std::mem::take(&mut self.state.borrow_mut().news)
     }
 
-    /// No connection could be made for this job.
-    pub fn unreachable(&self, now: Instant, at: UnixMicros, lane: Lane, job: JobId, why: &str) {
+    /// A connection was made.
+    pub fn reached(&self) {
+        let connecting = &mut self.state.borrow_mut().connecting;
+        *connecting = Connecting {
+            reached: true,
+            resolved: true,
+            alike: None,
+        };
+    }
+
+    /// No connection could be made for this job. Says whether the run has to stop for it.
+    pub fn unreachable(
+        &self,
+        now: Instant,
+        at: UnixMicros,
+        lane: Lane,
+        job: JobId,
+        none: &NoConnection,
+    ) -> Option<MustStop> {
         let mut state = self.state.borrow_mut();
+        if let Some(kind) = state.connecting.failed(none.cause) {
+            return Some(lasting(kind, &none.why));
+        }
         state.lanes[lane.index()].breaker.withdrawn(job);
         let failure = Failure {
             job,
@@ -160,9 +213,13 @@ impl<'a> Watch<'a> {
             words: String::new(),
             evidence: Evidence::Strong,
         };
-        if let Some(from) = state.common.failed(now, at, failure) {
-            state.outage_began(self.run, None, from, why);
+        let opened = state.common.failed(now, at, failure);
+        if let Some(from) = opened {
+            state.outage_began(self.run, None, from, none);
+        } else if state.common.is_open() {
+            state.outage = shown(none);
         }
+        None
     }
 
     /// The job's last attempt was answered. Says whether the run has to stop for it.
@@ -171,10 +228,11 @@ impl<'a> Watch<'a> {
         let answer = attempt.answer.as_ref()?;
         let text = &answer.verdict.text;
         let Some(left_at) = answer.left_at else {
-            if answer.verdict.kind == VerdictKind::Unreachable {
-                self.unreachable(now, answer.answered_at, attempt.lane, job.id, text);
+            if answer.verdict.kind != VerdictKind::Unreachable {
+                return None;
             }
-            return None;
+            let none = NoConnection::from(answer.verdict.clone());
+            return self.unreachable(now, answer.answered_at, attempt.lane, job.id, &none);
         };
         let heard = Heard {
             now,
@@ -260,7 +318,7 @@ impl<'a> Watch<'a> {
             let from = lane.bare.from.unwrap_or(heard.at);
             lane.bare.clear();
             if let Some(from) = lane.breaker.open(heard.now, from) {
-                state.outage_began(self.run, Some(heard.lane), from, text);
+                state.outage_began(self.run, Some(heard.lane), from, &down(text));
             }
         }
         None
@@ -280,7 +338,7 @@ impl<'a> Watch<'a> {
                 state.wave(self.run, lane);
             }
             if let (WAVE_BEGUN.., Some(from)) = bare {
-                state.outage_began(self.run, Some(lane), from, "nothing is served there");
+                state.outage_began(self.run, Some(lane), from, &down("nothing is served there"));
             }
         }
         state.ended = true;
@@ -433,7 +491,7 @@ impl<'a> Watch<'a> {
                 self.run,
                 Some(lane),
                 from,
-                "nothing but failures comes back",
+                &down("nothing but failures comes back"),
             );
         } else {
             of_lane.breaker.forget();
@@ -459,19 +517,29 @@ impl State {
         self.news.push(fact);
     }
 
-    fn outage_began(&mut self, run: RunId, lane: Option<Lane>, from: UnixMicros, why: &str) {
+    fn outage_began(
+        &mut self,
+        run: RunId,
+        lane: Option<Lane>,
+        from: UnixMicros,
+        none: &NoConnection,
+    ) {
         let of = lane.map_or("", Lane::name);
-        let why = mask_numbers(why);
+        self.outage = shown(none);
         tracing::warn!(
             lane = of,
-            "the gateway is down ({why}): requests pause, but for a probe now and then"
+            "{}: requests pause, but for a probe now and then",
+            self.outage
         );
-        self.outage.clone_from(&why);
+        let why = mask_numbers(&none.why);
         self.note(run, RunFact::OutageBegan { lane, from, why });
     }
 
     fn outage_ended(&mut self, run: RunId, lane: Option<Lane>, at: UnixMicros) {
-        tracing::warn!(lane = lane.map_or("", Lane::name), "the gateway is back");
+        tracing::warn!(
+            lane = lane.map_or("", Lane::name),
+            "the gateway answers again"
+        );
         self.outage_is_over = true;
         self.note(run, RunFact::OutageEnded { lane, at });
     }
@@ -525,7 +593,7 @@ impl State {
         };
         let breaker = &mut self.lanes[heard.lane.index()].breaker;
         if let Some(from) = breaker.failed(heard.now, heard.at, heard.failure(evidence)) {
-            self.outage_began(run, Some(heard.lane), from, &heard.verdict.text);
+            self.outage_began(run, Some(heard.lane), from, &down(&heard.verdict.text));
         }
     }
 
@@ -577,6 +645,31 @@ impl Heard<'_> {
     }
 }
 
+/// Nothing but this comes from the gateway.
+fn down(why: &str) -> NoConnection {
+    Verdict::new(VerdictKind::Unreachable, why).into()
+}
+
+/// How an outage shows, in words for people.
+fn shown(none: &NoConnection) -> String {
+    let why = mask_numbers(&none.why);
+    match none.cause {
+        Cause::Machine => why,
+        _ => format!("the gateway is down ({why})"),
+    }
+}
+
+fn lasting(kind: StopKind, why: &str) -> MustStop {
+    let check = match kind {
+        StopKind::Certificate => "--endpoint, and which certificates this machine trusts",
+        _ => "--endpoint and --proxy",
+    };
+    let message = format!(
+        "{why}; nothing was sent in this run, and waiting would not help. Check {check}, then run the same command again"
+    );
+    (kind, message)
+}
+
 fn key_refused(said: &str) -> MustStop {
     let message = format!(
         "the gateway refused the API key ({said}); nothing more was sent. Check the key, then run the same command again"
@@ -596,4 +689,37 @@ fn wrong_endpoint(said: &str) -> MustStop {
         "the endpoint is wrong: nothing but redirects and errors of the kind \"{said}\" has ever come back from it, so nothing was sent. Check --endpoint, then run the same command again"
     );
     (StopKind::WrongEndpoint, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_cannot_mend_ends_a_run_unless_it_worked_before() {
+        use Cause::{Certificate, Gateway, Machine, NoSuchHost};
+        let ends = |causes: &[Cause], reached: bool| {
+            let mut connecting = Connecting {
+                reached,
+                resolved: reached,
+                alike: None,
+            };
+            let ends = causes.iter().map(|cause| connecting.failed(*cause));
+            ends.last().flatten()
+        };
+        let (host, certificate) = ([NoSuchHost; 3], [Certificate; 3]);
+        assert_eq!(ends(&host, false), Some(StopKind::WrongEndpoint));
+        assert_eq!(ends(&certificate, false), Some(StopKind::Certificate));
+        for lasting in [host, certificate] {
+            assert_eq!(ends(&lasting[1..], false), None, "too few");
+            assert_eq!(ends(&lasting, true), None, "it worked in this run");
+        }
+        for passing in [Gateway, Machine] {
+            assert_eq!(ends(&[passing; 9], false), None);
+            let before = |lasting: [Cause; 3]| [&[passing][..], &lasting].concat();
+            let stop = ends(&before(certificate), false);
+            assert_eq!(stop, Some(StopKind::Certificate));
+            assert_eq!(ends(&before(host), false), None, "it had a name before");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 
-use super::values::{self, Values};
+use super::values::{self, Values, trimmed};
 use crate::campaign::{EarlierHolds, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
 use crate::gateway::{self as provider, http};
@@ -39,14 +39,16 @@ pub struct Config {
     pub operation: Operation,
     /// Does it count?
     pub mode: Mode,
-    /// The campaign's name, if it was given.
-    pub name: Option<String>,
     /// The ledger.
     pub ledger: PathBuf,
     /// Was the ledger named, or is it the one of this folder?
     pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
     pub restored: Restored,
+    /// The file that the key was read from.
+    pub key_file: Option<PathBuf>,
+    /// Whether a person is asked before the first request.
+    pub consent: Consent,
     /// Where the result files go, if that was given.
     out: Option<PathBuf>,
     /// Numbers that another campaign sent to less than this ago are left out; zero: none.
@@ -72,6 +74,27 @@ pub enum Key {
     NotNeeded,
 }
 
+/// Is a person asked before the first request?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Once: OTPs go out for real, and there is somebody to ask.
+    Asked,
+    /// It is given, not needed, or nobody is there.
+    Given,
+}
+
+impl Consent {
+    fn of(operation: Operation, mode: Mode, values: &Values) -> Self {
+        let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let real = operation == Operation::Send && mode == Mode::Real;
+        if there && real && !values.is_on("yes") {
+            Self::Asked
+        } else {
+            Self::Given
+        }
+    }
+}
+
 /// Does a run count? A rehearsal never does: it has files of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -93,9 +116,14 @@ impl Mode {
         values.path("ledger").unwrap_or_else(default)
     }
 
-    /// Where the result files of a campaign go, unless that is given.
-    pub fn out(self, campaign: &str) -> PathBuf {
-        format!("./{campaign}{}-results", self.infix()).into()
+    /// Where the result files of a campaign go, unless that is given: those of a list's codes beside
+    /// those of its OTPs.
+    pub fn out(self, operation: Operation, campaign: &str) -> PathBuf {
+        let of = match operation {
+            Operation::Send => "",
+            Operation::Verify => "-verify",
+        };
+        format!("./{campaign}{of}{}-results", self.infix()).into()
     }
 
     fn infix(self) -> &'static str {
@@ -128,18 +156,25 @@ impl Config {
             read: ReadOptions {
                 operation,
                 channel,
+                numbers_only: false,
                 phone_column: values.optional("phone-column", str::parse)?,
+                country_code_column: values.optional("country-code-column", str::parse)?,
                 otp_column: values.optional("otp-column", str::parse)?,
                 channel_column: values.optional("channel-column", str::parse)?,
+                otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 region: values.required("region", str::parse)?,
+                accept_multiline_cells: values.is_on("accept-multiline-cells"),
+                campaign: values.optional("campaign", values::campaign)?,
+                show_numbers: values.is_on("log-numbers"),
             },
             operation,
             mode,
-            name: values.optional("campaign", values::campaign)?,
             ledger: mode.ledger(values),
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
+            key_file: values.path("api-key-file"),
+            consent: Consent::of(operation, mode, values),
             out: values.path("out"),
             cooldown: match operation {
                 Operation::Send => values.required("cooldown", values::duration)?,
@@ -165,7 +200,7 @@ impl Config {
 
     /// Where the result files of a campaign go.
     pub fn out(&self, campaign: &str) -> PathBuf {
-        let default = || self.mode.out(campaign);
+        let default = || self.mode.out(self.operation, campaign);
         self.out.clone().unwrap_or_else(default)
     }
 
@@ -233,14 +268,16 @@ fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Set
         "--endpoint is plain http towards another machine: the key and the numbers could be read on the way. Use https, or --allow-http if you know that the way is safe"
     );
     let id = |name| match mode {
-        Mode::Real => Ok(values.optional(name, str::parse)?.unwrap_or_default()),
+        Mode::Real => Ok(values.optional(name, values::id)?.unwrap_or_default()),
         Mode::Rehearsal => anyhow::Ok("sandbox".to_owned()),
     };
+    let key_file = values.path("api-key-file");
     Ok(http::Settings {
         endpoint,
-        key: match (mode, needed) {
-            (Mode::Real, Key::Needed) => key(values.path("api-key-file").as_deref())?,
-            _ => SecretString::from(REHEARSAL_KEY),
+        key: if mode == Mode::Real && (needed == Key::Needed || key_file.is_some()) {
+            key(key_file.as_deref())?
+        } else {
+            SecretString::from(REHEARSAL_KEY)
         },
         sender_id: id("sender-id")?,
         caller_id: id("caller-id")?,
@@ -280,21 +317,40 @@ pub fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 
 /// The key, from a file or the environment; never from a flag, for flags are public.
 pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
-    let text = match file {
-        // Not named: it may be the key itself, given by mistake.
-        Some(file) => std::fs::read_to_string(file)
-            .context("the file that --api-key-file names cannot be read")?,
-        None => std::env::var(KEY_VARIABLE).unwrap_or_default(),
+    // Not named: it may be the key itself, given by mistake.
+    const THE_FILE: &str = "the file that --api-key-file names";
+    let (place, text) = match file {
+        Some(file) => {
+            let bytes =
+                std::fs::read(file).with_context(|| format!("{THE_FILE} cannot be read"))?;
+            let text = String::from_utf8(bytes).ok();
+            let text = text.with_context(|| format!("{THE_FILE} is no text in UTF-8"))?;
+            (THE_FILE, text)
+        }
+        None => (
+            KEY_VARIABLE,
+            std::env::var(KEY_VARIABLE).unwrap_or_default(),
+        ),
     };
     let text = SecretString::from(text);
-    let key = text.expose_secret().trim();
+    let key = trimmed(text.expose_secret());
+    ensure!(
+        !key.is_empty() || file.is_none(),
+        "{THE_FILE} is empty: write the API key into it, and nothing else"
+    );
     ensure!(
         !key.is_empty(),
         "no API key: set {KEY_VARIABLE}, or name a file that holds it with --api-key-file. For a rehearsal without a key use --sandbox"
     );
     ensure!(
+        !['"', '\'', '`']
+            .iter()
+            .any(|quote| key.starts_with(*quote) && key.ends_with(*quote)),
+        "the API key in {place} stands between quotes: take them out"
+    );
+    ensure!(
         key.chars().all(|c| c.is_ascii_graphic()),
-        "the API key has a space, a line break or another odd character in it: is it really the key?"
+        "the API key in {place} has a space, a line break or another odd character in it: is it really the key, and nothing else?"
     );
     Ok(SecretString::from(key))
 }
@@ -320,13 +376,11 @@ fn is_private(url: &Url) -> bool {
 }
 
 fn web_address(text: &str) -> anyhow::Result<Url> {
-    let wanted = "wanted an http:// or https:// address";
-    let url: Url = text.parse().context(wanted)?;
-    ensure!(
-        matches!(url.scheme(), "http" | "https") && url.has_host(),
-        wanted
-    );
-    Ok(url)
+    let url: Option<Url> = text.parse().ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .context(
+            "wanted an http:// or https:// address, such as https://kookoo.in/api/v1/TwoFactor",
+        )
 }
 
 #[cfg(test)]

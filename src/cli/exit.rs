@@ -16,12 +16,15 @@ pub enum Exit {
     Usage = 2,
     /// Stopped early, rows are pending: run it again.
     Stopped = 3,
-    /// Refused as a whole (key, account, endpoint): somebody has to change something first.
+    /// Refused as a whole (key, account, endpoint, certificate): somebody has to change something
+    /// first.
     Refused = 4,
     /// Another run holds this ledger.
     Held = 5,
     /// A bug: the accounts do not balance.
     Bug = 70,
+    /// The terminal was closed.
+    Sighup = 129,
     /// Ctrl-C.
     Sigint = 130,
     /// Terminated.
@@ -51,6 +54,7 @@ impl Exit {
 impl From<Signal> for Exit {
     fn from(signal: Signal) -> Self {
         match signal {
+            Signal::Sighup => Self::Sighup,
             Signal::Sigint => Self::Sigint,
             Signal::Sigterm => Self::Sigterm,
         }

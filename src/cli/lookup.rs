@@ -100,7 +100,11 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
     let lives = ledger.lives(number)?;
     let mut text = format!("+{}\n", number.digits());
     if lives.is_empty() {
-        let _ = writeln!(text, "  no campaign of {} knows it", path.display());
+        let _ = writeln!(
+            text,
+            "  no campaign of {} knows it",
+            visible(&path.to_string_lossy())
+        );
     }
     for Life {
         campaign,

@@ -2,6 +2,8 @@
 
 mod config;
 mod exit;
+mod files;
+mod input;
 mod lookup;
 mod plan;
 mod progress;
@@ -115,10 +117,16 @@ pub fn main() -> Exit {
     let values = Values(flags);
     let screen = match Screen::new(&values, cleaner.clone()) {
         Ok(screen) => screen,
-        Err(error) => return refuse(&cleaner, &visible(&format!("otpdrive: {error:#}"))),
+        Err(error) => {
+            return refuse(
+                &cleaner,
+                &visible(&format!("otpdrive: {}", in_full(&error))),
+            );
+        }
     };
     screen.report_panics();
     let run = || {
+        signals::leave_no_core()?;
         signals::survive_file_limits()?;
         let mut commands = COMMANDS.iter();
         let command = commands.find(|command| command.name == name);
@@ -128,7 +136,7 @@ pub fn main() -> Exit {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
-            screen.error(&format!("otpdrive: {error:#}"));
+            screen.error(&format!("otpdrive: {}", in_full(&error)));
             exit_for(&error)
         }
         // It has said so itself.
@@ -160,6 +168,17 @@ fn refuse(cleaner: &Cleaner, why: &str) -> Exit {
     // There is nobody to tell if stderr is closed.
     let _ = std::io::stderr().write_all(cleaner.lines(why).as_bytes());
     Exit::Usage
+}
+
+/// An error and its causes, each text once: some errors say themselves what caused them.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What goes wrong after the first request is dealt with where it happens, by [`run`].
@@ -263,6 +282,8 @@ mod tests {
 
     #[test]
     fn the_samples_for_cron_and_systemd_are_good_command_lines() {
+        let mut key = tempfile::NamedTempFile::new().unwrap();
+        key.write_all(b"KK12").unwrap();
         for sample in [
             include_str!("../../samples/crontab"),
             include_str!("../../samples/otpdrive.service"),
@@ -271,7 +292,8 @@ mod tests {
             let line = lines.find(|line| line.contains("otpdrive send ")).unwrap();
             let (_, line) = line.split_once("otpdrive send ").unwrap();
             let line = line.split(" >>").next().unwrap();
-            config(&format!("otpdrive send {line}")).expect(line);
+            let line = line.replace("kookoo.key", key.path().to_str().unwrap());
+            config(&format!("otpdrive send {line}")).expect(&line);
         }
     }
 
@@ -282,7 +304,7 @@ mod tests {
         assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Keep);
         assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
-        assert_eq!(send.name, None);
+        assert_eq!(send.read.campaign, None);
         assert_eq!(send.out("list").to_str(), Some("./list-results"));
         assert_eq!(send.cooldown, std::time::Duration::from_hours(24));
         assert_eq!(send.engine.policy.on_unknown, WhenUncertain::Hold);
@@ -307,6 +329,7 @@ mod tests {
                 "max_outage_s",
                 "on_server_error",
                 "on_unknown",
+                "otp_length",
                 "rate_per_s",
                 "refused_alike",
                 "region",

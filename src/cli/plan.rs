@@ -106,12 +106,11 @@ impl Plan {
         100.0 * self.count(Status::Invalid) as f64 / self.rows as f64
     }
 
-    /// The plan in words.
+    /// The plan in words; `about` are lines to begin with.
     #[must_use]
     pub fn describe(
         &self,
-        ledger: &str,
-        campaign: &str,
+        about: &[(&str, String)],
         rate: Option<Rate>,
         limit: Option<u64>,
     ) -> String {
@@ -120,8 +119,9 @@ impl Plan {
         let mut line = |label: &str, value: String| {
             let _ = writeln!(text, "  {label:<16} {value}");
         };
-        line("ledger", ledger.to_owned());
-        line("campaign", campaign.to_owned());
+        for (label, value) in about {
+            line(label, value.clone());
+        }
         line("rows", self.rows.to_string());
         let usable = self.rows - self.count(Status::Invalid) - self.count(Status::Duplicate);
         line("usable", usable.to_string());
@@ -247,7 +247,7 @@ mod tests {
             requests: std::num::NonZeroU32::MIN,
             per: Duration::from_mins(2),
         };
-        let text = plan.describe("./otpdrive.db (new)", "june (new)", Some(rate), None);
+        let text = plan.describe(&[("campaign", "june (new)".to_owned())], Some(rate), None);
         assert!(text.contains("line 4: no number"), "{text}");
         assert!(text.contains("about 2m 0s"), "{text}");
     }

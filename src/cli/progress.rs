@@ -24,9 +24,26 @@ const REDRAW: Duration = Duration::from_millis(100);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 
 impl Screen {
+    /// Says what an end of the run waits for, and what it would cost not to.
+    pub fn say_what_is_awaited(&self, requests: u64, at_most: Duration) {
+        if requests > 0 {
+            let s = if requests == 1 { "" } else { "s" };
+            let at_most = in_words(at_most);
+            self.say(&format!(
+                "otpdrive: waiting for {requests} request{s} in flight, at most {at_most}; a second signal (Ctrl-C) ends at once: their numbers would be unknown"
+            ));
+        }
+    }
+
     /// Shows how a run gets on, until the result is dropped.
     #[must_use]
-    pub fn follow(&self, progress: Arc<Progress>, rows: u64, rate: Option<Rate>) -> Following {
+    pub fn follow(
+        &self,
+        progress: Arc<Progress>,
+        rows: u64,
+        rate: Option<Rate>,
+        limit: Option<u64>,
+    ) -> Following {
         let bar = match self.progress {
             _ if self.quiet => None,
             When::Never => None,
@@ -37,8 +54,13 @@ impl Screen {
         let thread = bar.map(|bar| {
             let view = View {
                 screen: self.clone(),
-                progress,
                 rows,
+                // Where there is a limit, the run's part of them.
+                goal: limit.map_or(rows, |limit| {
+                    let pending = progress.counts()[Status::Pending.index()];
+                    rows - pending.saturating_sub(limit)
+                }),
+                progress,
                 rate,
             };
             let done = Arc::clone(&done);
@@ -75,6 +97,8 @@ struct View {
     screen: Screen,
     progress: Arc<Progress>,
     rows: u64,
+    /// How many are done when the run is.
+    goal: u64,
     rate: Option<Rate>,
 }
 
@@ -84,7 +108,7 @@ impl View {
         bars.set_draw_target(ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows\n{msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = bars.add(ProgressBar::new(self.rows).with_style(style));
+        let bar = bars.add(ProgressBar::new(self.goal).with_style(style));
         let mut meter = Meter::new(&self.progress);
         while !done.load(Ordering::Relaxed) {
             let now = self.describe(&mut meter);
@@ -105,7 +129,7 @@ impl View {
                 next += PLAIN_LINE;
                 let now = self.describe(&mut meter);
                 self.screen
-                    .say(&format!("{}/{} rows, {}", now.done, self.rows, now.text));
+                    .say(&format!("{}/{} rows, {}", now.done, self.goal, now.text));
             }
         }
     }
@@ -135,7 +159,7 @@ impl View {
             }
             _ if speed > 0.0 => {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-                let left = counts[Status::Pending.index()] as f64 / speed;
+                let left = self.goal.saturating_sub(done) as f64 / speed;
                 let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
                 let _ = write!(text, "; about {} left", in_words(left));
             }
@@ -170,7 +194,7 @@ fn stalled(stall: &Stall) -> String {
             };
             format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
         }
-        Why::Outage => format!("the gateway is down, next probe in {left}"),
+        Why::Outage => format!("{}, next probe in {left}", stall.outage),
     }
 }
 

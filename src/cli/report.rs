@@ -13,6 +13,7 @@ use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
+use crate::number::mask_name;
 use crate::record::RunRecord;
 use crate::report::json::schema;
 use crate::report::results::fitted;
@@ -65,7 +66,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
             printed => Ok(printed.map(|_| Exit::Done)?),
         };
     }
-    let default = || Mode::of(values).out(&record.name);
+    let default = || Mode::of(values).out(record.operation, &record.name);
     let folder = values.path("out").unwrap_or_else(default);
     write_results(&ledger, &campaign, &runs, &folder, screen)?;
     Ok(Exit::Done)
@@ -126,6 +127,7 @@ pub fn write_results(
     let summary = write_all(folder, &input, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
+    screen.mask_numbers_of(&campaign.record.name);
     screen.say(&format!(
         "{}: {}{}\nwrote {} and {}",
         visible(&campaign.record.name),
@@ -176,11 +178,11 @@ fn earlier_in_words(counts: &Counts) -> String {
 pub fn choose(
     ledger: &SqliteLedger,
     values: &Values,
-    named: Option<&str>,
+    default: Option<&str>,
     operation: Option<Operation>,
 ) -> anyhow::Result<Campaign> {
     let name: Option<String> = values.optional("campaign", str::parse)?;
-    let name = name.as_deref().or(named);
+    let name = name.as_deref().or(default);
     let all = ledger.campaigns()?;
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
@@ -218,6 +220,14 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         return verify(&ledger, &path);
     }
     let holder = ledger.holder();
+    let whole = values.is_on("log-numbers");
+    let shown = |name: &str| {
+        if whole {
+            name.to_owned()
+        } else {
+            mask_name(name)
+        }
+    };
     let mut text = Vec::new();
     for campaign in &ledger.campaigns()? {
         let id = campaign.record.id;
@@ -234,7 +244,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         writeln!(
             text,
             "{}\t{}{}\t{} rows\t{}{}\t{}",
-            visible(&record.name),
+            visible(&shown(&record.name)),
             record.operation.name(),
             if record.sandbox { " (sandbox)" } else { "" },
             summary.counts().total(),

@@ -1,34 +1,31 @@
 //! `send`, `verify` and `check`: from a [`Config`] to an exit code.
 
-use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, ensure};
 
-use super::config::{Config, Mode};
+use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
-use super::plan::{Plan, in_words};
+use super::input::{Input, Memory, how_it_is_read};
+use super::plan::Plan;
 use super::report::write_results;
+use super::sandbox::Rehearsal;
 use super::screen::Screen;
 use super::signals;
-use super::values;
+use super::{files, in_full};
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::Clock;
-use crate::contacts::{self, ReadOptions, Survey};
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
-use crate::job::{Contact, Lane, Problem, UnixMicros};
+use crate::job::Lane;
 use crate::ledger::sqlite::{Restored, SqliteIntake, SqliteLedger};
-use crate::ledger::{Campaign, CampaignKey, Execution, Intake as _, LeaveOut, NewRun, Store as _};
-use crate::number::Number;
+use crate::ledger::{Campaign, Execution, Intake as _, LeaveOut, NewRun, Store as _};
 use crate::record::InputRecord;
-use crate::run::{End, RunId, Stop, StopKind};
-use crate::sandbox;
+use crate::run::{End, Stop, StopKind};
 use crate::status::Status;
 use crate::text::visible;
 
@@ -37,7 +34,7 @@ use crate::text::visible;
 /// # Errors
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    let input = Input::open(config)?;
+    let (input, _) = open(config, screen)?;
     let scratch = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
@@ -86,30 +83,34 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    screen.hide(gateway::redactor(&config.gateway.key));
-    let input = Input::open(config)?;
+    let (input, out) = open(config, screen)?;
     input.find_ledger(config)?;
-    let out = config.out(&input.campaign.name);
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     warn_of_odd_ids(config, &plan, screen);
+    if !may_begin(config, &plan, screen) {
+        screen.error("otpdrive: nothing was sent");
+        return Ok(Exit::Usage);
+    }
     crate::report::make_folder(&out)?;
+    crate::report::ensure_writable(&out)?;
     let clock = Clock::start();
     let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
 
     let progress = Arc::new(Progress::new(plan.counts));
-    let following = screen.follow(Arc::clone(&progress), plan.rows, config.engine.rate);
-    let (ledger, end) = work(config, ledger, &campaign, run, clock, &plan, &progress)?;
+    let engine = &config.engine;
+    let following = screen.follow(Arc::clone(&progress), plan.rows, engine.rate, engine.limit);
+    let task = Task {
+        run,
+        lanes: plan.lanes(),
+        runs: ledger.runs(campaign.record.id)?,
+    };
+    let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
 
-    match &end {
-        End::Complete => {}
-        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
-        End::Interrupted(_) => screen
-            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
-    }
+    say_how_it_ended(&end, screen);
     if ledger.has_moved() {
         screen.error(&format!(
             "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
@@ -125,7 +126,8 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         // Requests were made, so this is not "nothing was sent".
         Err(error) => {
             screen.error(&format!(
-                "otpdrive: {error:#}. The ledger has everything: `otpdrive report` writes the files again"
+                "otpdrive: {}. The ledger has everything: `otpdrive report` writes the files again",
+                in_full(&error)
             ));
             Ok(match super::exit_for(&error) {
                 Exit::Bug => Exit::Bug,
@@ -135,119 +137,28 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     }
 }
 
-/// The files and what they hold as a whole: looked at before the ledger is touched.
-struct Input {
-    file: contacts::Input,
-    survey: Survey,
-    campaign: CampaignKey,
-    named_by: NamedBy,
-    excluded: HashMap<Number, Arc<str>>,
-}
-
-/// What gave a campaign its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NamedBy {
-    User,
-    /// The rows say to which campaign they belong.
-    Rows,
-    FileName,
-}
-
-impl Input {
-    fn open(config: &Config) -> anyhow::Result<Self> {
-        let mut file = contacts::open(&config.input, config.read.clone())?;
-        let survey = file.survey()?;
-        let (name, named_by) = match (&config.name, &survey.campaign) {
-            (Some(name), _) => (name.clone(), NamedBy::User),
-            (None, Some(name)) => (name.clone(), NamedBy::Rows),
-            (None, None) => (stem(&config.input)?, NamedBy::FileName),
-        };
-        let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
-        Ok(Self {
-            file,
-            survey,
-            campaign: config.campaign(&name),
-            named_by,
-            excluded: excluded(config)?,
-        })
-    }
-
-    /// Is there a ledger? One that cannot be the one that is meant is refused.
-    fn find_ledger(&self, config: &Config) -> anyhow::Result<bool> {
-        let ledger = &config.ledger;
-        let there = SqliteLedger::exists(ledger)?;
-        let name = visible(&self.campaign.name);
-        ensure!(
-            there || self.named_by != NamedBy::Rows,
-            "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
-            ledger.display()
-        );
-        let parts = config.input.parent().zip(ledger.file_name());
-        let beside = parts.map(|(folder, name)| folder.join(name));
-        let is_meant = |beside: &PathBuf| !there && !config.ledger_is_named && beside.is_file();
-        if let Some(beside) = beside.filter(is_meant) {
-            bail!(
-                "there is no ledger in this folder, but one beside the file: {0}. To go on with that one: --ledger {0}. To begin a new one here: --ledger {1}. Nothing was sent",
-                beside.display(),
-                ledger.display()
-            );
+fn say_how_it_ended(end: &End, screen: &Screen) {
+    match end {
+        End::Complete => {}
+        // It was asked for.
+        End::Stopped(stop) if matches!(stop.kind, StopKind::Limit | StopKind::MaxDuration) => {
+            screen.say(&stop.message);
         }
-        Ok(there)
-    }
-
-    /// Does the ledger know the campaign that the file belongs to?
-    fn ensure_known(&self, campaigns: &[Campaign], ledger: &Path) -> anyhow::Result<()> {
-        let key = &self.campaign;
-        let is_it =
-            |one: &Campaign| one.record.name == key.name && one.record.sandbox == key.sandbox;
-        ensure!(
-            self.named_by != NamedBy::Rows || campaigns.iter().any(is_it),
-            "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
-            visible(&key.name),
-            ledger.display()
-        );
-        Ok(())
+        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
+        End::Interrupted(_) => screen
+            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
     }
 }
 
-/// The name of a file without its ending; only a regular file has a name of its own.
-fn stem(input: &Path) -> anyhow::Result<String> {
-    let is_file = input != Path::new("-") && input.is_file();
-    let stem = input.file_stem().filter(|_| is_file);
-    stem.map(|stem| stem.to_string_lossy().into_owned()).context(
-        "the input has no name of its own: name the campaign with --campaign, the same each time for the same list, for that is what \"never twice\" refers to. Nothing was sent",
-    )
-}
-
-/// The numbers in all suppression lists, each with the name of its list.
-fn excluded(config: &Config) -> anyhow::Result<HashMap<Number, Arc<str>>> {
-    let mut excluded = HashMap::new();
-    for list in &config.exclude {
-        let numbers = numbers_in(list, &config.read)?;
-        let name: Arc<str> = Arc::from(list.to_string_lossy());
-        for number in numbers {
-            excluded.entry(number).or_insert_with(|| Arc::clone(&name));
-        }
-    }
-    Ok(excluded)
-}
-
-/// All numbers in a file. One that cannot be read would not be left out, so that is an error.
-fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
-    let mut file = contacts::open(list, ReadOptions::numbers_only(read.region))?;
-    let survey = file.survey()?;
-    let mut numbers = Vec::new();
-    for contact in file.contacts(&survey)? {
-        let Contact { line, request, .. } = contact?;
-        match request {
-            Ok(request) => numbers.push(request.number),
-            Err(Problem(why)) => bail!(
-                "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
-                visible(&list.to_string_lossy())
-            ),
-        }
-    }
-    Ok(numbers)
+/// Looks at all files before anything is made; says where the results go.
+fn open(config: &Config, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
+    screen.hide(gateway::redactor(&config.gateway.key));
+    files::warn_of_readers(config, screen);
+    let input = Input::open(config)?;
+    screen.mask_numbers_of(&input.campaign.name);
+    let out = config.out(&input.campaign.name);
+    files::ensure_apart(config, &out)?;
+    Ok((input, out))
 }
 
 /// Reads the file, finds out what is to be done for each row, and says so.
@@ -273,9 +184,15 @@ fn take_in<'l>(
         rows: survey.rows,
         header: survey.header.clone(),
     };
-    let reading = reading(config, &survey);
     let contacts = file.contacts(&survey)?;
-    let intake = ledger.take_in(&campaign, &record, &reading, contacts)??;
+    let intake = ledger.take_in(&campaign, &record, &survey.reading, contacts)??;
+    let elsewhere = intake.tried_elsewhere();
+    ensure!(
+        elsewhere == 0,
+        "{elsewhere} rows say that they were tried in campaign {}, and the ledger {} knows nothing of it: it was another ledger, or this one is older than the file. Name the right one with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+        visible(&campaign.name),
+        config.ledger.display()
+    );
     let new = new_run(config);
     intake.leave_out(
         &new,
@@ -289,12 +206,12 @@ fn take_in<'l>(
     let runs = intake.runs(&new)?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
-    let text = plan.describe(
-        &memory.of_ledger(&config.ledger),
-        &memory.of_campaign(&campaign.name),
-        config.engine.rate,
-        config.engine.limit,
-    );
+    let mut about = vec![
+        ("ledger", memory.of_ledger(&config.ledger)),
+        ("campaign", memory.of_campaign(&campaign.name)),
+    ];
+    about.extend(how_it_is_read(&survey, config));
+    let text = plan.describe(&about, config.engine.rate, config.engine.limit);
     screen.say(&format!(
         "{} {}{}\n{text}",
         campaign.operation.name(),
@@ -308,58 +225,6 @@ fn take_in<'l>(
     Ok((intake, plan))
 }
 
-/// What the ledger remembers before a run: so that one sees at once when it is not the one that is
-/// meant.
-struct Memory {
-    campaigns: usize,
-    /// When the latest run began, of all campaigns and of the one that is to run.
-    latest: Option<UnixMicros>,
-    of_this: Option<UnixMicros>,
-    now: UnixMicros,
-}
-
-impl Memory {
-    fn of(ledger: &SqliteLedger, all: &[Campaign], key: &CampaignKey) -> anyhow::Result<Self> {
-        let mut memory = Self {
-            campaigns: all.len(),
-            latest: None,
-            of_this: None,
-            now: Clock::start().now(),
-        };
-        for campaign in all {
-            let run = ledger.latest_run(campaign.record.id)?;
-            let began = run.map(|run| run.started_at);
-            memory.latest = memory.latest.max(began);
-            if campaign.record.is(key) {
-                memory.of_this = began;
-            }
-        }
-        Ok(memory)
-    }
-
-    fn of_ledger(&self, path: &Path) -> String {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let path = path.display();
-        match (self.campaigns, self.latest) {
-            (0, _) | (_, None) => format!("{path} (new)"),
-            (1, Some(at)) => format!("{path} (1 campaign, last run {})", self.ago(at)),
-            (n, Some(at)) => format!("{path} ({n} campaigns, last run {})", self.ago(at)),
-        }
-    }
-
-    fn of_campaign(&self, name: &str) -> String {
-        let name = visible(name);
-        match self.of_this {
-            None => format!("{name} (new)"),
-            Some(at) => format!("{name} (going on, last run {})", self.ago(at)),
-        }
-    }
-
-    fn ago(&self, at: UnixMicros) -> String {
-        format!("{} ago", in_words(self.now.since(at)))
-    }
-}
-
 /// What the ledger notes of the run that is to begin.
 fn new_run(config: &Config) -> NewRun<'_> {
     NewRun {
@@ -369,33 +234,44 @@ fn new_run(config: &Config) -> NewRun<'_> {
     }
 }
 
-/// All that decides how a file's bytes become rows: the same bytes and the same reading are the
-/// same rows.
-fn reading(config: &Config, survey: &Survey) -> String {
-    let read = &config.read;
-    format!(
-        "otpdrive {}, {:?}, {:?}, {:?}, {:?}, {:?}, {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        survey.delimiter,
-        survey.phone_column,
-        survey.otp_column,
-        survey.channel_column,
-        read.operation,
-        read.channel.name(),
-        read.region
-    )
-}
-
 fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
     let percent = plan.invalid_percent();
     ensure!(
         percent <= config.max_invalid,
-        "{} of {} rows ({percent:.0} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
+        "{} of {} rows ({} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
         plan.count(Status::Invalid),
         plan.rows,
+        shown_above(percent, config.max_invalid),
         config.max_invalid
     );
     Ok(())
+}
+
+/// A share with as many decimals as it takes to see that it is above another.
+fn shown_above(percent: f64, limit: f64) -> String {
+    const DECIMALS_MAX: usize = 9;
+    let mut shown = (0..DECIMALS_MAX).map(|decimals| format!("{percent:.decimals$}"));
+    let above = |shown: &String| shown.parse::<f64>().is_ok_and(|shown| shown > limit);
+    shown.find(above).unwrap_or_else(|| percent.to_string())
+}
+
+/// May OTPs go out? Asks whoever sits there, if that is wanted and any are due.
+fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
+    let limit = config.engine.limit.unwrap_or(u64::MAX);
+    let otps = match plan.requests().min(limit) {
+        0 => return true,
+        1 => "1 OTP".to_owned(),
+        more => format!("{} OTPs", in_thousands(more)),
+    };
+    config.consent == Consent::Given || screen.ask(&format!("Send {otps} for real? [y/N]"))
+}
+
+/// `4,615`
+fn in_thousands(number: u64) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        more => format!("{},{:03}", in_thousands(more), number % 1_000),
+    }
 }
 
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
@@ -413,16 +289,22 @@ fn work(
     config: &Config,
     ledger: SqliteLedger,
     campaign: &Campaign,
-    run: RunId,
+    task: Task,
     clock: Clock,
-    plan: &Plan,
     progress: &Progress,
+    screen: &Screen,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = super::runtime()?;
     let rehearsal = (config.mode == Mode::Rehearsal)
         .then(Rehearsal::start)
         .transpose()?;
-    let stop = signals::listen()?;
+    let run = task.run;
+    let signal = signals::listen()?;
+    let stop = async {
+        let signal = signal.await;
+        screen.say_what_is_awaited(progress.unanswered(), config.gateway.timeout);
+        signal
+    };
     let (ledger, finished) = runtime.block_on(async {
         let mut gateway = config.gateway.clone();
         if let Some(rehearsal) = &rehearsal {
@@ -433,13 +315,7 @@ fn work(
         }
         let gateway = KooKoo::new(&gateway, clock)
             .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
-        let runs = ledger.runs(campaign.record.id)?;
         let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
-        let task = Task {
-            run,
-            lanes: plan.lanes(),
-            runs,
-        };
         let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,
@@ -476,47 +352,5 @@ impl Finished {
             ),
         });
         self
-    }
-}
-
-/// A sandbox in this process, on a thread of its own so that it does not disturb the pace.
-struct Rehearsal {
-    endpoint: String,
-    _stop: tokio::sync::oneshot::Sender<()>,
-}
-
-impl Rehearsal {
-    fn start() -> anyhow::Result<Self> {
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let Ok(runtime) = super::runtime() else {
-                return;
-            };
-            runtime.block_on(async {
-                match sandbox::Sandbox::bind(sandbox::Options::default()).await {
-                    Ok(sandbox) => {
-                        // Whoever waits for it is there until it is told.
-                        let _ = tell.send(Ok(sandbox.endpoint()));
-                        let ended = async {
-                            let _ = stopped.await;
-                        };
-                        if let Err(error) = sandbox.run(ended).await {
-                            tracing::error!("the sandbox failed: {error}");
-                        }
-                    }
-                    Err(error) => {
-                        let _ = tell.send(Err(error));
-                    }
-                }
-            });
-        });
-        let endpoint = told
-            .recv_timeout(Duration::from_secs(10))
-            .context("the sandbox did not start")??;
-        Ok(Self {
-            endpoint,
-            _stop: stop,
-        })
     }
 }

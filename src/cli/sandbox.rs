@@ -1,4 +1,8 @@
-//! `sandbox`: the imitation gateway as a process of its own.
+//! `sandbox`: the imitation gateway as a process of its own; and the one that a rehearsal has inside.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use super::exit::Exit;
 use super::screen::Screen;
@@ -13,7 +17,7 @@ use crate::sandbox::{Options, Sandbox};
 pub fn serve(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let key_file = values.path("api-key-file");
     let options = Options {
-        listen: values.required("listen", str::parse)?,
+        listen: values.required("listen", values::address)?,
         key: key_file.map(|file| config::key(Some(&file))).transpose()?,
         latency: values.required("latency", values::latency)?,
         faults: values.optional("faults", str::parse)?.unwrap_or_default(),
@@ -31,4 +35,51 @@ pub fn serve(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
             .await?;
         anyhow::Ok(Exit::Done)
     })
+}
+
+/// A sandbox in this process, on a thread of its own so that it does not disturb the pace.
+pub struct Rehearsal {
+    /// Where it answers.
+    pub endpoint: String,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Rehearsal {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let Ok(runtime) = super::runtime() else {
+                return;
+            };
+            runtime.block_on(async {
+                match Sandbox::bind(Options::default()).await {
+                    Ok(sandbox) => {
+                        // Whoever waits for it is there until it is told.
+                        let _ = tell.send(Ok(sandbox.endpoint()));
+                        let ended = async {
+                            let _ = stopped.await;
+                        };
+                        if let Err(error) = sandbox.run(ended).await {
+                            tracing::error!("the sandbox failed: {error}");
+                        }
+                    }
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                    }
+                }
+            });
+        });
+        let endpoint = told
+            .recv_timeout(Duration::from_secs(10))
+            .context("the sandbox did not start")??;
+        Ok(Self {
+            endpoint,
+            _stop: stop,
+        })
+    }
 }

@@ -6,7 +6,7 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use secrecy::SecretString;
@@ -18,7 +18,9 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use super::config::KEY_VARIABLE;
 use super::values::{self, LogFormat, Progress, Values};
+use crate::campaign::LogNumbers;
 use crate::gateway;
+use crate::number::numbers_in_name;
 use crate::redact::Redactor;
 use crate::text::{visible, visible_lines};
 
@@ -29,6 +31,8 @@ pub struct Cleaner {
     from_start: Redactor,
     /// Knows the run's key.
     of_run: Arc<OnceLock<Redactor>>,
+    /// Numbers in names, and what stands for them.
+    numbers: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Cleaner {
@@ -39,18 +43,30 @@ impl Cleaner {
         Self {
             from_start: gateway::redactor(&SecretString::from(key.trim())),
             of_run: Arc::default(),
+            numbers: Arc::default(),
         }
     }
 
     /// One line, whatever is in it.
     fn line(&self, text: &str) -> String {
-        visible(&self.without_keys(text.trim_end())).into_owned() + "\n"
+        visible(&self.without_secrets(text.trim_end())).into_owned() + "\n"
     }
 
     /// Lines whose ends are our own.
     #[must_use]
     pub fn lines(&self, text: &str) -> String {
-        visible_lines(&self.without_keys(text.trim_end())).into_owned() + "\n"
+        visible_lines(&self.without_secrets(text.trim_end())).into_owned() + "\n"
+    }
+
+    fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = self.without_keys(text);
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (number, masked) in numbers.iter() {
+            if text.contains(number) {
+                text = text.replace(number, masked).into();
+            }
+        }
+        text
     }
 
     fn without_keys<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -68,6 +84,7 @@ pub struct Screen {
     cleaner: Cleaner,
     pub(super) quiet: bool,
     pub(super) progress: Progress,
+    log_numbers: LogNumbers,
 }
 
 impl Screen {
@@ -83,7 +100,12 @@ impl Screen {
             cleaner,
             quiet: values.is_on("quiet"),
             progress: values.required("progress", values::word)?,
+            log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
         };
+        for name in ["input", "campaign", "exclude"] {
+            let name = values.path(name).unwrap_or_default();
+            screen.mask_numbers_of(&name.to_string_lossy());
+        }
         let level = match verbose.unwrap_or(0) {
             _ if screen.quiet => LevelFilter::ERROR,
             0 => LevelFilter::WARN,
@@ -108,6 +130,24 @@ impl Screen {
     pub fn hide(&self, redactor: Redactor) {
         // Set once a process.
         let _ = self.cleaner.of_run.set(redactor);
+    }
+
+    /// From now on the numbers in this name, of a file or a campaign, are masked wherever they stand.
+    pub fn mask_numbers_of(&self, name: &str) {
+        if self.log_numbers == LogNumbers::Masked {
+            let numbers = &self.cleaner.numbers;
+            let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.extend(numbers_in_name(name));
+        }
+    }
+
+    /// Asks a question; anything but yes is no.
+    pub fn ask(&self, question: &str) -> bool {
+        self.print(&format!("{} ", self.cleaner.line(question).trim_end()));
+        let mut answer = String::new();
+        // What cannot be read is no yes.
+        let _ = std::io::stdin().read_line(&mut answer);
+        matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
 
     /// Says something, in one line or more, unless the user wants quiet.

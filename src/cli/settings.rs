@@ -88,8 +88,9 @@ pub const RUN: &[Setting] = settings! {
     /// Go on with a ledger that was restored from a backup: whoever was sent to after the backup was
     /// made may be sent to again
     switch("accept-restored-ledger");
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results`
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`") };
+    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
+    /// `./CAMPAIGN-verify-sandbox-results`; never onto the input itself
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
     /// A suppression list, a CSV file with a phone column: its numbers are left out (`suppressed`).
     /// Can be given several times
     value("exclude", "FILE") { action: ArgAction::Append };
@@ -121,10 +122,15 @@ pub const RUN: &[Setting] = settings! {
     value("max-outage", "DUR") { default: Some("15m") };
     /// Refuse to start when more rows are unusable (a wrong column, most likely)
     value("max-invalid", "PCT") { default: Some("50%") };
-    /// The column of phone numbers
+    /// The column of phone numbers: its name, or `#N` for the Nth
     value("phone-column", "NAME") { derived: Some("found by its name") };
+    /// The column of country codes, `91`, `+44`: its name, `#N` or `none`
+    value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
+    /// Take quoted cells over several lines as they stand, even where their lines look like rows that
+    /// a stray quote has swallowed
+    switch("accept-multiline-cells");
     /// The country whose national numbers the file holds, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
     /// A rehearsal against a gateway in the process: no key, ids or network; it never counts as the
@@ -148,19 +154,23 @@ pub const SEND: &[Setting] = settings! {
     /// Leave out (`suppressed`) whom another campaign of this ledger sent to, or may have sent to, less
     /// than this ago; `0s`: nobody
     value("cooldown", "DUR") { default: Some("24h") };
-    /// The column of channels
-    value("channel-column", "NAME") { derived: Some("the one named channel") };
+    /// The column of channels: its name, `#N` or `none`
+    value("channel-column", "NAME") { derived: Some("the one named channel, if all its cells are") };
     /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
     /// risk a second OTP
     value("on-unknown", "hold|retry") { default: Some("hold") };
+    /// Send without asking; a real `send` asks once, where stdin and stderr are a terminal
+    switch("yes");
 };
 
 /// What `verify` takes besides.
 pub const VERIFY: &[Setting] = settings! {
     /// CSV file with a header, a phone column and an otp column; `-` or nothing: stdin
     value("input", "CODES");
-    /// The column of codes
+    /// The column of codes: its name, or `#N` for the Nth
     value("otp-column", "NAME") { derived: Some("found by its name") };
+    /// How long codes are; others are `invalid`
+    value("otp-length", "N");
     /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };
@@ -173,8 +183,9 @@ pub const REPORT: &[Setting] = settings! {
     value("operation", "send|verify");
     /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results`
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`") };
+    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
+    /// `./CAMPAIGN-verify-sandbox-results`
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
     /// The report of a rehearsal
     switch("sandbox");
     /// Print these rows (`failed,unknown`) to stdout instead, as in `results.csv`; on a terminal

@@ -1,10 +1,14 @@
 //! What the system may say to the process.
 //!
-//! SIGINT and SIGTERM: the first asks the run to stop, the second ends the process at once.
-//! Nothing is lost by the second: what is durable says what may have left.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the run to stop, the second ends the process at once.
+//! Nothing is lost by the second: what is durable says what may have left. SIGQUIT ends it at once,
+//! and leaves no image of its memory behind.
+
+use std::fs;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::exit::Exit;
@@ -12,6 +16,13 @@ use crate::run::Signal;
 
 /// What the system sends when a file outgrows `ulimit -f`; its number on Linux, BSD and macOS.
 const SIGXFSZ: i32 = 25;
+
+/// The number of SIGHUP, everywhere.
+const SIGHUP: u32 = 1;
+
+/// Core dumps of this many bytes are none. With 0, Linux would still hand one to the program that
+/// collects them, where there is one.
+const NO_CORE: u64 = 1;
 
 /// Lets a write beyond `ulimit -f` fail with a message, instead of the process ending without one.
 ///
@@ -25,6 +36,19 @@ pub fn survive_file_limits() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From now on no core dump is made, however the process ends: it would hold the key.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn leave_no_core() -> anyhow::Result<()> {
+    let maximum = getrlimit(Resource::Core).maximum;
+    let none = Rlimit {
+        current: Some(maximum.map_or(NO_CORE, |most| most.min(NO_CORE))),
+        maximum,
+    };
+    setrlimit(Resource::Core, none).context("core dumps cannot be switched off")
+}
+
 /// Resolves at the first signal. Listens on a thread of its own, so that the second one works
 /// whatever the first one interrupts.
 ///
@@ -33,12 +57,14 @@ pub fn survive_file_limits() -> anyhow::Result<()> {
 pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
     let runtime = super::runtime()?;
     let (tell, told) = oneshot::channel();
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hang_up) = {
         let _context = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         (
-            interrupt,
+            signal(SignalKind::interrupt()).context("SIGINT")?,
             signal(SignalKind::terminate()).context("SIGTERM")?,
+            (!hang_ups_are_ignored())
+                .then(|| signal(SignalKind::hangup()).context("SIGHUP"))
+                .transpose()?,
         )
     };
     std::thread::spawn(move || {
@@ -47,6 +73,7 @@ pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
                 tokio::select! {
                     _ = interrupt.recv() => Signal::Sigint,
                     _ = terminate.recv() => Signal::Sigterm,
+                    () = received(hang_up.as_mut()) => Signal::Sighup,
                 }
             };
             // The run may be over already.
@@ -62,4 +89,24 @@ pub fn listen() -> anyhow::Result<impl Future<Output = Signal>> {
             Err(_) => std::future::pending().await,
         }
     })
+}
+
+/// Waits for the signal; for ever when nobody listens to it.
+async fn received(signals: Option<&mut Stream>) {
+    match signals {
+        Some(signals) => {
+            signals.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Was the process started so that it outlives its terminal (`nohup`)? Where that cannot be known,
+/// SIGHUP is left as it is, too.
+fn hang_ups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use super::settings::{ALL, RUN, SEND, VERIFY};
 use crate::pace::Rate;
 use crate::retry::Backoff;
 use crate::status::Status;
+use crate::text::{is_hidden, is_invisible};
 
 /// What a command was told, as text.
 pub struct Values(pub ArgMatches);
@@ -169,7 +171,7 @@ pub fn backoff(text: &str) -> Result<Backoff, String> {
         .ok_or("wanted BASE..CAP, such as 500ms..30s")?;
     let (base, cap) = (duration(base)?, duration(cap)?);
     if base > cap {
-        return Err("wanted a base that is not above the cap".to_owned());
+        return Err("wanted a base that is not above the cap, such as 500ms..30s".to_owned());
     }
     Ok(Backoff { base, cap })
 }
@@ -179,7 +181,7 @@ pub fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
     match number {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("wanted a share between 0% and 100%".to_owned()),
+        _ => Err("wanted a share between 0% and 100%, such as 50%".to_owned()),
     }
 }
 
@@ -188,7 +190,7 @@ pub fn latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (duration(least)?, duration(most)?);
     if least > most {
-        return Err("wanted the shorter time first".to_owned());
+        return Err("wanted the shorter time first, such as 20ms..80ms".to_owned());
     }
     Ok(least..=most)
 }
@@ -198,14 +200,51 @@ pub fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
         [one] if one.is_ascii() => Ok(*one),
-        _ => Err("wanted one character, or tab".to_owned()),
+        _ => Err("wanted one character, such as , or ; or tab".to_owned()),
     }
 }
 
 /// `32`
-pub fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|why| format!("wanted a whole number: {why}"))
+pub fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    let wanted = |_| match text.parse::<u128>() {
+        Ok(0) => "wanted at least 1".to_owned(),
+        Ok(_) => "wanted a smaller number".to_owned(),
+        Err(_) => "wanted a whole number, such as 32".to_owned(),
+    };
+    text.parse().map_err(wanted)
+}
+
+/// `127.0.0.1:8025`
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted = |_| "wanted an address with its port, such as 127.0.0.1:8025".to_owned();
+    text.parse().map_err(wanted)
+}
+
+/// `OZONTL`, `914012345678`
+pub fn id(text: &str) -> Result<String, String> {
+    let id = trimmed(text);
+    let odd = |c: char| c.is_whitespace() || is_hidden(c) || is_invisible(c) || QUOTES.contains(c);
+    match id.chars().find(|c| odd(*c)) {
+        None => Ok(id.to_owned()),
+        Some(c) => {
+            let what = match c {
+                ' ' => "a space",
+                c if QUOTES.contains(c) => "a quote",
+                _ => "a character that cannot be seen",
+            };
+            Err(format!(
+                "there is {what} in {id:?}: wanted the id alone, such as OZONTL or 914012345678"
+            ))
+        }
+    }
+}
+
+/// No part of any id.
+const QUOTES: &str = "\"'`\u{2018}\u{2019}\u{201c}\u{201d}";
+
+/// Without what editors and shells leave around a word.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
 }
 
 /// Numbers whose refusal may still be part of a wave wait for it to be settled: so many at most.
@@ -217,7 +256,7 @@ pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
         ("off", _) => Ok(None),
         (_, Ok(number)) if number.get() <= ALIKE_MAX => Ok(Some(number)),
         _ => Err(format!(
-            "wanted a whole number from 1 to {ALIKE_MAX}, or off"
+            "wanted a whole number from 1 to {ALIKE_MAX}, such as 20, or off"
         )),
     }
 }

@@ -1,5 +1,6 @@
 //! What spreadsheets and copying wrap around a value: `'`, `="…"`, spaces that are not spaces,
-//! characters that cannot be seen. Knows nothing of what the value means.
+//! characters that cannot be seen; and the digits of other scripts, in numbers and in codes. Knows
+//! nothing of what the value means.
 
 use std::borrow::Cow;
 
@@ -25,6 +26,29 @@ pub(super) fn unwrap(cell: &str) -> Cow<'_, str> {
     Cow::Owned(inner.unwrap_or(text).trim().to_owned())
 }
 
+/// Is there nothing to be seen in a cell?
+pub(super) fn is_blank(cell: &str) -> bool {
+    cell.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// The digits, dashes and `+` of other scripts as ASCII ones.
+pub(super) fn western(c: char) -> char {
+    /// The zero of each set of ten digits: Arabic, Persian, nine scripts of India, full width.
+    const ZEROS: [u32; 12] = [
+        0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xff10,
+    ];
+    match c {
+        '\0'..='\u{7f}' => c,
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}' => '-',
+        '\u{ff0b}' => '+',
+        _ => ZEROS
+            .into_iter()
+            .filter_map(|zero| u32::from(c).checked_sub(zero))
+            .find_map(|digit| char::from_digit(digit, 10))
+            .unwrap_or(c),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +71,13 @@ mod tests {
         ] {
             assert_eq!(unwrap(cell), value, "{cell:?}");
         }
+    }
+
+    #[test]
+    fn digits_and_dashes_of_other_scripts_are_read_as_ascii() {
+        let read = |text: &str| text.chars().map(western).collect::<String>();
+        assert_eq!(read("७0２٣۴৫੬૭୮௯౦೧൨"), "7023456789012");
+        assert_eq!(read("\u{2011}\u{2212}\u{ff0d}\u{ff0b}"), "---+");
+        assert_eq!(read("aé०๑"), "aé0๑");
     }
 }

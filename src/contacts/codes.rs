@@ -1,28 +1,43 @@
 //! Reads the code that a person gave back. A code is text: its zeros count.
 
+use std::num::NonZeroUsize;
+
 use secrecy::SecretString;
 
-use super::cell::unwrap;
-use crate::job::{GivenCode, Problem};
+use super::cell::{unwrap, western};
+use crate::job::Problem;
 
 /// No gateway sends longer ones.
-const CHARS_MAX: usize = 32;
+pub(super) const CHARS_MAX: usize = 32;
+
+/// So many letters in a row are a word, not part of a code.
+const WORD_MIN: usize = 3;
+
+/// What is in a cell of codes.
+pub(super) enum Code {
+    /// A code, its zeros kept.
+    Plain(SecretString),
+    /// `******`
+    Masked,
+}
 
 /// The code in a cell, or why there is none.
-pub(super) fn read(cell: &str) -> Result<GivenCode, Problem> {
-    let mut text = unwrap(cell).into_owned();
-    text.retain(|c| c != ' ');
+pub(super) fn read(cell: &str, length: Option<NonZeroUsize>) -> Result<Code, Problem> {
+    let text: String = unwrap(cell).chars().map(western).collect();
+    let words = has_words(&text);
+    let text = text.trim_end_matches('.').replace(' ', "");
+    if is_damaged(&text) {
+        return Err(Problem("a code damaged by a spreadsheet: digits are lost"));
+    }
+    let text = text.replace('-', "");
     if text.is_empty() {
         return Err(Problem("no code"));
     }
     if text.bytes().all(|b| b == b'*') {
-        return Ok(GivenCode::Masked {
-            line: None,
-            settled_at: None,
-        });
+        return Ok(Code::Masked);
     }
-    if is_damaged(&text) {
-        return Err(Problem("a code damaged by a spreadsheet: digits are lost"));
+    if words || !text.contains(|c: char| c.is_ascii_digit()) {
+        return Err(Problem("words where a code should be"));
     }
     if !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem(
@@ -32,7 +47,19 @@ pub(super) fn read(cell: &str) -> Result<GivenCode, Problem> {
     if text.len() > CHARS_MAX {
         return Err(Problem("a code of more than 32 characters"));
     }
-    Ok(GivenCode::Plain(SecretString::from(text)))
+    if length.is_some_and(|length| length.get() != text.len()) {
+        return Err(Problem("a code of another length than --otp-length says"));
+    }
+    Ok(Code::Plain(SecretString::from(text)))
+}
+
+/// Is there a word: letters alone between spaces or dashes, or more in a row than a code has?
+fn has_words(text: &str) -> bool {
+    let letters = |part: &str| part.chars().all(char::is_alphabetic);
+    let mut parts = text.split([' ', '-', ':']).filter(|part| !part.is_empty());
+    let several = parts.clone().count() > 1;
+    let mut runs = text.split(|c: char| !c.is_alphabetic());
+    several && parts.any(letters) || runs.any(|run| run.chars().count() >= WORD_MIN)
 }
 
 /// Was this a number to a spreadsheet: `4.5E+05`, `4512.0`, `4,512`? A code such as `12E45` may
@@ -52,9 +79,9 @@ mod tests {
 
     /// What a cell is read as, in one word.
     fn word(cell: &str) -> String {
-        match read(cell) {
-            Ok(GivenCode::Plain(code)) => code.expose_secret().to_owned(),
-            Ok(GivenCode::Masked { .. }) => "masked".to_owned(),
+        match read(cell, None) {
+            Ok(Code::Plain(code)) => code.expose_secret().to_owned(),
+            Ok(Code::Masked) => "masked".to_owned(),
             Err(Problem(why)) => why.to_owned(),
         }
     }
@@ -70,6 +97,14 @@ mod tests {
             ("000000", "000000"),
             ("aB12Cd", "aB12Cd"),
             ("12E45", "12E45"),
+            ("100-105", "100105"),
+            ("100 - 105", "100105"),
+            ("100\u{2013}105", "100105"),
+            ("-1234", "1234"),
+            ("810105.", "810105"),
+            ("७००१०५", "700105"),
+            ("３１०１０५", "310105"),
+            ("௩௧0-105", "310105"),
             ("******", "masked"),
             ("*", "masked"),
         ] {
@@ -83,16 +118,27 @@ mod tests {
         for (cell, part) in [
             ("", "no code"),
             (" \u{a0} ", "no code"),
-            ("''", "other than"),
+            ("-", "no code"),
+            ("''", "words"),
             ("4512.0", "damaged"),
             ("4.5E+05", "damaged"),
             ("4E+05", "damaged"),
+            ("4E-05", "damaged"),
             ("4,512", "damaged"),
-            ("12-34", "other than"),
-            ("-1234", "other than"),
+            ("12.34", "damaged"),
             ("****12", "other than"),
-            ("१२३४", "other than"),
-            ("#N/A", "other than"),
+            ("1234?", "other than"),
+            ("#N/A", "words"),
+            ("Not received", "words"),
+            ("NULL", "words"),
+            ("pending", "words"),
+            ("नहीं", "words"),
+            ("OTP: 200105", "words"),
+            ("OTP200105", "words"),
+            ("G-200105", "words"),
+            ("210335 thanks", "words"),
+            ("210335thanks", "words"),
+            ("12 ok", "words"),
         ] {
             assert!(word(cell).contains(part), "{cell:?}: {}", word(cell));
         }
@@ -100,7 +146,15 @@ mod tests {
     }
 
     #[test]
+    fn a_code_of_another_length_is_none_when_the_length_is_said() {
+        let read = |cell| read(cell, NonZeroUsize::new(6));
+        assert!(read("43215").is_err_and(|problem| problem.0.contains("--otp-length")));
+        assert!(read("004-512").is_ok() && read("******").is_ok());
+        assert!(read("*").is_ok());
+    }
+
+    #[test]
     fn a_problem_never_repeats_the_cell() {
-        assert!(!word("48151623-42").contains("48151623"));
+        assert!(!word("48151623?42").contains("48151623"));
     }
 }

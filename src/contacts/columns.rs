@@ -2,11 +2,14 @@
 
 use csv::StringRecord;
 
-use super::cell::unwrap;
-use super::error::{Fault, list, show};
+use super::cell::{is_blank, unwrap};
+use super::delimiter::delimiter_name;
+use super::error::{Fault, list, list_places, show};
 use super::table::Row;
 use super::{ReadOptions, numbers};
-use crate::job::{Lane, Operation};
+use crate::job::{Lane, Operation, UnixMicros};
+use crate::number::Number;
+use crate::status::Status;
 
 /// A column that is looked for by its name.
 struct Wanted {
@@ -29,6 +32,15 @@ const PHONE: Wanted = Wanted {
         telephone telephoneno telephonenumber telno",
 };
 
+/// `country` and `code` alone are mostly something else.
+const COUNTRY_CODE: Wanted = Wanted {
+    what: "country code",
+    flag: "--country-code-column",
+    names: "callingcode countrycallingcode countrycode countrydialcode countrydialingcode \
+        countrydiallingcode countryphonecode dialcode dialingcode diallingcode isd isdcode \
+        mobilecountrycode phonecode phonecountrycode",
+};
+
 const OTP: Wanted = Wanted {
     what: "otp",
     flag: "--otp-column",
@@ -43,28 +55,90 @@ const CHANNEL: Wanted = Wanted {
 };
 
 /// The columns of a result file: those of an earlier one are not kept.
-const RESULTS: &str = "otp_phone otp_channel otp_status otp_reference otp_detail otp_attempts otp_first_sent_at \
-    otp_settled_at otp_latency_ms";
+const RESULTS: [&str; 11] = [
+    "otp_line",
+    OTP_CAMPAIGN,
+    OTP_PHONE,
+    OTP_CHANNEL,
+    OTP_STATUS,
+    "otp_reference",
+    "otp_detail",
+    OTP_ATTEMPTS,
+    "otp_first_sent_at",
+    OTP_SETTLED_AT,
+    "otp_latency_ms",
+];
+const OTP_LINE: &str = RESULTS[0];
+const OTP_CAMPAIGN: &str = "otp_campaign";
+const OTP_PHONE: &str = "otp_phone";
+const OTP_CHANNEL: &str = "otp_channel";
+const OTP_STATUS: &str = "otp_status";
+const OTP_ATTEMPTS: &str = "otp_attempts";
+const OTP_SETTLED_AT: &str = "otp_settled_at";
 
 /// What stands for a code in the result file.
 const HIDDEN: &str = "******";
+
+/// What means that there is no such column.
+const NONE: &str = "none";
 
 /// Where in a row things are.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     pub(super) phone: usize,
+    pub(super) country_code: Option<usize>,
     /// Only when codes are checked.
     pub(super) otp: Option<usize>,
     /// Only when OTPs are sent.
     pub(super) channel: Option<usize>,
+    pub(super) results: Results,
     /// For each column of the header: does it stay out of the result file?
     dropped: Vec<bool>,
+    /// For each column of the header: is a row shifted that has something there? Such a column has
+    /// no name, nor has one behind it.
+    beyond: Vec<bool>,
+}
+
+/// Where an earlier result file has what it says of a row.
+#[derive(Clone, Debug)]
+pub(super) struct Results {
+    /// Did this program write the file?
+    pub(super) ours: bool,
+    line: Option<usize>,
+    pub(super) campaign: Option<usize>,
+    pub(super) phone: Option<usize>,
+    channel: Option<usize>,
+    status: Option<usize>,
+    attempts: Option<usize>,
+    settled_at: Option<usize>,
+}
+
+/// What an earlier result file says of a row, if it is one of the campaign in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    /// The line of the row that it was made from; none if that could not be used.
+    pub(super) line: Option<u64>,
+    /// When that was settled.
+    pub(super) settled_at: Option<UnixMicros>,
+    /// The number for which an OTP was sent, or tried to be.
+    pub(super) tried: Option<Number>,
+}
+
+/// What of a row's record is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hidden {
+    Nothing,
+    /// Its code.
+    Code,
+    /// All cells from that of the code on: in a row that is shifted, it is in one of them.
+    FromCodeOn,
 }
 
 impl Columns {
-    /// Finds the columns in the header.
+    /// Finds the columns in the header; the first rows below it help.
     pub(super) fn find(
         header: &Row<'_>,
+        sample: &[StringRecord],
         delimiter: char,
         options: &ReadOptions,
     ) -> Result<Self, Fault> {
@@ -73,41 +147,62 @@ impl Columns {
         if names.iter().any(is_number) {
             return Err(Fault::NoHeader { line });
         }
-        let verify = options.operation == Operation::Verify;
+        let results = Results::find(names);
+        let phone = find_phone(names, sample, &results, options)?;
+        let phone = phone.ok_or_else(|| no_phone(header, sample, delimiter, options))?;
         let find = |wanted: &Wanted, asked: &Option<String>| wanted.find(names, asked.as_deref());
-        let phone =
-            find(&PHONE, &options.phone_column)?.ok_or_else(|| PHONE.missing(names, delimiter))?;
         let (mut otp, mut channel) = (None, None);
-        if verify {
+        if options.operation == Operation::Verify {
             otp = find(&OTP, &options.otp_column)?;
             otp.ok_or_else(|| OTP.missing(names, delimiter))?;
-        } else {
+        } else if !options.numbers_only {
             channel = find(&CHANNEL, &options.channel_column)?;
         }
-        if otp == Some(phone) {
-            let name = show(&names[phone]);
-            return Err(Fault::SameColumn { name });
+        let country_code = find(&COUNTRY_CODE, &options.country_code_column)?;
+        for (found, wanted) in [(otp, OTP), (country_code, COUNTRY_CODE), (channel, CHANNEL)] {
+            if found == Some(phone) {
+                let (what, name) = (wanted.what, show(&names[phone]));
+                return Err(Fault::SameColumn { what, name });
+            }
         }
-        let is_result = |name| RESULTS.split(' ').any(|known| known == unwrap(name));
+        let dropped: Vec<bool> = names.iter().map(is_result).collect();
         Ok(Self {
             phone,
+            country_code,
             otp,
             channel,
-            dropped: names.iter().map(is_result).collect(),
+            results,
+            beyond: beyond(names, &dropped),
+            dropped,
         })
+    }
+
+    /// Has a row something beyond the header? Then a separator too many stands in it somewhere.
+    pub(super) fn is_shifted(&self, cells: &StringRecord) -> bool {
+        // Most rows are no wider than what has a name.
+        let first = self.beyond.iter().position(|beyond| *beyond);
+        let first = first.unwrap_or(self.beyond.len());
+        (first..cells.len())
+            .any(|i| self.beyond.get(i).is_none_or(|beyond| *beyond) && !is_blank(&cells[i]))
+    }
+
+    /// How many columns are not kept.
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped.iter().filter(|dropped| **dropped).count()
     }
 
     /// The kept cells of the header, as CSV, as wide as the widest row.
     pub(super) fn header(&self, header: &StringRecord, width: usize) -> String {
-        self.fragment(header, width, None)
+        self.record(header, width, Hidden::Nothing)
     }
 
-    /// The kept cells of a row, as CSV, as wide as the widest row, its code hidden.
-    pub(super) fn record(&self, cells: &StringRecord, width: usize) -> String {
-        self.fragment(cells, width, self.otp)
-    }
-
-    fn fragment(&self, cells: &StringRecord, width: usize, hidden: Option<usize>) -> String {
+    /// The kept cells of a row, as CSV, as wide as the widest row.
+    pub(super) fn record(&self, cells: &StringRecord, width: usize, hidden: Hidden) -> String {
+        let hides = |i: usize| match hidden {
+            Hidden::Nothing => false,
+            Hidden::Code => self.otp == Some(i),
+            Hidden::FromCodeOn => self.otp.is_some_and(|otp| i >= otp),
+        };
         let mut fragment = String::with_capacity(cells.as_slice().len() + 2 * width);
         let kept = (0..width).filter(|i| !self.dropped.get(*i).is_some_and(|dropped| *dropped));
         for (n, i) in kept.enumerate() {
@@ -116,11 +211,155 @@ impl Columns {
             }
             match cells.get(i).unwrap_or_default() {
                 // An empty cell hides nothing, and stars would claim that there was a code.
-                cell if hidden == Some(i) && !unwrap(cell).is_empty() => fragment.push_str(HIDDEN),
+                cell if hides(i) && !unwrap(cell).is_empty() => fragment.push_str(HIDDEN),
                 cell => push_cell(&mut fragment, cell),
             }
         }
         fragment
+    }
+}
+
+impl Results {
+    fn find(names: &StringRecord) -> Self {
+        let place = |wanted: &str| names.iter().position(|name| unwrap(name) == wanted);
+        Self {
+            ours: is_ours(names),
+            line: place(OTP_LINE),
+            campaign: place(OTP_CAMPAIGN),
+            phone: place(OTP_PHONE),
+            channel: place(OTP_CHANNEL),
+            status: place(OTP_STATUS),
+            attempts: place(OTP_ATTEMPTS),
+            settled_at: place(OTP_SETTLED_AT),
+        }
+    }
+
+    /// What the file says of a row of this campaign.
+    pub(super) fn own(&self, cells: &StringRecord, campaign: Option<&str>) -> Own {
+        let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
+        let is_own = cell(self.campaign).is_some_and(|cell| Some(&*cell) == campaign);
+        if !is_own {
+            return Own::default();
+        }
+        let usable = cell(self.status).is_some_and(|cell| cell != Status::Invalid.name());
+        // What `verify` has written names no channel.
+        let by_send = cell(self.channel).is_some_and(|cell| !cell.is_empty());
+        let attempts = cell(self.attempts).and_then(|cell| cell.parse::<u64>().ok());
+        Own {
+            line: cell(self.line)
+                .filter(|_| usable)
+                .and_then(|cell| cell.parse().ok()),
+            settled_at: cell(self.settled_at).and_then(|cell| cell.parse().ok()),
+            tried: cell(self.phone)
+                .filter(|_| attempts > Some(0) && by_send)
+                .and_then(|cell| cell.strip_prefix('+')?.parse().ok())
+                .and_then(Number::new),
+        }
+    }
+}
+
+/// Is this the header of a file that the program wrote?
+pub(super) fn is_ours(names: &StringRecord) -> bool {
+    let has = |wanted: &str| names.iter().any(|name| unwrap(name) == wanted);
+    has(OTP_PHONE) && has(OTP_STATUS)
+}
+
+fn is_result(name: &str) -> bool {
+    RESULTS.contains(&&*unwrap(name))
+}
+
+/// The phone column of a header, and how sure that is: its place, or an error when there are
+/// several.
+pub(super) fn phone_by_name(
+    names: &StringRecord,
+    options: &ReadOptions,
+) -> Result<Option<usize>, Fault> {
+    PHONE.find(names, options.phone_column.as_deref())
+}
+
+/// The phone column: by its name, but in a result file that which was read before.
+fn find_phone(
+    names: &StringRecord,
+    sample: &[StringRecord],
+    results: &Results,
+    options: &ReadOptions,
+) -> Result<Option<usize>, Fault> {
+    let by_name = phone_by_name(names, options);
+    let Some(ours) = results.phone.filter(|_| results.ours) else {
+        return by_name;
+    };
+    if options.phone_column.is_some() {
+        return by_name;
+    }
+    let known: Vec<(&StringRecord, String)> = sample
+        .iter()
+        .filter_map(|row| Some((row, numbers::written_by_us(row.get(ours)?)?)))
+        .collect();
+    let fits = |i: usize| {
+        let fits = |(row, number): &&(&StringRecord, String)| {
+            row.get(i)
+                .is_some_and(|cell| numbers::can_mean(cell, number))
+        };
+        known.iter().filter(fits).count()
+    };
+    let own = (0..names.len()).filter(|i| !is_result(&names[*i]));
+    let fitting: Vec<(usize, usize)> = own.map(|i| (i, fits(i))).collect();
+    let most = fitting.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let best = fitting
+        .into_iter()
+        .filter(|(_, count)| *count == most && most > 0);
+    let best: Vec<usize> = best.map(|(i, _)| i).collect();
+    Ok(Some(match (by_name, &best[..]) {
+        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => i,
+        (_, [only]) => *only,
+        // What was read is in a column of its own in any case.
+        _ => ours,
+    }))
+}
+
+/// Which unnamed columns have no named one of the list's own behind them? In a result file those
+/// of the list end where ours begin.
+fn beyond(names: &StringRecord, dropped: &[bool]) -> Vec<bool> {
+    let mut beyond = vec![false; names.len()];
+    let mut at_end = true;
+    for i in (0..names.len()).rev() {
+        let unnamed = is_blank(&names[i]);
+        beyond[i] = unnamed && at_end;
+        at_end = at_end && (unnamed || dropped[i]) || unwrap(&names[i]) == OTP_LINE;
+    }
+    beyond
+}
+
+/// Why there is no phone column, and what may be it.
+fn no_phone(
+    header: &Row<'_>,
+    sample: &[StringRecord],
+    delimiter: char,
+    options: &ReadOptions,
+) -> Fault {
+    let (line, names) = (header.line, header.cells);
+    let filled = |cells: &StringRecord| cells.iter().filter(|cell| !is_blank(cell)).count();
+    if filled(names) == 1 && sample.iter().any(|row| filled(row) > 1) {
+        return Fault::Title { line };
+    }
+    let looks_like_one = |cell: &str| match numbers::read(cell, Lane::Call, options.region) {
+        Ok(_) => true,
+        Err(problem) => problem == numbers::SEVERAL,
+    };
+    let count = |i: usize| {
+        let cells = sample.iter().filter_map(|row| row.get(i));
+        cells.filter(|cell| looks_like_one(cell)).count()
+    };
+    let counted = (0..names.len()).map(|i| (count(i), i));
+    let mut likely: Vec<(usize, usize)> = counted.filter(|(count, _)| *count > 0).collect();
+    if likely.is_empty() {
+        return PHONE.missing(names, delimiter);
+    }
+    likely.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    Fault::UnknownPhoneColumn {
+        likely: list_places(likely.into_iter().map(|(_, i)| (i, &names[i]))),
+        columns: list(names),
+        delimiter: delimiter_name(delimiter),
     }
 }
 
@@ -141,38 +380,74 @@ fn normal(name: &str) -> String {
     letters.flat_map(char::to_lowercase).collect()
 }
 
+/// A name without what it has in brackets: `Mobile (home, office)`.
+fn without_brackets(name: &str) -> &str {
+    match name
+        .trim()
+        .strip_suffix(')')
+        .and_then(|name| name.split_once('('))
+    {
+        Some((before, _)) => before,
+        None => name,
+    }
+}
+
 impl Wanted {
-    /// The column with the name that is asked for, or else with one that is known.
+    /// The column that is asked for, or else the one with a name that is known.
     fn find(&self, header: &StringRecord, asked: Option<&str>) -> Result<Option<usize>, Fault> {
-        let flag = self.flag;
-        let Some(asked) = asked else {
-            let found = all(header, |name| {
-                self.names.split(' ').any(|n| n == normal(name))
-            });
-            return match found[..] {
-                [] => Ok(None),
-                [only] => Ok(Some(only)),
-                _ => Err(Fault::ManyColumns {
-                    what: self.what,
-                    columns: list(found.iter().map(|i| &header[*i])),
-                    flag,
-                }),
-            };
-        };
-        let mut found = all(header, |name| name == asked);
-        if found.is_empty() && !normal(asked).is_empty() {
-            // One that differs in case and punctuation only.
-            found = all(header, |name| normal(name) == normal(asked));
+        match asked {
+            None => self.known(header),
+            Some(NONE) if self.flag != PHONE.flag => Ok(None),
+            Some(asked) => self.asked(header, asked).map(Some),
         }
-        let name = show(asked);
-        match found[..] {
-            [only] => Ok(Some(only)),
-            [] => Err(Fault::MissingColumn {
-                flag,
-                name,
+    }
+
+    fn known(&self, header: &StringRecord) -> Result<Option<usize>, Fault> {
+        let is_known = |name: &str| {
+            let name = normal(name);
+            self.names.split(' ').any(|known| known == name)
+        };
+        let mut found = all(header, is_known);
+        if found.is_empty() {
+            found = all(header, |name| is_known(without_brackets(name)));
+        }
+        self.only(header, &found)
+    }
+
+    /// `#2` is the second column.
+    fn asked(&self, header: &StringRecord, asked: &str) -> Result<usize, Fault> {
+        let place = asked
+            .strip_prefix('#')
+            .and_then(|n| n.parse::<usize>().ok());
+        let mut found = match place {
+            Some(n) => all(header, |_| true)
+                .into_iter()
+                .filter(|i| i + 1 == n)
+                .collect(),
+            None => all(header, |name| name == asked),
+        };
+        if found.is_empty() && place.is_none() && !normal(asked).is_empty() {
+            // One that differs in case and punctuation only.
+            let asked = normal(asked);
+            found = all(header, |name| normal(name) == asked);
+        }
+        self.only(header, &found)?
+            .ok_or_else(|| Fault::MissingColumn {
+                flag: self.flag,
+                name: show(asked),
                 columns: list(header),
+            })
+    }
+
+    fn only(&self, header: &StringRecord, found: &[usize]) -> Result<Option<usize>, Fault> {
+        match found {
+            [] => Ok(None),
+            [only] => Ok(Some(*only)),
+            several => Err(Fault::ManyColumns {
+                what: self.what,
+                columns: list_places(several.iter().map(|i| (*i, &header[*i]))),
+                flag: self.flag,
             }),
-            _ => Err(Fault::RepeatedColumn { flag, name }),
         }
     }
 
@@ -191,16 +466,6 @@ fn all(header: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
     (0..header.len()).filter(|i| is_it(&header[*i])).collect()
 }
 
-fn delimiter_name(delimiter: char) -> &'static str {
-    match delimiter {
-        ',' => "commas",
-        ';' => "semicolons",
-        '\t' => "tabs",
-        '|' => "bars",
-        _ => "the given delimiter",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +481,7 @@ mod tests {
             text: "",
             spans_lines: false,
         };
-        Columns::find(&header, ',', &options)
+        Columns::find(&header, &[], ',', &options)
     }
 
     fn phone(names: &[&str]) -> usize {
@@ -253,7 +518,7 @@ mod tests {
 
     #[test]
     fn known_names_are_in_the_form_they_are_compared_in() {
-        for name in [PHONE, OTP, CHANNEL]
+        for name in [PHONE, COUNTRY_CODE, OTP, CHANNEL]
             .iter()
             .flat_map(|wanted| wanted.names.split(' '))
         {
@@ -280,7 +545,7 @@ mod tests {
     #[test]
     fn two_candidates_or_none_are_refused_by_name() {
         let text = refusal(&["phone", "x", "Mobile"], |_| {});
-        assert!(text.contains("\"phone\", \"Mobile\""), "{text}");
+        assert!(text.contains("\"phone\" (#1), \"Mobile\" (#3)"), "{text}");
         assert!(text.contains("--phone-column"), "{text}");
         let text = refusal(&["name", "mobile 2"], |_| {});
         assert!(text.contains("\"name\", \"mobile 2\""), "{text}");
@@ -294,7 +559,7 @@ mod tests {
             "{text}"
         );
         let text = refusal(&["phone", "otp", "Code"], verify);
-        assert!(text.contains("\"otp\", \"Code\""), "{text}");
+        assert!(text.contains("\"otp\" (#2), \"Code\" (#3)"), "{text}");
     }
 
     #[test]
@@ -309,13 +574,142 @@ mod tests {
         assert_eq!(ask("alt phone").unwrap().phone, 2);
         assert_eq!(ask("Phone").unwrap().phone, 0);
         assert_eq!(ask("otp_phone").unwrap().phone, 3);
+        assert_eq!(ask("#1").unwrap().phone, 0);
+        assert_eq!(ask("#3").unwrap().phone, 2);
         let text = ask("alt_phone").unwrap_err().to_string();
-        assert!(text.contains("several columns \"alt_phone\""), "{text}");
+        let both = "\"Alt Phone\" (#2), \"alt phone\" (#3)";
+        assert!(text.contains(both) && text.contains("'#N'"), "{text}");
         let text = ask("fax").unwrap_err().to_string();
         assert!(
             text.contains("no column \"fax\" among \"phone\", \"Alt Phone\""),
             "{text}"
         );
+        for name in ["#0", "#5", "none"] {
+            let text = ask(name).unwrap_err().to_string();
+            assert!(text.contains("there is no column"), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_named_with_their_places() {
+        let names = ["S.No", "Mobile No.", "Mobile No."];
+        let both = "\"Mobile No.\" (#2), \"Mobile No.\" (#3)";
+        let text = refusal(&names, |_| {});
+        assert!(
+            text.contains(both) && text.contains("--phone-column"),
+            "{text}"
+        );
+        let ask = |column: &str| {
+            let column = Some(column.to_owned());
+            find(&names, |options| options.phone_column = column)
+        };
+        let text = ask("Mobile No.").unwrap_err().to_string();
+        assert!(text.contains(both), "{text}");
+        assert_eq!(ask("#3").unwrap().phone, 2);
+    }
+
+    #[test]
+    fn columns_that_need_not_be_there_can_be_left_aside() {
+        let names = ["phone", "otp", "channel", "isd"];
+        let none = |options: &mut ReadOptions| {
+            let none = Some("none".to_owned());
+            options.channel_column.clone_from(&none);
+            options.country_code_column = none;
+        };
+        let columns = find(&names, none).unwrap();
+        assert_eq!((columns.channel, columns.country_code), (None, None));
+        let columns = find(&names, |_| {}).unwrap();
+        assert_eq!((columns.channel, columns.country_code), (Some(2), Some(3)));
+        let text = refusal(&names, |options| {
+            verify(options);
+            options.otp_column = Some("none".to_owned());
+        });
+        assert!(text.contains("no otp column"), "{text}");
+    }
+
+    #[test]
+    fn the_country_code_column_is_found_by_its_common_names_and_by_no_other() {
+        for name in [
+            "country code",
+            "Country_Code",
+            "ISD",
+            "isd code",
+            "Dial Code",
+            "dialling code",
+            "Dialing-Code",
+            "Calling Code",
+            "phone code",
+        ] {
+            assert_eq!(
+                find(&[name, "phone"], |_| {}).unwrap().country_code,
+                Some(0),
+                "{name}"
+            );
+        }
+        for name in ["country", "code", "std", "std code", "pin code"] {
+            assert_eq!(
+                find(&[name, "phone"], |_| {}).unwrap().country_code,
+                None,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_brackets_behind_a_name_counts_only_where_no_name_does_without() {
+        assert_eq!(phone(&["Name", "Mobile (home, office)"]), 1);
+        assert_eq!(phone(&["Phone (old)", "phone"]), 1);
+        let text = refusal(&["Phone (old)", "Phone (new)"], |_| {});
+        assert!(text.contains("several columns"), "{text}");
+    }
+
+    #[test]
+    fn without_a_phone_column_those_with_numbers_are_named_first() {
+        let cells = |row: [&str; 4]| row.to_vec().into();
+        let names = ["First Name", "Value", "Fon", "Age"];
+        let sample = [
+            cells(["A", "", "9876543210", "31"]),
+            cells(["B", "9876543211 ::: 9876543212", "9876543213", ""]),
+        ];
+        let names: StringRecord = cells(names);
+        let header = Row {
+            line: 1,
+            cells: &names,
+            text: "",
+            spans_lines: false,
+        };
+        let options = ReadOptions::new(Operation::Send, Channel::Sms);
+        let fault = Columns::find(&header, &sample, ',', &options).unwrap_err();
+        let text = fault.to_string();
+        assert!(
+            text.contains("in \"Fon\" (#3), \"Value\" (#2): choose"),
+            "{text}"
+        );
+        assert!(
+            text.contains("--phone-column") && text.contains("--delimiter"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_row_is_shifted_by_what_stands_beyond_the_names_of_the_list_itself() {
+        let shifted = |names: &[&str], cells: &[&str]| {
+            find(names, |_| {})
+                .unwrap()
+                .is_shifted(&cells.to_vec().into())
+        };
+        let names = ["phone", "a", ""];
+        for (cells, expected) in [
+            (&["1", "2"][..], false),
+            (&["1", "2", "", " ", "\u{200b}"], false),
+            (&["1", "2", "3"], true),
+            (&["1", "2", "", "4"], true),
+        ] {
+            assert_eq!(shifted(&names, cells), expected, "{cells:?}");
+        }
+        let names = ["", "phone", "", "a", "", "otp_line", "otp_phone", "mine"];
+        assert!(!shifted(&names, &["1", "2", "3", "4", "", "6", "7", "8"]));
+        assert!(shifted(&names, &["1", "2", "3", "4", "5", "6", "7", "8"]));
     }
 
     #[test]
@@ -348,7 +742,8 @@ mod tests {
     #[test]
     fn a_record_keeps_cells_as_they_are_and_hides_the_code() {
         let columns = find(&["phone", "otp", "note"], verify).unwrap();
-        let record = |cells: &[&str]| columns.record(&cells.to_vec().into(), 4);
+        let hidden = |cells: &[&str], hidden| columns.record(&cells.to_vec().into(), 4, hidden);
+        let record = |cells: &[&str]| hidden(cells, Hidden::Code);
         assert_eq!(
             record(&[" 098", "004512", "a\"b"]),
             " 098,******,\"a\"\"b\","
@@ -356,5 +751,8 @@ mod tests {
         assert_eq!(record(&["1", " ", "x,y\nz"]), "1, ,\"x,y\nz\",");
         assert_eq!(record(&["1", "\u{200b}"]), "1,\u{200b},,");
         assert_eq!(record(&["1"]), "1,,,");
+        assert_eq!(hidden(&["1", "2"], Hidden::Nothing), "1,2,,");
+        let shifted = hidden(&["1", "2", "3", "4"], Hidden::FromCodeOn);
+        assert_eq!(shifted, "1,******,******,******");
     }
 }

@@ -5,6 +5,9 @@
 
 use std::io;
 
+use crate::number::mask_numbers;
+use crate::text::visible;
+
 /// A file that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {fault}")]
@@ -32,16 +35,22 @@ pub(super) enum Fault {
     /// No bytes, or only blank lines.
     #[error("is empty; a header line with a phone column is needed")]
     Empty,
+    /// Nothing below the header.
+    #[error("has no rows, only a header")]
+    NoRows,
     /// The first bytes are those of another format.
-    #[error("is {what}, not CSV in UTF-8; {advice}")]
+    #[error("is {what}, not CSV; {advice}")]
     Format {
         what: &'static str,
         advice: &'static str,
     },
-    /// Text in another encoding, most likely.
+    /// Not the text that its byte order mark says, or no text at all.
     #[error("line {line}, byte {byte}: not UTF-8; save the file as \"CSV UTF-8\"")]
     NotUtf8 { line: u64, byte: u64 },
-    /// A zero byte: text in UTF-16 without a BOM, or no text at all.
+    /// Not the text that its byte order mark says.
+    #[error("is not the UTF-16 text that its first bytes say; save it as \"CSV UTF-8\"")]
+    NotUtf16,
+    /// A zero byte: no text at all.
     #[error(
         "line {line}, byte {byte}: a zero byte, so this is not text; save the file as \"CSV UTF-8\""
     )]
@@ -58,12 +67,12 @@ pub(super) enum Fault {
     StrayQuote { line: u64, end: u64 },
     /// A line inside a quoted cell is a row.
     #[error(
-        "line {line}: a quoted cell goes on over the next lines and holds what look like rows of their own, which would be lost; close or remove the quote"
+        "line {line}: a quoted cell goes on over the next lines and holds what look like rows of their own, which would be lost; close or remove the quote, or, when it is one cell, say so with --accept-multiline-cells"
     )]
     SwallowedRow { line: u64 },
     /// A quoted cell over too many lines.
     #[error(
-        "line {line}: a quote opens a cell that goes on for more than {max} lines; close or remove it"
+        "line {line}: a quote opens a cell that goes on for more than {max} lines; close or remove it, or, when it is one cell, say so with --accept-multiline-cells"
     )]
     LongCell { line: u64, max: usize },
     /// A row that is too long to be one.
@@ -81,7 +90,7 @@ pub(super) enum Fault {
     NoHeader { line: u64 },
     /// No column has a name that is known.
     #[error(
-        "no {what} column among {columns} (cells separated by {delimiter}); name it with {flag} NAME"
+        "no {what} column among {columns} (cells separated by {delimiter}; --delimiter says what else separates them); name it with {flag} NAME"
     )]
     NoColumn {
         what: &'static str,
@@ -89,8 +98,28 @@ pub(super) enum Fault {
         delimiter: &'static str,
         flag: &'static str,
     },
-    /// More than one column has a name that is known.
-    #[error("several columns could be the {what} column: {columns}; choose with {flag} NAME")]
+    /// No column has a name that is known, but some hold numbers.
+    #[error(
+        "no phone column has a name that is known. Phone numbers seem to be in {likely}: choose with --phone-column NAME. All columns are {columns} (cells separated by {delimiter}; --delimiter says what else separates them)"
+    )]
+    UnknownPhoneColumn {
+        likely: String,
+        columns: String,
+        delimiter: &'static str,
+    },
+    /// One cell, and rows of more below.
+    #[error(
+        "line {line}: this looks like a title and not like a header, for it has one cell and the rows below have more; remove it, so that the file begins with the names of the columns"
+    )]
+    Title { line: u64 },
+    /// More than one delimiter makes sense.
+    #[error("cells could be separated by {one} or by {other}; choose with --delimiter")]
+    ManyDelimiters {
+        one: &'static str,
+        other: &'static str,
+    },
+    /// More than one column has a name that is known, or that was asked for.
+    #[error("several columns could be the {what} column: {columns}; choose with {flag} '#N'")]
     ManyColumns {
         what: &'static str,
         columns: String,
@@ -103,12 +132,18 @@ pub(super) enum Fault {
         name: String,
         columns: String,
     },
-    /// A column that was asked for is there more than once.
-    #[error("{flag}: there are several columns {name}; give them different names")]
-    RepeatedColumn { flag: &'static str, name: String },
-    /// Number and code from one column.
-    #[error("the phone column and the otp column are the same, {name}")]
-    SameColumn { name: String },
+    /// Two things from one column.
+    #[error("the phone column and the {what} column are the same, {name}")]
+    SameColumn { what: &'static str, name: String },
+    /// Rows of two campaigns.
+    #[error(
+        "line {line}: the file holds rows of two campaigns, {first} and {second}; split it by its otp_campaign column, or say with --campaign which one all of it belongs to"
+    )]
+    ManyCampaigns {
+        line: u64,
+        first: String,
+        second: String,
+    },
     /// A character that cannot separate cells.
     #[error("--delimiter: cells cannot be separated by this character; use , ; | or a tab")]
     Delimiter,
@@ -118,21 +153,49 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// What was wrong with the text, if that is why it could not be read.
+    pub(super) fn of_reading(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+
     pub(super) fn of(self, file: &str) -> ContactsError {
         let file = file.to_owned();
         ContactsError { file, fault: self }
     }
 }
 
+/// Columns in a message: so many are named.
+const SHOWN_MAX: usize = 20;
+
 /// Names of columns for a message: quoted, shortened, and without digits that might be data.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const SHOWN_MAX: usize = 20;
-    let mut names = names.into_iter();
-    let shown: Vec<String> = names.by_ref().take(SHOWN_MAX).map(show).collect();
-    match names.count() {
+    first(names.into_iter().map(show))
+}
+
+/// The same with the places of the columns.
+pub(super) fn list_places<'a>(columns: impl IntoIterator<Item = (usize, &'a str)>) -> String {
+    let columns = columns.into_iter();
+    first(columns.map(|(i, name)| format!("{} (#{})", show(name), i + 1)))
+}
+
+fn first(mut columns: impl Iterator<Item = String>) -> String {
+    let shown: Vec<String> = columns.by_ref().take(SHOWN_MAX).collect();
+    match columns.count() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+
+/// A name of a campaign for a message; some are numbers.
+pub(super) fn show_campaign(name: &str) -> String {
+    /// A date has 8, and a time 6 more.
+    const DIGITS_MIN: usize = 10;
+    let name = if name.chars().filter(|c| c.is_numeric()).count() < DIGITS_MIN {
+        name.to_owned()
+    } else {
+        mask_numbers(name)
+    };
+    format!("\"{}\"", visible(&name))
 }
 
 /// One name of a column for a message.

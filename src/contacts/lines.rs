@@ -8,8 +8,10 @@ use std::io::{self, BufRead, Read};
 
 use super::error::Fault;
 
-/// Bytes of a row, its line end included.
+/// Bytes of a row, its line end included. In a result file the quotes of a cell may be doubled, and
+/// columns are added.
 const ROW_BYTES_MAX: usize = 1024 * 1024;
+const RESULT_BYTES_MAX: usize = 4 * ROW_BYTES_MAX;
 
 /// Lines of a text, handed on one at a time through [`Read`]. A line ends with `\n`, `\r\n` or
 /// `\r`; the `\n` of `\r\n` is handed on with the next line.
@@ -25,6 +27,7 @@ pub(super) struct Lines<R> {
     byte: u64,
     after_cr: bool,
     ended: bool,
+    row_bytes_max: usize,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -39,7 +42,13 @@ impl<R: BufRead> Lines<R> {
             byte: before,
             after_cr: false,
             ended: false,
+            row_bytes_max: ROW_BYTES_MAX,
         }
+    }
+
+    /// Lets rows be as long as those of a result file.
+    pub(super) fn allow_result_rows(&mut self) {
+        self.row_bytes_max = RESULT_BYTES_MAX;
     }
 
     /// Where the bytes come from.
@@ -80,7 +89,7 @@ impl<R: BufRead> Lines<R> {
         let start = self.row.len();
         self.handed = start;
         loop {
-            let chunk = self.source.fill_buf().map_err(Fault::Read)?;
+            let chunk = self.source.fill_buf().map_err(Fault::of_reading)?;
             let line_feed = self.after_cr && self.row.len() == start && chunk.starts_with(b"\n");
             let skipped = usize::from(line_feed);
             let end = chunk[skipped..].iter().position(is_end);
@@ -88,8 +97,8 @@ impl<R: BufRead> Lines<R> {
             let done = end.is_some() || chunk.is_empty();
             self.row.extend_from_slice(&chunk[..used]);
             self.source.consume(used);
-            if self.row.len() > ROW_BYTES_MAX {
-                let (line, max) = (self.first, ROW_BYTES_MAX);
+            if self.row.len() > self.row_bytes_max {
+                let (line, max) = (self.first, self.row_bytes_max);
                 return Err(Fault::LongRow { line, max });
             }
             if done {

@@ -1,8 +1,8 @@
 //! Reads a telephone number without guessing. The one place that knows `rlibphonenumber`.
 //!
 //! What a cell says must have one reading only; whatever has none, or two, is a [`Problem`]. The
-//! library is asked about digits alone, never about the cell: it would turn letters into digits,
-//! drop an extension and take the first of two numbers.
+//! library is asked about digits alone, never about the cell ([`super::digits`] takes them out): it
+//! would turn letters into digits, drop an extension and take the first of two numbers.
 //!
 //! Indian numbers are taken apart here, by their length: ten digits are the number (`91` may be
 //! its beginning), eleven have a trunk `0`, twelve have the `91`; after `+` or `00` the country
@@ -10,7 +10,6 @@
 //! lag behind reality. (Of random numbers they call 31 % of those with 6 a fixed line, 18 % with
 //! 7, 12 % with 8, none with 9, and none of them impossible.)
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,19 +17,12 @@ use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberType, ValidationError,
 };
 
-use super::cell::unwrap;
+use super::cell::{unwrap, western};
+pub(super) use super::digits::SEVERAL;
+use super::digits::{DECIMAL, DIGITS_MAX, DIGITS_MIN, STRANGE, is_digits, written};
 use crate::job::{Lane, Problem};
 use crate::number::Number;
 
-const EMPTY: Problem = Problem("no phone number");
-const SCIENTIFIC: Problem =
-    Problem("a number in scientific notation: a spreadsheet has lost its digits");
-const DECIMAL: Problem = Problem("a number with a decimal fraction");
-const NEGATIVE: Problem = Problem("a negative number: a spreadsheet has calculated with it");
-const SEVERAL: Problem = Problem("more than one phone number in the cell");
-const EXTENSION: Problem = Problem("a phone number with an extension");
-const LETTERS: Problem = Problem("letters in the phone number");
-const STRANGE: Problem = Problem("characters that do not belong in a phone number");
 const TOO_SHORT: Problem = Problem("too few digits for a phone number");
 const TOO_LONG: Problem = Problem("too many digits for a phone number");
 const TOO_LONG_INDIAN: Problem = Problem(
@@ -41,6 +33,13 @@ const NO_COUNTRY: Problem = Problem("a country code that does not exist");
 const IMPOSSIBLE: Problem = Problem("an impossible number: the numbering plan has none like it");
 const SERVICE: Problem = Problem("a service number, not that of a person");
 const FIXED_LINE: Problem = Problem("a fixed line: it cannot receive an SMS, but may be called");
+const NO_CODE: Problem = Problem(
+    "a country code that cannot be read; --country-code-column none leaves the column aside",
+);
+const CONTRADICTION: Problem = Problem("the phone number has another country code than its row");
+const NOT_ONE: Problem = Problem("the phone number and its country code do not make one number");
+const AMBIGUOUS: Problem =
+    Problem("the phone number may or may not begin with its country code: both would be numbers");
 
 /// The country code of India.
 const INDIA: i32 = 91;
@@ -50,12 +49,6 @@ const INDIA_DIGITS: u64 = 910_000_000_000;
 
 /// Digits of an Indian number without its country code.
 const INDIAN_DIGITS: usize = 10;
-
-/// Digits of the shortest number that may stand for a whole one.
-const DIGITS_MIN: usize = 7;
-
-/// Digits of the longest number, E.164.
-const DIGITS_MAX: usize = 15;
 
 /// The country whose national numbers a file holds: `IN`, unless said otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,16 +98,122 @@ pub(super) struct Phone {
 
 /// The number in a cell, or why there is none that can be used on this lane.
 pub(super) fn read(cell: &str, lane: Lane, region: Region) -> Result<Phone, Problem> {
-    let value = unwrap(cell);
-    let (digits, plus) = if is_digits(&value) {
-        (value, false)
-    } else {
-        let (digits, plus) = digits(&value)?;
-        (Cow::Owned(digits), plus)
+    read_by(cell, |digits, plus| {
+        if plus {
+            international(digits, lane)
+        } else {
+            national(digits, lane, region)
+        }
+    })
+}
+
+/// The number in a cell whose country code stands in a cell of its own, as digits, `+44` or `GB`;
+/// where that one is empty, the number is read as if there were none.
+pub(super) fn read_with_code(
+    cell: &str,
+    code: &str,
+    lane: Lane,
+    region: Region,
+) -> Result<Phone, Problem> {
+    let Some(code) = country_code(code)? else {
+        return read(cell, lane, region);
     };
-    if plus {
-        return international(&digits, lane);
+    read_by(cell, |digits, plus| {
+        let whole = digits.strip_prefix("00").filter(|_| !plus);
+        match whole.or(plus.then_some(digits)) {
+            Some(whole) => agreeing(whole, &code, lane),
+            None if code == "91" => national(digits, lane, Region::IN),
+            None => joined(digits, &code, lane),
+        }
+    })
+}
+
+/// The digits of a cell, as `read` reads them. Zeros that may be a decimal fraction are no digits,
+/// and if they could be there is no telling.
+fn read_by(
+    cell: &str,
+    read: impl Fn(&str, bool) -> Result<Phone, Problem>,
+) -> Result<Phone, Problem> {
+    let value = unwrap(cell);
+    let written = written(&value)?;
+    let phone = read(&written.digits, written.plus)?;
+    let with_zeros = || format!("{}{}", written.digits, "0".repeat(written.zeros));
+    if written.zeros > 0 && read(&with_zeros(), written.plus).is_ok() {
+        return Err(DECIMAL);
     }
+    Ok(phone)
+}
+
+/// The digits of a country code, `91`, `+91`, `0091`, `91.0`, or those of a country's two letters;
+/// `None` in an empty cell.
+fn country_code(cell: &str) -> Result<Option<String>, Problem> {
+    const CODE_DIGITS_MAX: usize = 7;
+    let value: String = unwrap(cell).chars().map(western).collect();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(region) = value.parse::<Region>() {
+        let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.0);
+        return Ok(code.map(|code| code.to_string()));
+    }
+    let text = value.strip_suffix(".0").unwrap_or(&value);
+    let digits: String = text.chars().filter(|c| !" -+()".contains(*c)).collect();
+    let digits = digits.trim_start_matches('0');
+    if is_digits(digits) && digits.len() <= CODE_DIGITS_MAX {
+        Ok(Some(digits.to_owned()))
+    } else {
+        Err(NO_CODE)
+    }
+}
+
+/// A number in international form that is to have this country code; `1246` is that of Barbados,
+/// where the `1` alone is.
+fn agreeing(digits: &str, code: &str, lane: Lane) -> Result<Phone, Problem> {
+    let parsed = PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None).ok();
+    let own = parsed.map_or(String::new(), |parsed| parsed.country_code.to_string());
+    if code.starts_with(&own) && digits.starts_with(code) {
+        international(digits, lane)
+    } else {
+        Err(CONTRADICTION)
+    }
+}
+
+/// A national number and its country code, which may already be there, `6591234567` beside `65`.
+fn joined(digits: &str, code: &str, lane: Lane) -> Result<Phone, Problem> {
+    let joined = format!("{code}{digits}");
+    // Which number it is comes before what kind of number it is.
+    let read = |digits: &str| international(digits, Lane::Call);
+    let (joined_read, whole_read) = (read(&joined), agreeing(digits, code, Lane::Call));
+    match (joined_read, whole_read) {
+        (Ok(one), Ok(other)) if one != other => Err(AMBIGUOUS),
+        (_, Ok(_)) => international(digits, lane),
+        (Ok(_), _) => international(&joined, lane),
+        (Err(SERVICE), _) => Err(SERVICE),
+        _ => Err(NOT_ONE),
+    }
+}
+
+/// The number in a cell that this program wrote, `+919876543210`; a spreadsheet takes the `+` away.
+pub(super) fn written_by_us(cell: &str) -> Option<String> {
+    let value = unwrap(cell);
+    let digits = value.strip_prefix('+').unwrap_or(&value);
+    (is_digits(digits) && digits.len() >= DIGITS_MIN).then(|| format!("+{digits}"))
+}
+
+/// Can a cell have been read as this number, `+919876543210`, whatever the country codes beside it
+/// and the region?
+pub(super) fn can_mean(cell: &str, number: &str) -> bool {
+    /// `+1246`
+    const CODE_MAX: usize = 5;
+    let digits: String = unwrap(cell).chars().map(western).collect();
+    let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_start_matches('0');
+    let is_whole = digits.len() >= DIGITS_MIN && digits.len() + CODE_MAX >= number.len();
+    is_whole && number.ends_with(digits)
+}
+
+/// Digits without a `+` and, unless the region has other habits, without a country code.
+fn national(digits: &str, lane: Lane, region: Region) -> Result<Phone, Problem> {
     if region != Region::IN {
         return foreign(PHONE_NUMBER_UTIL.parse(digits, Some(region.0)), lane);
     }
@@ -126,120 +225,7 @@ pub(super) fn read(cell: &str, lane: Lane, region: Region) -> Result<Phone, Prob
         (11, [b'0', ..]) => indian(&digits[1..], lane),
         (12, [b'9', b'1', ..]) => indian(&digits[2..], lane),
         (11.., _) => Err(TOO_LONG_INDIAN),
-        _ => indian(&digits, lane),
-    }
-}
-
-/// The digits of a value that is one number and nothing else, and whether a `+` comes before them.
-fn digits(value: &str) -> Result<(String, bool), Problem> {
-    if value.is_empty() {
-        return Err(EMPTY);
-    }
-    let text: String = value.chars().map(western).collect();
-    let text = match text.get(..4) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("tel:") => text[4..].trim_start(),
-        _ => &text,
-    };
-    let text = text.trim_end_matches([' ', ',', ';', '/']);
-    let text = match text.split_once('.') {
-        Some((whole, "0" | "00")) if is_digits(whole.trim_start_matches('+')) => whole,
-        _ => text,
-    };
-    if let Some(problem) = diagnosis(text) {
-        return Err(problem);
-    }
-    let plus = text.trim_start_matches(['(', ' ']).starts_with('+');
-    Ok((text.chars().filter(char::is_ascii_digit).collect(), plus))
-}
-
-/// Why a text is not one number: the most telling reason first.
-fn diagnosis(text: &str) -> Option<Problem> {
-    let letter = text.contains(char::is_alphabetic);
-    let digit = text.contains(|c: char| c.is_ascii_digit());
-    let first = text.trim_start_matches(['(', ' ']);
-    let negative = first.starts_with('-') && digit && !letter;
-    let strange = |c: char| !c.is_ascii_digit() && !" -.()".contains(c);
-    let strange = !digit || first.strip_prefix('+').unwrap_or(first).contains(strange);
-    let reasons = [
-        (is_scientific(text), SCIENTIFIC),
-        (is_decimal(text), DECIMAL),
-        (negative, NEGATIVE),
-        (has_extension(text), EXTENSION),
-        (is_several(text), SEVERAL),
-        (letter, LETTERS),
-        (strange, STRANGE),
-    ];
-    let reason = reasons.into_iter().find(|(holds, _)| *holds);
-    reason.map(|(_, problem)| problem)
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// `9876543210.5`, `+919876543.25`; but `+91.9876543210` is in groups.
-fn is_decimal(text: &str) -> bool {
-    let Some((whole, fraction)) = text.split_once('.') else {
-        return false;
-    };
-    let long = |digits: &str| is_digits(digits) && digits.len() >= DIGITS_MIN;
-    (is_digits(whole) || whole.strip_prefix('+').is_some_and(long)) && is_digits(fraction)
-}
-
-/// `9.19877E+11`, `9,2e11`, `9E 11`.
-fn is_scientific(text: &str) -> bool {
-    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
-        return false;
-    };
-    is_digits(&mantissa.replace(['.', ','], "").replace(['+', '-'], ""))
-        && is_digits(exponent.trim_start_matches([' ', '+', '-']))
-}
-
-/// `98…/98…`, `98…, 98…`, `98… 98…`, `98… or 98…`, `23456789/90`: does something stand between
-/// what would be two numbers?
-fn is_several(text: &str) -> bool {
-    let all = text.bytes().filter(u8::is_ascii_digit).count();
-    let mut before = 0;
-    text.chars().any(|c| {
-        let after = all - before;
-        before += usize::from(c.is_ascii_digit());
-        before >= DIGITS_MIN
-            && match c {
-                '/' | '|' | '\\' | '&' | ';' => after > 0,
-                ',' => after >= DIGITS_MIN,
-                c => !c.is_ascii_digit() && after >= DIGITS_MIN && all > DIGITS_MAX,
-            }
-    })
-}
-
-/// `9876543210 ext 12`, `9876543210x12`, `9876543210 #12`.
-fn has_extension(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    let (Some(at), Some(last)) = (
-        text.find("ext").or_else(|| text.find(['x', '#'])),
-        text.rfind(|c: char| c.is_ascii_digit()),
-    ) else {
-        return false;
-    };
-    let before = text[..at].bytes().filter(u8::is_ascii_digit).count();
-    before >= DIGITS_MIN && last > at
-}
-
-/// The digits, dashes and `+` of other scripts as ASCII ones.
-fn western(c: char) -> char {
-    /// The zero of each set of ten digits: Arabic, Persian, nine scripts of India, full width.
-    const ZEROS: [u32; 12] = [
-        0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xff10,
-    ];
-    match c {
-        '\0'..='\u{7f}' => c,
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}' => '-',
-        '\u{ff0b}' => '+',
-        _ => ZEROS
-            .into_iter()
-            .filter_map(|zero| u32::from(c).checked_sub(zero))
-            .find_map(|digit| char::from_digit(digit, 10))
-            .unwrap_or(c),
+        _ => indian(digits, lane),
     }
 }
 
@@ -354,7 +340,7 @@ mod tests {
     }
 
     /// Cells that mean +919876543210.
-    const SAME: [&str; 44] = [
+    const SAME: [&str; 64] = [
         "9876543210",
         "09876543210",
         "919876543210",
@@ -399,6 +385,26 @@ mod tests {
         "＋91 98765 43210",
         "98765\u{2011}43210",
         "9876543210,",
+        "p:+919876543210",
+        "P:9876543210",
+        "whatsapp:+91 98765 43210",
+        "WhatsApp: +919876543210",
+        "sms:9876543210",
+        "callto:+919876543210",
+        "callto://+919876543210",
+        "p: 9876543210",
+        "98765 43210 ::: ",
+        " ::: 9876543210",
+        "+91 98765 43210 ::: ::: ",
+        "+91-9876543210.0",
+        "+91-9876543210.00",
+        "0-9876543210.0",
+        "91 9876543210.0",
+        "(+91) 98765 43210.0",
+        "+91-9876543210,0",
+        "9876543210,00",
+        "p:9876543210.0",
+        "+91-98765.43210",
     ];
 
     #[test]
@@ -409,7 +415,7 @@ mod tests {
     }
 
     /// Cells with what they are read as when an SMS is to be sent: digits, or part of the reason.
-    const GOLDEN: [(&str, &str); 92] = [
+    const GOLDEN: [(&str, &str); 129] = [
         ("9123456789", "919123456789"),
         ("919123456789", "919123456789"),
         ("09123456789", "919123456789"),
@@ -449,6 +455,20 @@ mod tests {
         ("+919876543210+919876543211", "more than one"),
         ("022-23456789/90", "more than one"),
         ("9876543210/11", "more than one"),
+        ("98765 43210/11", "more than one"),
+        ("66543210-11", "more than one"),
+        ("66543210 - 11", "more than one"),
+        ("66543210\u{2013}11", "more than one"),
+        ("022-66543210-11", "more than one"),
+        ("6654 3210-11", "more than one"),
+        ("66543210 (11)", "more than one"),
+        ("66543210 11", "more than one"),
+        ("9876543-210", "more than one"),
+        ("+91 98765 33007 ::: +91 99999 33008", "more than one"),
+        ("p:9876543210,p:9876543211", "more than one"),
+        ("skype:9876543210", "letters"),
+        ("p:", "no phone number"),
+        (" ::: ", "no phone number"),
         ("98765O3210", "letters"),
         ("9876543ABC", "letters"),
         ("1800FLOWERS", "letters"),
@@ -469,6 +489,29 @@ mod tests {
         ("9876543210.000", "decimal"),
         ("+91987654321.5", "decimal"),
         ("987654321.0", "too few"),
+        ("+91-987654321.0", "too few"),
+        ("0-987654322.0", "too few"),
+        ("91 987654323.0", "eleven digits"),
+        ("+91-987654321.00", "too few"),
+        ("+91-98765432,10", "decimal"),
+        ("+91-987654324.5", "decimal"),
+        ("+91 98765 4324.5", "decimal"),
+        ("+91-98765432.10", "decimal"),
+        ("+91-9876543.210", "decimal"),
+        ("+91-9876543210.5", "decimal"),
+        ("+91-9876543210.0.0", "decimal"),
+        ("987654321.5", "decimal"),
+        ("987654321,5", "decimal"),
+        ("+44 740012345.0", "impossible"),
+        ("+44 7400123456.0", "447400123456"),
+        ("+44 74001234.56", "decimal"),
+        ("+33 6.12.34.56.78", "33612345678"),
+        ("+33-6-12-34-56-78", "33612345678"),
+        ("+1 212.555.2368", "12125552368"),
+        ("+33 6.12.34.56.00", "too few"),
+        ("98,76,54,32,10", "do not belong"),
+        ("0.0", "too few"),
+        (".5", "too few"),
         ("-9876543119", "negative"),
         ("-141884", "negative"),
         ("*", "do not belong"),
@@ -523,6 +566,102 @@ mod tests {
             };
             assert!(ok, "{cell:?}: {word}, not {expected}");
         }
+    }
+
+    /// A country code, a number beside it, and what they are.
+    const WITH_CODE: [(&str, &str, &str); 44] = [
+        ("91", "9876500101", "919876500101"),
+        ("+91", "98765 00101", "919876500101"),
+        ("0091", "09876500101", "919876500101"),
+        ("91.0", "9876500101.0", "919876500101"),
+        ("(91)", "919876500101", "919876500101"),
+        ("९१", "+91 98765 00101", "919876500101"),
+        ("IN", "9876500101", "919876500101"),
+        ("91", "9198765001", "919198765001"),
+        ("91", "0091 98765 00101", "919876500101"),
+        ("", "9876500101", "919876500101"),
+        (" ", "+44 7400 123456", "447400123456"),
+        ("44", "7400123456", "447400123456"),
+        ("44", "07400 123456", "447400123456"),
+        ("'+44", "(0)7400-123456", "447400123456"),
+        ("0044", "+447400123456", "447400123456"),
+        ("44", "00447400123456", "447400123456"),
+        ("44", "447400123456", "447400123456"),
+        ("gb", "7400123456", "447400123456"),
+        ("1", "7025550143", "17025550143"),
+        ("+1", "17025550143", "17025550143"),
+        ("1", "(702) 555-0143", "17025550143"),
+        ("1", "+1 246 250 1234", "12462501234"),
+        ("1-246", "2501234", "12462501234"),
+        ("1246", "+12462501234", "12462501234"),
+        ("971", "501234567", "971501234567"),
+        ("+971", "0501234567", "971501234567"),
+        ("65", "91234567", "6591234567"),
+        ("65", "6591234567", "6591234567"),
+        ("65", "65123456", "a fixed line"),
+        ("44", "2079460958", "a fixed line"),
+        ("44", "8001234567", "service"),
+        ("44", "9876500101", "do not make one number"),
+        ("1", "9876500101", "do not make one number"),
+        ("44", "919876500101", "do not make one number"),
+        ("44", "+919876500101", "another country code"),
+        ("91", "+447400123456", "another country code"),
+        ("91", "00447400123456", "another country code"),
+        ("4", "+447400123456", "another country code"),
+        ("91", "447400123456", "too many digits"),
+        ("91", "987650010", "too few"),
+        ("999", "9876500101", "do not make one number"),
+        ("India", "9876500101", "cannot be read"),
+        ("-", "9876500101", "cannot be read"),
+        ("44", "7400123456/57", "more than one"),
+    ];
+
+    #[test]
+    fn a_country_code_beside_a_number_is_joined_or_the_two_are_refused() {
+        for (code, cell, expected) in WITH_CODE {
+            for region in ["IN", "AE"] {
+                // With no code the region decides.
+                if code.trim().is_empty() && region == "AE" {
+                    continue;
+                }
+                let read = read_with_code(cell, code, Lane::Sms, region.parse().unwrap());
+                let word = match read {
+                    Ok(phone) => phone.number.digits().to_string(),
+                    Err(Problem(why)) => why.to_owned(),
+                };
+                assert!(word.contains(expected), "{code:?}, {cell:?}: {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_may_or_may_not_begin_with_its_country_code_is_refused() {
+        // Austrian and German numbers are of many lengths.
+        let both = read_with_code("4355872666", "43", Lane::Call, Region::IN);
+        assert_eq!(both, Err(AMBIGUOUS));
+        let zeros = read("+49 855622784.0", Lane::Call, Region::IN);
+        assert_eq!(zeros, Err(DECIMAL));
+    }
+
+    #[test]
+    fn a_cell_can_mean_the_number_that_it_was_read_as() {
+        for (cell, number, can) in [
+            ("7400123456", "+447400123456", true),
+            ("07400 123456", "+447400123456", true),
+            ("+447400123456", "+447400123456", true),
+            ("7400123457", "+447400123456", false),
+            ("123456", "+447400123456", false),
+            ("0123456", "+447400123456", false),
+            ("6543210", "+919876543210", false),
+            ("2501234", "+12462501234", true),
+            ("", "+447400123456", false),
+        ] {
+            assert_eq!(can_mean(cell, number), can, "{cell}");
+        }
+        let written = |cell| written_by_us(cell);
+        assert_eq!(written(" 919876543210").as_deref(), Some("+919876543210"));
+        assert_eq!(written("+91987").as_deref(), None);
+        assert_eq!(written("9.19877E+11").as_deref(), None);
     }
 
     #[test]
@@ -608,7 +747,7 @@ mod tests {
     #[test]
     fn random_cells_never_panic_and_give_only_digits_that_stand_in_them() {
         let mut random = fastrand::Rng::with_seed(11);
-        let alphabet: Vec<char> = "0123456789998877+-. ()/,;:eExX'=\"#*\u{a0}\u{200b}९Oé"
+        let alphabet: Vec<char> = "0123456789998877+-. ()/,;:peExX'=\"#*\u{a0}\u{200b}९Oé"
             .chars()
             .collect();
         for _ in 0..50_000 {

@@ -1,5 +1,5 @@
-//! A CSV file as a header and rows of cells: how it is separated, where it starts, which rows
-//! count. Knows no column by name.
+//! A CSV file as a header and rows of cells: where it starts, which rows count. Knows no column by
+//! name.
 //!
 //! The parser always finds *a* reading: after a quote that is never closed it takes the rest of the
 //! file for one cell, and those rows would be lost in silence. So a row that goes on over several
@@ -10,26 +10,32 @@ use std::io;
 
 use csv::StringRecord;
 
+use super::encoding::{Encoding, Text};
 use super::error::Fault;
 use super::lines::Lines;
-use super::source::{Decoded, Raw, decode};
 use crate::text::is_invisible;
-
-/// What separates cells, as far as it is not known better.
-const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// Line ends that a cell may hold: an address has some, a lost quote has thousands.
 const CELL_LINE_ENDS_MAX: usize = 100;
 
-/// The rows of a CSV file, read once from the start.
-pub(super) struct Table {
-    csv: csv::Reader<Lines<Decoded>>,
-    /// The latest row.
-    record: StringRecord,
+/// How the bytes of a file become cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect {
+    pub(super) encoding: Encoding,
     /// What separates cells.
     pub(super) delimiter: u8,
-    /// What a line before the header says that separates them.
-    announced: Option<u8>,
+    /// Is a cell over very many lines taken as it stands?
+    pub(super) long_cells: bool,
+}
+
+/// The rows of a CSV file, read once from the start.
+pub(super) struct Table {
+    csv: csv::Reader<Lines<Text>>,
+    /// The latest row.
+    record: StringRecord,
+    dialect: Dialect,
+    /// What a line before the header says that separates cells.
+    pub(super) announced: Option<u8>,
 }
 
 /// One row that is not blank.
@@ -45,38 +51,18 @@ pub(super) struct Row<'a> {
 }
 
 impl Table {
-    /// Reads up to the header; the delimiter is found there unless it is given.
-    pub(super) fn open(file: &File, delimiter: Option<u8>) -> Result<Self, Fault> {
-        if let Some(given) = delimiter {
-            return Self::with(file, given);
-        }
-        let tables = DELIMITERS.map(|delimiter| Self::with(file, delimiter));
-        if let Some(announced) = tables.iter().flatten().find_map(|table| table.announced) {
-            return Self::with(file, announced);
-        }
-        // With the wrong delimiter a header has one cell; one that cannot be read is likelier right.
-        let cells = |table: &Result<Self, _>| match table {
-            Ok(table) if table.record.len() > 1 => table.record.len(),
-            Ok(_) => 0,
-            Err(_) => 1,
-        };
-        // `max_by_key` takes the last of equals.
-        let best = tables.into_iter().rev().max_by_key(cells);
-        best.unwrap_or(Err(Fault::Empty))
-    }
-
     /// Reads up to the header. Blank lines come before it, and maybe the line `sep=;` by which Excel
     /// says what it chose.
-    fn with(file: &File, delimiter: u8) -> Result<Self, Fault> {
-        let (source, before) = decode(Raw::new(file)?)?;
+    pub(super) fn open(file: &File, dialect: Dialect) -> Result<Self, Fault> {
+        let (text, before) = Text::open(file, dialect.encoding)?;
         let mut table = Self {
             csv: csv::ReaderBuilder::new()
                 .has_headers(false)
                 .flexible(true)
-                .delimiter(delimiter)
-                .from_reader(Lines::new(source, before)),
+                .delimiter(dialect.delimiter)
+                .from_reader(Lines::new(text, before)),
             record: StringRecord::new(),
-            delimiter,
+            dialect,
             announced: None,
         };
         while let Some(row) = table.next()? {
@@ -87,6 +73,12 @@ impl Table {
             }
         }
         Err(Fault::Empty)
+    }
+
+    /// This is a result file: what the program wrote is taken as it stands.
+    pub(super) fn is_result(&mut self) {
+        self.dialect.long_cells = true;
+        self.csv.get_mut().allow_result_rows();
     }
 
     /// The next row that is not blank.
@@ -124,7 +116,7 @@ impl Table {
         let opened = |cell: &str| format!("\"{}", cell.replace('"', "\"\""));
         let last = opened(self.record.iter().next_back().unwrap_or_default());
         let before = text.strip_suffix(&last);
-        let starts_cell = ['\r', '\n', char::from(self.delimiter)];
+        let starts_cell = ['\r', '\n', char::from(self.dialect.delimiter)];
         if before.is_some_and(|before| before.is_empty() || before.ends_with(starts_cell)) {
             return Err(Fault::UnclosedQuote { line });
         }
@@ -137,7 +129,8 @@ impl Table {
             if !is_whole {
                 return Err(Fault::StrayQuote { line, end });
             }
-            if cell.replace("\r\n", "\n").matches(LINE_ENDS).count() > CELL_LINE_ENDS_MAX {
+            let line_ends = cell.replace("\r\n", "\n").matches(LINE_ENDS).count();
+            if line_ends > CELL_LINE_ENDS_MAX && !self.dialect.long_cells {
                 let max = CELL_LINE_ENDS_MAX;
                 return Err(Fault::LongCell { line, max });
             }
@@ -147,7 +140,7 @@ impl Table {
 
     /// The SHA-256 of what was read so far: after the last row, of the whole file.
     pub(super) fn sha256(&self) -> String {
-        self.csv.get_ref().source().get_ref().sha256()
+        self.csv.get_ref().source().sha256()
     }
 }
 
@@ -180,7 +173,7 @@ pub(super) fn can_delimit(b: u8) -> bool {
 /// What is wrong, taken out of the parser's error again.
 fn fault(error: csv::Error) -> Fault {
     match error.into_kind() {
-        csv::ErrorKind::Io(error) => error.downcast().unwrap_or_else(Fault::Read),
+        csv::ErrorKind::Io(error) => Fault::of_reading(error),
         _ => Fault::Read(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -191,65 +184,53 @@ mod tests {
 
     use super::*;
 
-    fn table(text: &str, delimiter: Option<u8>) -> Result<Table, Fault> {
+    fn table(text: &str, delimiter: u8) -> Result<Table, Fault> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        Table::open(&file, delimiter)
+        let dialect = Dialect {
+            encoding: Encoding::Utf8,
+            delimiter,
+            long_cells: false,
+        };
+        Table::open(&file, dialect)
     }
 
-    fn header(text: &str) -> (char, Vec<String>) {
-        let table = table(text, None).unwrap();
-        let names = table.record.iter().map(str::to_owned).collect();
-        (char::from(table.delimiter), names)
-    }
-
-    fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
-        cells.map(str::to_owned).to_vec()
-    }
-
-    #[test]
-    fn the_delimiter_is_the_one_that_stands_most_often_in_the_header_outside_quotes() {
-        assert_eq!(header("a,b\n1,2"), (',', strings(["a", "b"])));
-        assert_eq!(header("a;b\n1,5;2"), (';', strings(["a", "b"])));
-        assert_eq!(header("a\tb\n"), ('\t', strings(["a", "b"])));
-        assert_eq!(header("a|b\n"), ('|', strings(["a", "b"])));
-        assert_eq!(header("\"a,b,c\";d\n"), (';', strings(["a,b,c", "d"])));
-        assert_eq!(header("phone\n"), (',', strings(["phone"])));
-        assert_eq!(header("a;b,c\n"), (',', strings(["a;b", "c"])));
-    }
-
-    #[test]
-    fn a_delimiter_that_is_given_wins() {
-        let table = table("sep=;\na;b,c\n", Some(b',')).unwrap();
-        assert_eq!(table.record, vec!["a;b", "c"]);
+    fn header(text: &str) -> Vec<String> {
+        let table = table(text, b',').unwrap();
+        table.record.iter().map(str::to_owned).collect()
     }
 
     #[test]
     fn excels_sep_line_is_not_the_header() {
-        assert_eq!(header("sep=;\r\na,b;c\r\n"), (';', strings(["a,b", "c"])));
-        assert_eq!(header("\u{feff}SEP=|\na\n"), ('|', strings(["a"])));
-        assert_eq!(header("sep=;\nsep=|\n"), (';', strings(["sep=|"])));
-        assert_eq!(header("sep=x\n"), (',', strings(["sep=x"])));
+        for (text, announced, names) in [
+            ("sep=;\r\na;b,c\r\n", Some(b';'), &["a;b", "c"][..]),
+            ("\u{feff}SEP=|\na\n", Some(b'|'), &["a"]),
+            ("sep=;\nsep=|\n", Some(b';'), &["sep=|"]),
+            ("sep=x\n", None, &["sep=x"]),
+        ] {
+            assert_eq!(table(text, b',').unwrap().announced, announced);
+            assert_eq!(header(text), names);
+        }
     }
 
     #[test]
     fn blank_lines_before_the_header_and_a_bom_are_skipped() {
-        let (_, names) = header("\u{feff}\r\n ,, \n;;\n\"\",\"\"\nphone,name\n1,2");
+        let names = header("\u{feff}\r\n ,, \n;;\n\"\",\"\"\nphone,name\n1,2");
         assert_eq!(names, ["phone", "name"]);
-        assert_eq!(table("\n \n1,2\n", None).unwrap().latest().line, 3);
+        assert_eq!(table("\n \n1,2\n", b',').unwrap().latest().line, 3);
     }
 
     #[test]
     fn a_file_without_a_header_is_empty() {
         for text in ["", "\u{feff}", "\n\r\n", " ,,\n", "sep=;\n"] {
-            assert!(matches!(table(text, None), Err(Fault::Empty)), "{text:?}");
+            assert!(matches!(table(text, b','), Err(Fault::Empty)), "{text:?}");
         }
     }
 
     #[test]
     fn blank_rows_do_not_count_and_others_know_their_line() {
         let text = "phone,name\r\n\r\n1,\"a\r\nb\"\r\n,,,\r\n \u{a0},\r\n2\r\n\"\",\"\"\r\n3,,,";
-        let mut table = table(text, None).unwrap();
+        let mut table = table(text, b',').unwrap();
         let mut rows = Vec::new();
         while let Some(row) = table.next().unwrap() {
             rows.push((row.line, row.cells.len(), row.spans_lines));
@@ -257,9 +238,9 @@ mod tests {
         assert_eq!(rows, [(3, 2, true), (7, 1, false), (9, 4, false)]);
     }
 
-    /// The lines on which the rows between commas start, the header's included.
+    /// The lines on which the rows start, the header's included.
     fn lines(text: &str) -> Result<Vec<u64>, Fault> {
-        let mut table = table(text, Some(b','))?;
+        let mut table = table(text, b',')?;
         let mut lines = vec![table.latest().line];
         while let Some(row) = table.next()? {
             lines.push(row.line);

@@ -1,17 +1,20 @@
 //! The HTTP client: makes the requests, and tells what surely did not leave from what may have, by
 //! types and not by texts.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use reqwest::{Client, Method, Proxy, Request, Response, Url, header};
-use rustls::ClientConfig;
+use rustix::io::Errno;
+use rustls::{CertificateError, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{self, Connections, New, NotSent, Warm};
 use super::words::{self, Reply};
-use super::{Gateway, Ready};
+use super::{Cause, Gateway, NoConnection, Ready};
 use crate::clock::Clock;
 use crate::job::{Job, Lane, Verdict, VerdictKind};
 use crate::number::Number;
@@ -22,6 +25,9 @@ use crate::text::percent_encoded;
 const BODY_MAX: usize = 64 * 1_024;
 
 const NOT_IN_TIME: &str = "no answer in time";
+
+const NO_FILE_HANDLE: &str =
+    "no file handle is left on this machine: raise the limit (ulimit -n), or lower --concurrency";
 
 /// What the client needs to know.
 #[derive(Clone)]
@@ -48,6 +54,8 @@ pub struct KooKoo {
     timeout: Duration,
     clock: Clock,
     redactor: Redactor,
+    /// To which connections are made.
+    host: String,
     endpoints: [Url; Lane::ALL.len()],
     key: SecretString,
     sender_id: String,
@@ -71,6 +79,7 @@ impl KooKoo {
     ) -> Result<Self, String> {
         let proxy = settings.proxy.clone().map(Proxy::all).transpose();
         let proxy = proxy.map_err(describe)?;
+        let host = settings.proxy.as_ref().unwrap_or(&settings.endpoint);
         let endpoint = |lane| {
             let mut url = settings.endpoint.clone();
             let base = url.path().trim_end_matches('/');
@@ -83,6 +92,7 @@ impl KooKoo {
             timeout: settings.timeout,
             clock,
             redactor: super::redactor(&settings.key),
+            host: host.host_str().unwrap_or_default().to_owned(),
             endpoints: Lane::ALL.map(endpoint),
             key: SecretString::from(percent_encoded(settings.key.expose_secret())),
             sender_id: percent_encoded(&settings.sender_id),
@@ -127,26 +137,41 @@ impl KooKoo {
         });
         verdict
     }
+
+    /// Why no connection could be made. What lasts is named with its host.
+    fn no_connection(&self, error: reqwest::Error, code: Option<&SecretString>) -> NoConnection {
+        let host = &self.host;
+        let (cause, why) = if no_file_handle(&error) {
+            (Cause::Machine, NO_FILE_HANDLE.to_owned())
+        } else if no_such_host(&error) {
+            (Cause::NoSuchHost, format!("there is no host {host}"))
+        } else if let Some(why) = bad_certificate(&error) {
+            let why = format!("the certificate of {host} {why}");
+            (Cause::Certificate, why)
+        } else {
+            (Cause::Gateway, describe(error))
+        };
+        let verdict = Verdict::new(VerdictKind::Unreachable, why);
+        let why = self.cleaned(verdict, code).text;
+        NoConnection { why, cause }
+    }
 }
 
 impl Gateway for KooKoo {
     type Ready<'g> = Waiting<'g>;
 
-    async fn connect(&self, job: &Job, lane: Lane) -> Result<Waiting<'_>, Verdict> {
-        let not_sent = |why| {
-            let verdict = Verdict::new(VerdictKind::Unreachable, why);
-            self.cleaned(verdict, job.code.as_ref())
-        };
+    async fn connect(&self, job: &Job, lane: Lane) -> Result<Waiting<'_>, NoConnection> {
         if lane == Lane::Verify && job.code.is_none() {
             // Asking with an empty code would get "wrong", which would be taken for an answer.
-            return Err(not_sent("there is no code to check".to_owned()));
+            let why = "there is no code to check";
+            return Err(Verdict::new(VerdictKind::Unreachable, why).into());
         }
         let request = Request::new(Method::GET, self.url(job, lane));
         let way = if let Some(warm) = self.connections.warm() {
             Way::Warm(warm, Box::new(request))
         } else {
             let opened = self.connections.open(request).await;
-            Way::New(opened.map_err(|error| not_sent(describe(error)))?)
+            Way::New(opened.map_err(|error| self.no_connection(error, job.code.as_ref()))?)
         };
         Ok(Waiting {
             gateway: self,
@@ -304,11 +329,66 @@ fn hyper_errors(error: &reqwest::Error) -> impl Iterator<Item = &hyper::Error> {
     chain(error).filter_map(|error| error.downcast_ref())
 }
 
-/// An error and its causes.
-fn chain<'e>(
-    error: &'e (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+/// An error and its causes. One of the standard library hides the one that it was made of.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let io = error.downcast_ref::<io::Error>();
+    match io.and_then(io::Error::get_ref) {
+        Some(made_of) => Some(made_of),
+        None => error.source(),
+    }
+}
+
+fn io_errors(error: &reqwest::Error) -> impl Iterator<Item = &io::Error> {
+    chain(error).filter_map(|error| error.downcast_ref())
+}
+
+/// Has the process, or the machine, as many files open as it may?
+fn no_file_handle(error: &reqwest::Error) -> bool {
+    io_errors(error)
+        .filter_map(Errno::from_io_error)
+        .any(|why| matches!(why, Errno::MFILE | Errno::NFILE))
+}
+
+/// Is the resolver sure that nobody has that name, or no address? The standard library passes on
+/// what it says as text only.
+fn no_such_host(error: &reqwest::Error) -> bool {
+    const SURE: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "nodename nor servname provided, or not known",
+    ];
+    io_errors(error).any(|error| {
+        let said = error.to_string();
+        SURE.iter().any(|sure| said.ends_with(sure))
+    })
+}
+
+/// What is wrong with the certificate, if anything is.
+fn bad_certificate(error: &reqwest::Error) -> Option<&'static str> {
+    let why = chain(error).find_map(|error| match error.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why),
+        _ => None,
+    })?;
+    Some(match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired, if this machine's clock is right"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet, if this machine's clock is right"
+        }
+        CertificateError::UnknownIssuer => {
+            "is not trusted: nobody whom this machine trusts has signed it"
+        }
+        _ => "is not trusted",
+    })
 }
 
 /// The error in words. reqwest's own text holds the address, with key and number: it is taken off
@@ -324,6 +404,9 @@ fn describe(error: reqwest::Error) -> String {
         } else {
             NOT_IN_TIME.to_owned()
         };
+    }
+    if io_errors(&error).any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        return "no connection: refused, nobody listens there".to_owned();
     }
     let root = chain(&error).last().map(ToString::to_string);
     let prefix = if error.is_connect() {

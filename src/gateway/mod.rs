@@ -39,15 +39,47 @@ pub trait Gateway {
     /// Gets a connection, warm or new, for one request for the job on this lane.
     ///
     /// # Errors
-    /// Why there is none, as a verdict of the kind `Unreachable`: surely not sent.
+    /// Why there is none: surely not sent.
     fn connect(
         &self,
         job: &Job,
         lane: Lane,
-    ) -> impl Future<Output = Result<Self::Ready<'_>, Verdict>>;
+    ) -> impl Future<Output = Result<Self::Ready<'_>, NoConnection>>;
 
     /// How long before its turn a request should ask for its connection, going by the latest ones.
     fn lead(&self) -> Duration;
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoConnection {
+    /// In words for people; no key, no code.
+    pub why: String,
+    /// Who has to do something about it.
+    pub cause: Cause,
+}
+
+/// What keeps a connection from being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The gateway, or the way to it: it may come back.
+    Gateway,
+    /// This machine lacks something: it may get it.
+    Machine,
+    /// There is no host of that name.
+    NoSuchHost,
+    /// The certificate is not trusted, or not for that name.
+    Certificate,
+}
+
+impl From<Verdict> for NoConnection {
+    /// What is said of a gateway that may come back.
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            why: verdict.text,
+            cause: Cause::Gateway,
+        }
+    }
 }
 
 /// A request that has its connection, and waits for its turn. Dropped, it surely has not left.

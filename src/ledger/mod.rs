@@ -202,6 +202,10 @@ pub trait Store: Sized {
 
 /// An input taken in but not yet durable: dropped, it leaves no mark.
 pub trait Intake {
+    /// How many rows say that the campaign made a request for them which this ledger knows nothing
+    /// of: another one does.
+    fn tried_elsewhere(&self) -> u64;
+
     /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
     ///
     /// # Errors

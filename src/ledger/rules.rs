@@ -84,14 +84,14 @@ pub fn claim(
         };
         let found = if row.print == CodePrint::MASKED {
             let any = is_made(Mistake::AnyCode);
-            let mut candidates = known.iter().filter(|known| any || means(row, known));
-            let of_use = |known: &&KnownJob| known.settled_at.is_some() || known.has_code;
-            let first = candidates.next().filter(of_use);
-            let (Some(known), None) = (first, candidates.next().filter(|_| !any)) else {
+            let candidates = known.iter().filter(|known| any || means(row, known));
+            let candidates: Vec<&KnownJob> = candidates.take(if any { 1 } else { 2 }).collect();
+            let of_use = |known: &KnownJob| known.settled_at.is_some() || known.has_code;
+            let ([only], true) = (&candidates[..], candidates.iter().all(|job| of_use(job))) else {
                 each(row, Claimed::NoKnownCode);
                 continue;
             };
-            Some(*known)
+            Some(**only)
         } else {
             let known = known.iter().find(|known| known.print == row.print);
             known.filter(|_| !is_made(Mistake::LineIsIdentity)).copied()
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_was_or_may_have_been_sent_within_the_cool_down_is_recent() {
-        let cooldown = Duration::from_secs(60);
+        let cooldown = Duration::from_mins(1);
         let at = |seconds| UnixMicros(0) + Duration::from_secs(seconds);
         let recent = |meaning, left| is_recent(meaning, at(left), at(100), cooldown);
         assert!(recent(Meaning::Accepted, 41) && recent(Meaning::Ambiguous, 41));

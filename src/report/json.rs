@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ReportInput;
 use crate::job::Channel;
-use crate::number::mask_numbers;
+use crate::number::{mask_name, mask_numbers};
 use crate::run::{End, StopKind};
 use crate::status::Status;
 use crate::summary::{Attempts, Counts, Message, Summary};
@@ -27,8 +27,8 @@ pub struct Report<'a> {
     /// What the campaign does with its numbers.
     #[schemars(extend("enum" = ["send", "verify"]))]
     operation: &'static str,
-    /// The campaign's name.
-    campaign: &'a str,
+    /// The campaign's name; a telephone number in it is masked.
+    campaign: String,
     /// A rehearsal: no request left for the real gateway.
     sandbox: bool,
     /// How the latest run ended.
@@ -89,8 +89,8 @@ enum State {
 /// Why a run stopped early.
 #[derive(Debug, Serialize, JsonSchema)]
 struct StopReason {
-    /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `outage`, `limit`,
-    /// `max_duration`, `ledger`;
+    /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `certificate`,
+    /// `outage`, `limit`, `max_duration`, `ledger`;
     /// there may be more in later versions.
     #[schemars(with = "String")]
     kind: StopKind,
@@ -182,7 +182,7 @@ struct Latency {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Input<'a> {
     /// Its name without the folder, or `stdin`.
-    name: &'a str,
+    name: String,
     /// SHA-256 of its bytes in hexadecimal.
     sha256: &'a str,
     /// How many rows it has.
@@ -207,7 +207,7 @@ impl<'a> Report<'a> {
         Self {
             schema: SCHEMA,
             operation: campaign.operation.name(),
-            campaign: &campaign.name,
+            campaign: mask_name(&campaign.name),
             sandbox: campaign.sandbox,
             state: State::new(run.end.as_ref(), is_on, summary.counts()),
             stop_reason: StopReason::new(run.end.as_ref()),
@@ -240,7 +240,7 @@ impl<'a> Report<'a> {
                 .finished_at
                 .map(|finished| to_3_decimals(finished.since(at_work.started_at).as_secs_f64())),
             input: Input {
-                name: &input.name,
+                name: mask_name(&input.name),
                 sha256: &input.sha256,
                 rows: input.rows,
             },

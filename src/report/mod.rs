@@ -25,7 +25,7 @@ use json::Report;
 pub use pace::Pace;
 use results::Results;
 use write::{Draft, publish};
-pub use write::{WriteError, make_folder};
+pub use write::{WriteError, ensure_writable, make_folder};
 
 /// The file with one line for each row of the input.
 pub const RESULTS_CSV: &str = "results.csv";

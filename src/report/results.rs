@@ -87,7 +87,8 @@ pub fn fitted(row: &Row, of: &str, header: &str) -> Row {
         // Writing into memory cannot fail.
         let _ = line.write_record(fitted);
         let line = String::from_utf8(line.into_inner().unwrap_or_default());
-        row.record = line.unwrap_or_default().trim_end_matches('\n').to_owned();
+        let line = line.unwrap_or_default();
+        line.trim_end_matches('\n').clone_into(&mut row.record);
     }
     row
 }

@@ -36,12 +36,9 @@ impl WriteError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "Make room, then run `otpdrive report`: nothing is lost, the ledger has it all"
+            "Make room, or name another folder with --out"
         }
-        _ => {
-            "Name another folder with --out, then run `otpdrive report`: nothing is lost, the \
-             ledger has it all"
-        }
+        _ => "Name another folder with --out",
     }
 }
 
@@ -58,6 +55,15 @@ pub fn make_folder(folder: &Path) -> Result<(), WriteError> {
     builder
         .create(folder)
         .map_err(WriteError::at("make the folder", folder))
+}
+
+/// Makes sure that result files can be made in the folder.
+///
+/// # Errors
+///
+/// When they cannot.
+pub fn ensure_writable(folder: &Path) -> Result<(), WriteError> {
+    Draft::new(folder, super::RESULTS_CSV).map(drop)
 }
 
 /// What the names of drafts end with, after a random part.

@@ -34,6 +34,7 @@ const CHUNK: usize = 4_096;
 pub struct SqliteIntake<'l> {
     step: Transaction<'l>,
     campaign: Campaign,
+    tried_elsewhere: u64,
     path: &'l Path,
 }
 
@@ -62,11 +63,11 @@ impl<'l> SqliteIntake<'l> {
                 Some((campaign, old_reading))
                     if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
                 {
-                    Ok(Ok(campaign))
+                    Ok(Ok((campaign, 0)))
                 }
                 old => store(
                     &step,
-                    old.map(|(old, _)| old),
+                    old.as_ref().map(|(old, _)| old),
                     codes,
                     (key, input, reading),
                     contacts,
@@ -74,15 +75,20 @@ impl<'l> SqliteIntake<'l> {
             }
         };
         let campaign = take().map_err(failed_to("store the input", path))?;
-        Ok(campaign.map(|campaign| Self {
+        Ok(campaign.map(|(campaign, tried_elsewhere)| Self {
             step,
             campaign,
+            tried_elsewhere,
             path,
         }))
     }
 }
 
 impl Intake for SqliteIntake<'_> {
+    fn tried_elsewhere(&self) -> u64 {
+        self.tried_elsewhere
+    }
+
     fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError> {
         let campaign = self.campaign.record.id;
         let read = || -> rusqlite::Result<Runs> {
@@ -218,20 +224,22 @@ struct NewInput<'t> {
     masked: HashMap<i64, Masked>,
     /// What is to be said of rows that ask for no work.
     special: Vec<(i64, String)>,
+    /// The places of rows that say that a request was made for them.
+    tried: Vec<usize>,
 }
 
 /// Stores an input in place of the campaign's `old` one.
 fn store<E>(
     db: &Transaction<'_>,
-    old: Option<Campaign>,
+    old: Option<&Campaign>,
     codes: Codes,
     (key, input, reading): (&CampaignKey, &InputRecord, &str),
     contacts: impl IntoIterator<Item = Result<Contact, E>>,
-) -> rusqlite::Result<Result<Campaign, E>> {
-    if let Some(old) = &old {
+) -> rusqlite::Result<Result<(Campaign, u64), E>> {
+    if let Some(old) = old {
         former::note_lines(db, old)?;
     }
-    let id = old.as_ref().map(|old| old.record.id);
+    let id = old.map(|old| old.record.id);
     let campaign = put_campaign(db, id, key, input, reading)?;
     let mut new = NewInput {
         db,
@@ -242,6 +250,7 @@ fn store<E>(
         given: HashMap::new(),
         masked: HashMap::new(),
         special: Vec::new(),
+        tried: Vec::new(),
     };
     if let Err(error) = new.read(contacts)? {
         return Ok(Err(error));
@@ -250,10 +259,11 @@ fn store<E>(
     rows::write(db, &new.seals, new.campaign.record.id, &new.rows)?;
     new.special.sort_unstable();
     rows::write_special(db, &new.special)?;
-    if let Some(old) = &old {
+    if let Some(old) = old {
         former::replace(db, &new.seals, old, &new.rows)?;
     }
-    Ok(Ok(new.campaign))
+    let tried_elsewhere = new.tried_elsewhere()?;
+    Ok(Ok((new.campaign, tried_elsewhere)))
 }
 
 impl NewInput<'_> {
@@ -273,6 +283,9 @@ impl NewInput<'_> {
                 Err(error) => return Ok(Err(error)),
             };
             records.add(contact.record)?;
+            if contact.was_tried {
+                self.tried.push(self.rows.len());
+            }
             let mut row = Sealed {
                 row: id,
                 line: contact.line,
@@ -313,6 +326,20 @@ impl NewInput<'_> {
         }
         records.end()?;
         Ok(Ok(()))
+    }
+
+    /// How many rows say that a request was made for them of which the campaign knows nothing.
+    fn tried_elsewhere(&self) -> rusqlite::Result<u64> {
+        let mut select = self
+            .db
+            .prepare("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
+        let mut elsewhere = 0;
+        for row in self.tried.iter().map(|place| &self.rows[*place]) {
+            let is_known =
+                row.kind != rows::INVALID && select.query_row([row.job.0], |found| found.get(0))?;
+            elsewhere += u64::from(row.kind != rows::INVALID && !is_known);
+        }
+        Ok(elsewhere)
     }
 
     /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.

@@ -116,11 +116,11 @@ fn row_of(
             campaign,
             answers: &Answers::of(db, campaign, RunId::NEXT)?,
         };
-        let span = Span {
+        let one = Span {
             first: *id,
             end: id + 1,
         };
-        scan.for_each(span, Records::Skip, |stored| {
+        scan.for_each(one, Records::Skip, |stored| {
             row = Some((stored.into_row(), false));
             Ok(true)
         })?;

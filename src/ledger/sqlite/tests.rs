@@ -129,6 +129,7 @@ fn contact(line: u64, n: u64, code: Option<GivenCode>) -> Contact {
     Contact {
         line,
         record: format!("row {line}"),
+        was_tried: false,
         request: Ok(Request {
             number: number(n),
             lane: code.as_ref().map_or(Lane::Sms, |_| Lane::Verify),
@@ -211,6 +212,7 @@ async fn what_is_written_reads_back() {
     input.push(Contact {
         line: 5,
         record: "x".to_owned(),
+        was_tried: false,
         request: Err(Problem("no phone number")),
     });
     let (ledger, run) = home.start(Operation::Send, &input);
@@ -961,4 +963,36 @@ async fn a_run_that_cannot_start_leaves_nothing_but_its_input() {
         .unwrap();
     assert_eq!(facts, 1);
     assert_eq!(home.states().len(), 2);
+}
+
+/// Makes a ledger one of format 2 again: format 3 only added tables.
+const BACK_TO_FORMAT_2: &str = "DROP TABLE suppressed; DROP TABLE former; DROP TABLE stood;
+    DROP TABLE lookup; PRAGMA user_version = 2;";
+
+#[tokio::test]
+async fn a_ledger_of_format_2_is_read_and_knows_whom_an_earlier_list_had() {
+    let home = Home::new();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2]));
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Rejected).await;
+    drop(close(ledger).await);
+    // The list is replaced: format 2 dropped the row, and kept the attempt.
+    drop(home.begin(Operation::Send, &sends(&[2])));
+    home.change(BACK_TO_FORMAT_2);
+    let former = || {
+        let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+        let campaign = ledger.campaigns().unwrap().remove(0).record.id;
+        let mut former = Vec::new();
+        let mut each = |header: &str, row: &Row| {
+            former.push((row.number, row.attempts().len(), header.is_empty()));
+            ControlFlow::Continue(())
+        };
+        ledger.for_each_former(campaign, &mut each).unwrap();
+        former
+    };
+    let expected = [(Some(number(1)), 1, true)];
+    assert_eq!(former(), expected, "who only reads changes nothing");
+    drop(SqliteLedger::open(&home.path()).unwrap());
+    assert_eq!(former(), expected);
+    assert_eq!(home.wrong(), Vec::<String>::new());
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Duration;
 
-use otpdrive::gateway::{Gateway, Ready};
+use otpdrive::gateway::{Gateway, NoConnection, Ready};
 use otpdrive::job::{Job, JobId, Lane, Verdict, VerdictKind};
 use tokio::time::{Instant, sleep};
 
@@ -140,7 +140,7 @@ impl<'m> Gateway for Rule<'m> {
     where
         Self: 'g;
 
-    async fn connect(&self, job: &Job, lane: Lane) -> Result<Self::Ready<'_>, Verdict> {
+    async fn connect(&self, job: &Job, lane: Lane) -> Result<Self::Ready<'_>, NoConnection> {
         let flight = self.fly();
         let asked = Asked {
             index: self.connects.get(),
@@ -152,7 +152,7 @@ impl<'m> Gateway for Rule<'m> {
         let (time, none) = (self.connect.borrow_mut())(asked);
         sleep(time).await;
         match none {
-            Some(why) => Err(why),
+            Some(why) => Err(why.into()),
             None => Ok(Connected { flight, asked }),
         }
     }

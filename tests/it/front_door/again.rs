@@ -226,6 +226,8 @@ fn what_was_looked_up_with_the_provider_is_so_from_then_on() {
         .map(|line| format!("{line}\n"))
         .collect();
     dir.write("sent.csv", kept.concat());
+    dir.write("other.csv", contacts([8]));
+    dir.send(&stub).input("other.csv").ends(0);
     dir.line("settle sent.csv --as sent").ends(0);
     let again = dir.line("settle sent.csv --as unsent").ends(0);
     assert!(
@@ -237,7 +239,7 @@ fn what_was_looked_up_with_the_provider_is_so_from_then_on() {
     assert_eq!(dir.statuses(), ["sent", "sent", "sent", "unknown"]);
     let detail = &dir.results()[1]["otp_detail"];
     assert_eq!(detail, "looked up with the provider: it was sent");
-    assert_eq!((stub.count(), stub.count_for(&e164(0))), (5, 2));
+    assert_eq!(stub.count_for(&e164(0)), 2);
     let who = dir.line(&format!("who 0{}", phone(0))).ends(0).stdout;
     for words in [
         &e164(0),

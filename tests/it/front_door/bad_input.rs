@@ -28,6 +28,21 @@ fn a_file_that_cannot_be_used_is_refused_with_its_name_and_the_place() {
             &["\"phone\"", "\"mobile\"", "--phone-column"],
         ),
         (b"9876543210\n9876543211\n", &["line 1", "header"]),
+        (b"phone\n\n", &["list.csv", "no rows"]),
+        (b"Leads\nname,fon\nA,9876543210\n", &["line 1", "a title"]),
+        (
+            b"name\tfon\nA\t9876543210\n",
+            &["\"fon\" (#2)", "--phone-column", "--delimiter"],
+        ),
+        (b"p\0h\0o\0n\0e\0\n\0", &["UTF-16", "byte order mark"]),
+        (
+            b"phone,name\n9876543210,\"A\n9876543211,B\"\n",
+            &["line 2", "--accept-multiline-cells"],
+        ),
+        (
+            b"phone,otp_campaign,otp_phone,otp_status\n9876543210,one,,\n9876543211,two,,\n",
+            &["\"one\"", "\"two\"", "--campaign"],
+        ),
     ] {
         let dir = Workdir::with(text);
         refuses(&stub, dir.send(&stub), words);

@@ -171,7 +171,7 @@ fn results_are_a_valid_next_input() {
 fn ragged_rows_end_no_run_and_none_is_lost() {
     let stub = Stub::start();
     let dir = Workdir::with(format!(
-        "name,phone\nA,{},x,y\nB\n\nC,{}\nD,\n\"E \"\"q\"\" F\",{}\n",
+        "name,phone\nA,{},,\nB\n\nC,{}\nD,\n\"E \"\"q\"\" F\",{}\n",
         phone(1),
         phone(2),
         phone(3)

@@ -172,12 +172,3 @@ fn a_rehearsal_is_apart_from_the_real_thing() {
     assert_eq!(stub.count(), 3);
     assert_eq!(dir.statuses(), ["sent"; 3]);
 }
-
-#[test]
-fn a_file_without_rows_is_complete_at_once() {
-    let stub = Stub::start();
-    let dir = Workdir::with("phone\n");
-    let ran = dir.send(&stub).run();
-    assert!(ran.code == 0 || ran.code == 2, "{}", ran.stderr);
-    assert_eq!(stub.count(), 0);
-}

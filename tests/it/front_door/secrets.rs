@@ -1,7 +1,7 @@
 //! The key appears nowhere; codes and whole numbers in no log.
 
 use crate::support::stub::{self, Reply, Stub};
-use crate::support::workdir::Workdir;
+use crate::support::workdir::{Workdir, column};
 use crate::support::{contacts, e164, phone};
 
 const ODD_KEY: &str = "KK+odd/key=1";
@@ -104,4 +104,84 @@ fn a_number_in_what_the_gateway_says_of_its_outage_is_masked() {
     assert!(!ran.stderr.contains(&phone(7)), "{}", ran.stderr);
     let report = dir.read("list-results/report.json");
     assert!(!report.contains(&phone(7)), "{report}");
+}
+
+/// A key of 34 characters in which no eight in a row are alike, and what a gateway may make of it.
+#[test]
+fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
+    const KEY: &str = "KKdeadbe12ef34567890abcdeffedcba98";
+    let grouped = |length: usize, between: &str| {
+        let groups: Vec<_> = KEY.as_bytes().chunks(length).collect();
+        let groups: Vec<_> = groups.iter().map(|g| String::from_utf8_lossy(g)).collect();
+        groups.join(between)
+    };
+    let each = |form: fn(u32) -> String| KEY.chars().map(|c| form(c.into())).collect::<String>();
+    let disguises = [
+        KEY[..8].to_owned(),
+        KEY[26..].to_owned(),
+        KEY.to_uppercase(),
+        grouped(4, " "),
+        grouped(4, "-"),
+        grouped(2, "."),
+        grouped(2, "%20"),
+        grouped(2, "%3A"),
+        each(|c| format!("%{c:02x}")),
+        each(|c| format!("&#{c}")),
+        each(|c| format!("&#x{c:x};")),
+        each(|c| format!("{c:02x} ")),
+    ];
+    let stub = Stub::start();
+    let said = disguises.clone();
+    stub.default(move |index, _| Reply::error(&format!("no <{}> here", said[index])));
+    let dir = Workdir::with(contacts(0..disguises.len()));
+    let ran = dir
+        .send(&stub)
+        .env("KOOKOO_API_KEY", KEY)
+        .flags("-vvv --concurrency 1")
+        .ends(1);
+    for disguise in &disguises {
+        dir.has_nowhere(&format!("<{disguise}"), &ran);
+    }
+    let details = column(&dir.results(), "otp_detail");
+    assert!(
+        details.iter().all(|detail| detail.contains("[key]")),
+        "{details:?}"
+    );
+}
+
+#[test]
+fn a_number_in_any_groups_and_in_the_name_of_the_file_is_masked() {
+    let groups = [
+        "98,76,50,00,07",
+        "+91 98765-00007",
+        "(98765) 00007",
+        "98765, 00007",
+    ];
+    let stub = Stub::start();
+    stub.default(move |index, _| Reply::error(&format!("barred: {}.", groups[index])));
+    let dir = Workdir::new();
+    dir.write("9876500007.csv", contacts(0..4));
+    let ran = dir
+        .send(&stub)
+        .input("9876500007.csv")
+        .flags("-vvv --concurrency 1")
+        .ends(1);
+    let report = dir.read("9876500007-results/report.json");
+    for text in [&ran.stderr, &report] {
+        for number in groups.iter().chain(&["9876500007"]) {
+            assert!(!text.contains(number), "{number} in {text}");
+        }
+    }
+    assert!(report.contains("+98******07.csv"), "{report}");
+    assert!(ran.stderr.contains("+98******07.csv"), "{}", ran.stderr);
+    let status = |flags: &str| dir.line("status").flags(flags).ends(0).stdout;
+    assert!(!status("").contains("9876500007"));
+    assert!(status("--log-numbers").contains("9876500007"));
+    let missing = dir.send(&stub).input("9876500008.csv").ends(2);
+    assert!(!missing.stderr.contains("9876500008"), "{}", missing.stderr);
+    let shown = dir
+        .send(&stub)
+        .input("9876500008.csv")
+        .flags("--log-numbers");
+    assert!(shown.ends(2).stderr.contains("9876500008"));
 }

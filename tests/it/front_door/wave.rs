@@ -91,7 +91,7 @@ fn is_killed_in_doubt(dir: &Workdir, stub: &Stub, run: Otpdrive) {
     let run = run.flags("--concurrency 16").start();
     stub.wait_for(16);
     wait_until("the ledger has the refusals", || {
-        dir.otpdrive(&["report"]).run();
+        dir.line("report --out list-results").run();
         dir.report()["in_flight"] == 4
     });
     assert!(run.kill());

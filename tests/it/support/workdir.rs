@@ -127,6 +127,7 @@ impl Workdir {
     pub fn verify_at(&self, url: &str) -> Otpdrive {
         self.otpdrive(&["verify", "list.csv"])
             .default("--endpoint", url)
+            .default("--out", "list-results")
             .default("--rate", "unlimited")
             .default("--backoff", "1ms..5ms")
     }
@@ -220,6 +221,15 @@ impl Otpdrive {
         self.under(&["bash", "-c", line, "bash"])
     }
 
+    /// Runs it on a terminal of its own, with which stdin speaks; stdout and stderr come out as one.
+    pub fn on_a_terminal(self) -> Self {
+        let script =
+            "printf -v line '%q ' \"$@\"; exec script -qec \"stty -onlcr; $line\" /dev/null";
+        self.env("SHELL", "/bin/bash")
+            .env("TERM", "xterm")
+            .in_shell(script)
+    }
+
     /// Runs it, all its threads, under strace, which writes to this file and does this besides.
     pub fn strace(self, log: &str, args: &[&str]) -> Self {
         self.under(&["strace", "-f", "-qq", "-o", log]).under(args)
@@ -288,6 +298,14 @@ impl Otpdrive {
     pub fn ends(self, code: i32) -> Ran {
         let ran = self.run();
         assert_eq!(ran.code, code, "{}", ran.stderr);
+        ran
+    }
+
+    /// The same for what speaks on a terminal: what it said is in `stdout`.
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Ran {
+        let ran = self.run();
+        assert_eq!(ran.code, code, "{}", ran.stdout);
         ran
     }
 

@@ -108,7 +108,7 @@ impl Campaign {
             self.kill_after(Duration::from_micros(micros), command);
             if nth % 5 == 4 {
                 // What is known in between adds up as well.
-                let report = self.dir.line("report").run();
+                let report = self.dir.line("report --out list-results").run();
                 assert_ne!(report.code, 70, "{}", report.stderr);
             }
         }

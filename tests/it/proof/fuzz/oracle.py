@@ -18,9 +18,12 @@ def unwrapped(cell):
     text = text.removeprefix("'")
     quoted = re.fullmatch('=?"(.*)"', text)
     text = (quoted[1] if quoted else text).strip()
-    text = re.sub("^tel: *", "", text, flags=re.IGNORECASE)
+    text = re.sub("^(tel|p|whatsapp|sms|callto):(//)? *", "", text, flags=re.IGNORECASE)
+    parts = [part for part in text.split(":::") if part.strip()]
+    text = (parts[0] if len(parts) == 1 else text).strip()
     text = text.rstrip(" ,;/")
-    return re.sub(r"^([+\uff0b]*\d+)\.0{1,2}$", r"\1", text)
+    fraction = re.fullmatch(r"(.*\d.*)[.,](\d{1,2})", text)
+    return fraction[1] if fraction and int(fraction[2]) == 0 else text
 
 
 def judged(cell, region):

@@ -141,7 +141,7 @@ fn failing(run: Otpdrive, stub: &Stub, (flags, fails): (&str, &str)) -> (Otpdriv
     let https = stub.url().replace("http:", "https:");
     let run = run.flags(flags.replace("STUB", &https).replace("KEY", KOOKOO_KEY));
     match fails {
-        "" => (run, &[3]),
+        "" => (run, &[3, 4]),
         call if call.starts_with("inject") => {
             (run.strace("/dev/null", &["-e", call]), &[0, 1, 2, 3])
         }

@@ -59,7 +59,7 @@ impl Needles {
         let keep = |b: &&u8| !b.is_ascii_whitespace() && **b != 0;
         let tight = bytes.iter().filter(keep).map(u8::to_ascii_lowercase);
         let tight: Vec<u8> = tight.collect();
-        let joined = tight.iter().copied().filter(|b| !b"-.()/".contains(b));
+        let joined = tight.iter().copied().filter(|b| !b"-.()/,_".contains(b));
         let joined: Vec<u8> = joined.collect();
         let mut found = any_of(&tight, &self.pieces);
         if allowed != Allowed::NumbersAndCodes {
@@ -123,6 +123,8 @@ pub fn forms(secret: &str) -> Vec<String> {
         secret[..much].to_owned() + "…",
         secret[secret.len() - much..].to_owned(),
         in_groups(&secret[..much], 2, "."),
+        in_groups(&secret[..8], 2, "%20"),
+        secret[secret.len() - 8..].to_owned(),
     ]);
     forms
 }
@@ -137,7 +139,7 @@ fn in_groups(secret: &str, length: usize, between: &str) -> String {
 pub fn number_forms(national: &str) -> Vec<String> {
     let (front, back) = national.split_at(5);
     let forms = "<> +91<> %2B91<> %2b91<> 91<> 0<> +91_<_> +91-<-> (+91)_(<)_> </> <\u{a0}> \
-                 %2B91%20<%20> &#43;91<>";
+                 %2B91%20<%20> &#43;91<> <,> +91,_<,_> <_>";
     let forms = forms.split(' ').map(|form| form.replace('_', " "));
     forms
         .map(|form| form.replace('<', front).replace('>', back))

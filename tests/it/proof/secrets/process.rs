@@ -123,7 +123,7 @@ fn files_are_for_their_user_alone_whatever_the_umask() {
     assert!(made >= 7, "{made}");
 
     // Standard input is kept in a temporary file.
-    let check = dir.otpdrive(&["check"]).stdin(contacts(0..3));
+    let check = dir.line("check --campaign x").stdin(contacts(0..3));
     making_files(check).ends(0);
     assert!(made_for_one_user(&dir.read("trace")) > 0);
     println!("{made} files and folders made under umask 000: 0600 and 0700");

@@ -12,11 +12,8 @@ const NASTY: &str = "A\u{1b}[31mB\u{1b}]0;title\u{7}C\u{9b}5nD\u{202e}E\u{2066}F
 /// The same with line ends, to fake a line.
 const FAKE: &str = "x\r\notpdrive: all is well\rotpdrive: all is well";
 
-/// Runs it on a terminal of its own; stdout and stderr come out as one.
 fn on_a_terminal(run: Otpdrive) -> Ran {
-    let script = "printf -v line '%q ' \"$@\"; exec script -qec \"stty -onlcr; $line\" /dev/null";
-    let run = run.env("SHELL", "/bin/bash").env("TERM", "xterm");
-    run.in_shell(script).run()
+    run.on_a_terminal().run()
 }
 
 /// Where there is a bar, its movements taken out.
@@ -85,7 +82,8 @@ fn a_terminal_obeys_neither_a_gateway_nor_a_file() {
         let stub = gateway();
         let dir = Workdir::with(list());
         let what = format!("{format}, {progress}");
-        let args = format!("-vvv --log-format {format} --progress {progress} --max-attempts 2");
+        let args =
+            format!("-vvv --log-format {format} --progress {progress} --max-attempts 2 --yes");
         let run = || dir.send(&stub).flags(&args);
         let ran = on_a_terminal(run());
         assert_eq!(ran.code, 1, "{what}: {}", ran.stdout);

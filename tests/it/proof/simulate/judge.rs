@@ -242,6 +242,7 @@ impl<'a> Case<'a> {
                 hold!(!right, "the endpoint had proved right");
                 reached.note("an endpoint is wrong");
             }
+            StopKind::Certificate => return Err("there are no certificates".to_owned()),
             StopKind::Limit => reached.note("a limit"),
             StopKind::MaxDuration => reached.note("a time to start numbers is over"),
         }

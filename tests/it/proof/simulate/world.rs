@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use fastrand::Rng;
 use otpdrive::clock::Clock;
 use otpdrive::gateway::words::{self, Reply};
-use otpdrive::gateway::{Gateway, Ready};
+use otpdrive::gateway::{Gateway, NoConnection, Ready};
 use otpdrive::job::{Found, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use otpdrive::number::Number;
 use otpdrive::run::WhenUncertain;
@@ -349,7 +349,7 @@ impl Gateway for SimGateway<'_> {
     where
         Self: 'g;
 
-    async fn connect(&self, job: &Job, lane: Lane) -> Result<SimReady<'_>, Verdict> {
+    async fn connect(&self, job: &Job, lane: Lane) -> Result<SimReady<'_>, NoConnection> {
         let (time, fate) = {
             let (age, mut random) = (self.since.elapsed(), self.world.random.borrow_mut());
             let fate = self.orders.weather.fate(age, lane, &mut random);
@@ -370,7 +370,7 @@ impl Gateway for SimGateway<'_> {
         };
         sleep(time).await;
         if fate == "unreachable" {
-            return Err(Verdict::new(VerdictKind::Unreachable, "connection refused"));
+            return Err(Verdict::new(VerdictKind::Unreachable, "connection refused").into());
         }
         Ok(ready)
     }

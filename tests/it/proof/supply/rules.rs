@@ -3,6 +3,7 @@
 /// The terms of the crates, as they state them: each leaves a choice of Apache-2.0, BSD-3-Clause,
 /// ISC, MIT, Unicode-3.0 and Zlib, under which somebody else's code may be in the program.
 pub const LICENCES: &str = "\
+(Apache-2.0 OR MIT) AND BSD-3-Clause
 (MIT OR Apache-2.0) AND Unicode-3.0
 Apache-2.0
 Apache-2.0 / MIT
@@ -49,9 +50,9 @@ pub const TWICE: &[(&str, usize, &str)] = &[
 /// asn1-rs-derive, asn1-rs-impl, oid-registry and time-macros are of x509-parser, in the lock only
 /// (see `synstructure`).
 pub const AT_BUILD_TIME: &str = "
-    anyhow asn1-rs-derive asn1-rs-impl displaydoc futures-macro getrandom httparse
+    anyhow asn1-rs-derive asn1-rs-impl displaydoc encoding_rs futures-macro getrandom httparse
     icu_normalizer_data icu_properties_data libc libmimalloc-sys libsqlite3-sys logos-codegen
-    logos-derive miette-derive num-traits oid-registry parking_lot_core portable-atomic
+    logos-derive miette-derive multiversion_no_op num-traits oid-registry parking_lot_core portable-atomic
     prettyplease proc-macro2 prost-derive quote ref-cast ref-cast-impl ring rlibphonenumber
     rlibphonenumber_macro rustix rustls rustversion schemars_derive serde serde_core
     serde_derive serde_json strum_macros thiserror thiserror-impl time-macros tokio-macros

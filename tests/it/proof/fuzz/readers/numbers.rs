@@ -42,6 +42,9 @@ pub fn check(bytes: &[u8]) {
 
 /// Reads these cells as the phone column of a file.
 pub fn read(path: &Path, cells: &[String], channel: Channel, region: Region) -> Vec<Reading> {
+    if cells.is_empty() {
+        return Vec::new();
+    }
     let mut text = String::from("phone,n\n");
     for cell in cells {
         let cell = cell.replace(['\n', '\r', '\0'], " ").replace('"', "\"\"");
@@ -57,19 +60,21 @@ pub fn read(path: &Path, cells: &[String], channel: Channel, region: Region) -> 
     readings.collect()
 }
 
-/// No letter but those of `tel:`, and of an Indian number exactly the digits that stand there.
+/// No letter but those of `tel:` and the like, and of an Indian number exactly the digits that stand there.
 fn is_in_the_cell(cell: &str, number: u64) {
     let shown = format!("{cell:?} was read as {number}");
     let text: String = cell.chars().map(western).collect();
     let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
-    assert!(
-        letters.is_empty() || letters.eq_ignore_ascii_case("tel"),
-        "{shown}"
-    );
+    let schemes = ["", "tel", "p", "whatsapp", "sms", "callto"];
+    let is_scheme = schemes
+        .iter()
+        .any(|scheme| letters.eq_ignore_ascii_case(scheme));
+    assert!(is_scheme, "{shown}");
     let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
     let all = digits(&text);
     let whole = text
-        .rsplit_once('.')
+        .trim_end_matches(|c: char| !c.is_ascii_digit())
+        .rsplit_once(['.', ','])
         .map_or(String::new(), |(whole, _)| digits(whole));
     let fits = |digits: &str| {
         let e164 = number.to_string();
@@ -109,7 +114,8 @@ fn cell(choices: &mut Choices<'_>) -> String {
     const SPECIAL: &str = "112 ¦ 1800123456 ¦ 18001234567 ¦ 1600123456 ¦ 140 ¦ 02223456789 \
         ¦ 5012345678 ¦ 9E+11 ¦ 9.19877E+11";
     const AROUND: &str = "tel:@ ¦ '@ ¦ =\"@\" ¦ @.0 ¦ \u{a0}@\u{200b} ¦ \u{feff} @\t \
-        ¦ \u{202a}@\u{202c} ¦ @ ext 12 ¦ @/123456 ¦ @, @ ¦ @E+05 ¦ \"@\" ¦ TEL: @ ¦ @,";
+        ¦ \u{202a}@\u{202c} ¦ @ ext 12 ¦ @/123456 ¦ @, @ ¦ @E+05 ¦ \"@\" ¦ TEL: @ ¦ @, \
+        ¦ p:@ ¦ WhatsApp: @ ¦ callto://@ ¦ @ ::: ¦ @ ::: @ ¦ @,0 ¦ @.5 ¦ @-11";
     const ODD: &str = "019OlIe.+- ()/;,'\"=#*\u{a0}\u{200b}\u{2011}\u{ff0b}९ｅ٫";
     let mut cell = match choices.below(8) {
         0 => {

@@ -1,0 +1,117 @@
+//! The files of a run, looked at before anything is made: no output is the input or the ledger, and
+//! what holds secrets is nobody else's.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+
+use super::config::Config;
+use super::screen::Screen;
+use crate::report::{REPORT_JSON, RESULTS_CSV};
+use crate::text::visible;
+
+/// Refuses a run that would replace its own input or ledger.
+///
+/// # Errors
+/// When an output is the input or the ledger, by whatever name, or the ledger is the input.
+pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
+    let ledger = Place::of(&config.ledger);
+    let mut inputs = vec![Place::of_input(&config.input)];
+    inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
+    let is_input = |place: &Place| inputs.iter().any(|input| input.is(place));
+    ensure!(
+        !is_input(&ledger),
+        "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
+        config.ledger.display()
+    );
+    for name in [RESULTS_CSV, REPORT_JSON] {
+        let path = out.join(name);
+        let output = Place::of(&path);
+        let what = if is_input(&output) {
+            "input"
+        } else if output.is(&ledger) {
+            "ledger"
+        } else {
+            continue;
+        };
+        bail!(
+            "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Says which of the files that hold the key, codes and numbers are open to others.
+pub fn warn_of_readers(config: &Config, screen: &Screen) {
+    let ledger = ("ledger", Some(&config.ledger));
+    for (what, path) in [ledger, ("key file", config.key_file.as_ref())] {
+        if let Some(path) = path
+            && let Ok(found) = fs::metadata(path)
+            && found.is_file()
+            && found.mode() & 0o077 != 0
+        {
+            let path = path.to_string_lossy();
+            let path = visible(&path);
+            screen.say(&format!(
+                "warning: the {what} {path} is open to other users of this machine: `chmod 600 {path}` closes it"
+            ));
+        }
+    }
+}
+
+/// Where a file is, whatever it is called.
+struct Place {
+    /// Device and inode, if it is there.
+    file: Option<(u64, u64)>,
+    /// Where it would be made: device and inode of the folder, and its name there. Some file systems
+    /// take no notice of case.
+    name: Option<((u64, u64), OsString)>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let folder = fs::metadata(folder).ok().map(|folder| id(&folder));
+        let name = path.file_name().map(OsStr::to_ascii_lowercase);
+        Self {
+            file: fs::metadata(path).ok().map(|file| id(&file)),
+            name: folder.zip(name),
+        }
+    }
+
+    /// Of a file, or of what stdin was redirected from.
+    fn of_input(path: &Path) -> Self {
+        if path != Path::new("-") {
+            return Self::of(path);
+        }
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        let stdin = stdin.and_then(|stdin| File::from(stdin).metadata());
+        Self {
+            file: stdin.ok().filter(Metadata::is_file).map(|file| id(&file)),
+            name: None,
+        }
+    }
+
+    /// Is it the same file?
+    fn is(&self, other: &Self) -> bool {
+        match (self.file, other.file) {
+            (Some(file), Some(other)) => file == other,
+            // One that is not there yet.
+            (None, None) => self.name.is_some() && self.name == other.name,
+            _ => false,
+        }
+    }
+}
+
+fn id(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}

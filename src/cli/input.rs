@@ -1,0 +1,244 @@
+//! What a run is about, found out before the ledger is touched: the file, its campaign, its ledger,
+//! suppression lists. It is where people mistake one list for another.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+
+use super::config::Config;
+use super::plan::in_words;
+use super::values;
+use crate::clock::Clock;
+use crate::contacts::{self, ReadOptions, Survey};
+use crate::job::{Contact, Problem, UnixMicros};
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::{Campaign, CampaignKey, Store as _};
+use crate::number::Number;
+use crate::text::visible;
+
+/// The files and what they hold as a whole: looked at before the ledger is touched.
+pub struct Input {
+    pub file: contacts::Input,
+    pub survey: Survey,
+    pub campaign: CampaignKey,
+    named_by: NamedBy,
+    /// Numbers in suppression lists, with the name of the list.
+    pub excluded: HashMap<Number, Arc<str>>,
+}
+
+/// What gave a campaign its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    User,
+    /// The rows say to which campaign they belong.
+    Rows,
+    FileName,
+}
+
+impl Input {
+    /// Reads them, and finds out to which campaign the file belongs.
+    ///
+    /// # Errors
+    /// When one cannot be used, or the file has no name of its own.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut file = contacts::open(&config.input, config.read.clone())?;
+        let survey = file.survey()?;
+        let (name, named_by) = match (&config.read.campaign, &survey.campaign) {
+            (Some(name), _) => (name.clone(), NamedBy::User),
+            (None, Some(name)) => (name.clone(), NamedBy::Rows),
+            (None, None) if survey.is_result => bail!(
+                "{} is a result file that does not say to which campaign its rows belong: name that with --campaign, or one more to send to all of them. Nothing was sent",
+                visible(&survey.name)
+            ),
+            (None, None) => (stem(&config.input)?, NamedBy::FileName),
+        };
+        let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
+        Ok(Self {
+            file,
+            survey,
+            campaign: config.campaign(&name),
+            named_by,
+            excluded: excluded(config)?,
+        })
+    }
+
+    /// Is there a ledger?
+    ///
+    /// # Errors
+    /// When it cannot be the one that is meant.
+    pub fn find_ledger(&self, config: &Config) -> anyhow::Result<bool> {
+        let ledger = &config.ledger;
+        let there = SqliteLedger::exists(ledger)?;
+        let name = visible(&self.campaign.name);
+        ensure!(
+            there || self.named_by != NamedBy::Rows,
+            "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+            ledger.display()
+        );
+        let parts = config.input.parent().zip(ledger.file_name());
+        let beside = parts.map(|(folder, name)| folder.join(name));
+        let is_meant = |beside: &PathBuf| !there && !config.ledger_is_named && beside.is_file();
+        if let Some(beside) = beside.filter(is_meant) {
+            bail!(
+                "there is no ledger in this folder, but one beside the file: {0}. To go on with that one: --ledger {0}. To begin a new one here: --ledger {1}. Nothing was sent",
+                beside.display(),
+                ledger.display()
+            );
+        }
+        Ok(there)
+    }
+
+    /// Looks whether the ledger knows the campaign that the file belongs to.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn ensure_known(&self, campaigns: &[Campaign], ledger: &Path) -> anyhow::Result<()> {
+        let key = &self.campaign;
+        let is_it =
+            |one: &Campaign| one.record.name == key.name && one.record.sandbox == key.sandbox;
+        ensure!(
+            self.named_by != NamedBy::Rows || campaigns.iter().any(is_it),
+            "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+            visible(&key.name),
+            ledger.display()
+        );
+        Ok(())
+    }
+}
+
+/// The name of a file without its ending; only a regular file has a name of its own.
+fn stem(input: &Path) -> anyhow::Result<String> {
+    let is_file = input != Path::new("-") && input.is_file();
+    let stem = input.file_stem().filter(|_| is_file);
+    stem.map(|stem| stem.to_string_lossy().into_owned()).context(
+        "the input has no name of its own: name the campaign with --campaign, the same each time for the same list, for that is what \"never twice\" refers to. Nothing was sent",
+    )
+}
+
+/// The numbers in all suppression lists, each with the name of its list.
+fn excluded(config: &Config) -> anyhow::Result<HashMap<Number, Arc<str>>> {
+    let mut excluded = HashMap::new();
+    for list in &config.exclude {
+        let numbers = numbers_in(list, &config.read)?;
+        let name: Arc<str> = Arc::from(list.to_string_lossy());
+        for number in numbers {
+            excluded.entry(number).or_insert_with(|| Arc::clone(&name));
+        }
+    }
+    Ok(excluded)
+}
+
+/// All numbers in a file. One that cannot be read would not be left out, so that is an error.
+fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
+    let options = ReadOptions {
+        // To which campaign its rows belong, if it is a result file, does not matter.
+        campaign: Some(String::new()),
+        ..ReadOptions::numbers_only(read.region)
+    };
+    let mut file = contacts::open(list, options)?;
+    let survey = file.survey()?;
+    let mut numbers = Vec::new();
+    for contact in file.contacts(&survey)? {
+        let Contact { line, request, .. } = contact?;
+        match request {
+            Ok(request) => numbers.push(request.number),
+            Err(Problem(why)) => bail!(
+                "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
+                visible(&list.to_string_lossy())
+            ),
+        }
+    }
+    Ok(numbers)
+}
+
+/// How the file is read, for somebody who knows what is in it to see whether that is right.
+pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, String)> {
+    let separated = survey.delimiter_name();
+    let mut lines = vec![("file", format!("{}, {separated}", survey.encoding))];
+    let named = |name: &str| format!("column {:?}", visible(name));
+    // Writing to a String cannot fail.
+    let mut phones = named(&survey.phone_column);
+    if let Some(code) = &survey.country_code_column {
+        let _ = write!(phones, ", country code in {}", named(code));
+    }
+    let _ = write!(phones, ", read as {}", config.read.region);
+    let shown = survey.first_numbers.iter();
+    let shown: Vec<String> = shown
+        .map(|(cell, number)| format!("{cell} -> {number}"))
+        .collect();
+    if !shown.is_empty() {
+        let _ = write!(phones, ": {}", shown.join(", "));
+    }
+    lines.push(("phones", phones));
+    let others = [
+        ("codes", &survey.otp_column),
+        ("channels", &survey.channel_column),
+    ];
+    for (what, column) in others {
+        lines.extend(column.as_deref().map(|column| (what, named(column))));
+    }
+    lines.extend(survey.notes.iter().map(|note| ("note", note.to_string())));
+    lines
+}
+
+/// What the ledger remembers before a run: so that one sees at once when it is not the one that is
+/// meant.
+pub struct Memory {
+    campaigns: usize,
+    /// When the latest run began, of all campaigns and of the one that is to run.
+    latest: Option<UnixMicros>,
+    of_this: Option<UnixMicros>,
+    now: UnixMicros,
+}
+
+impl Memory {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(ledger: &SqliteLedger, all: &[Campaign], key: &CampaignKey) -> anyhow::Result<Self> {
+        let mut memory = Self {
+            campaigns: all.len(),
+            latest: None,
+            of_this: None,
+            now: Clock::start().now(),
+        };
+        for campaign in all {
+            let run = ledger.latest_run(campaign.record.id)?;
+            let began = run.map(|run| run.started_at);
+            memory.latest = memory.latest.max(began);
+            if campaign.record.is(key) {
+                memory.of_this = began;
+            }
+        }
+        Ok(memory)
+    }
+
+    /// The ledger by its whole path, and what it remembers.
+    pub fn of_ledger(&self, path: &Path) -> String {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = path.to_string_lossy();
+        let path = visible(&path);
+        match (self.campaigns, self.latest) {
+            (0, _) | (_, None) => format!("{path} (new)"),
+            (1, Some(at)) => format!("{path} (1 campaign, last run {})", self.ago(at)),
+            (n, Some(at)) => format!("{path} ({n} campaigns, last run {})", self.ago(at)),
+        }
+    }
+
+    /// The campaign, new or going on.
+    pub fn of_campaign(&self, name: &str) -> String {
+        let name = visible(name);
+        match self.of_this {
+            None => format!("{name} (new)"),
+            Some(at) => format!("{name} (going on, last run {})", self.ago(at)),
+        }
+    }
+
+    fn ago(&self, at: UnixMicros) -> String {
+        format!("{} ago", in_words(self.now.since(at)))
+    }
+}

@@ -1,0 +1,88 @@
+//! What was guessed about a file, or is odd about it, for the user to see before anything is sent.
+
+use std::fmt;
+
+use super::error::show;
+
+/// One thing to know about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A column that nobody named holds other things than channels.
+    ChannelLeftAside {
+        /// Its name.
+        column: String,
+        /// How many cells are neither sms, call nor empty.
+        cells: u64,
+    },
+    /// A spreadsheet has taken zeros away, most likely.
+    ShortCodes {
+        /// How many codes are shorter.
+        codes: u64,
+        /// The length of most.
+        length: usize,
+    },
+    /// The file was written by this program, and its phone column is not found by its name.
+    PhoneColumnOfResults {
+        /// Its name.
+        column: String,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChannelLeftAside { column, cells } => write!(
+                f,
+                "the column {} is left aside, for {} neither sms, call nor empty; --channel-column {0} uses it all the same, and such rows are invalid then",
+                show(column),
+                are(*cells, "of its cells is", "of its cells are"),
+            ),
+            Self::ShortCodes { codes, length } => write!(
+                f,
+                "{} shorter than most, which have {length} characters: a spreadsheet may have taken zeros away; --otp-length {length} makes such rows invalid",
+                are(*codes, "code is", "codes are"),
+            ),
+            Self::PhoneColumnOfResults { column } => write!(
+                f,
+                "the phone column is {}, in which the numbers of otp_phone were read before",
+                show(column)
+            ),
+        }
+    }
+}
+
+fn are(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_says_how_many_and_which_flag() {
+        let channel = |cells| {
+            let column = "Channel".to_owned();
+            Note::ChannelLeftAside { column, cells }.to_string()
+        };
+        assert!(
+            channel(2).contains("2 of its cells are neither"),
+            "{}",
+            channel(2)
+        );
+        assert!(
+            channel(1).contains("1 of its cells is neither"),
+            "{}",
+            channel(1)
+        );
+        assert!(
+            channel(1).contains("--channel-column \"Channel\" uses"),
+            "{}",
+            channel(1)
+        );
+        let (codes, length) = (2, 6);
+        let text = Note::ShortCodes { codes, length }.to_string();
+        assert!(text.starts_with("2 codes are shorter"), "{text}");
+        assert!(text.contains("--otp-length 6"), "{text}");
+    }
+}

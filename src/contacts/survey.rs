@@ -1,0 +1,301 @@
+//! The first reading of a file: what it is, what is wrong with it as a whole, and what its columns
+//! turn out to hold.
+
+use std::fs::File;
+
+use csv::StringRecord;
+use secrecy::ExposeSecret as _;
+
+use super::cell::{is_blank, unwrap};
+use super::codes::{self, CHARS_MAX, Code};
+use super::columns::{Columns, phone_by_name};
+use super::delimiter;
+use super::encoding::Encoding;
+use super::error::{Fault, show_campaign};
+use super::note::Note;
+use super::swallow::Swallowed;
+use super::table::{Dialect, Row, Table};
+use super::{ReadOptions, row};
+use crate::job::Lane;
+use crate::number::mask_digits;
+use crate::text::visible;
+
+/// Cells of a row: no spreadsheet has more columns.
+pub(super) const CELLS_MAX: usize = 16_384;
+
+/// Numbers that are shown as read.
+const NUMBERS_SHOWN: usize = 3;
+
+/// What a file holds, as a whole.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The file's name, without directories, or `stdin`.
+    pub name: String,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// How many rows there are, blank lines not counted.
+    pub rows: u64,
+    /// The kept columns' names, as a CSV fragment like [`Contact::record`] and as wide.
+    ///
+    /// [`Contact::record`]: crate::job::Contact::record
+    pub header: String,
+    /// The name of the phone column.
+    pub phone_column: String,
+    /// The name of the column of country codes, when there is one.
+    pub country_code_column: Option<String>,
+    /// The name of the column of codes, when codes are checked.
+    pub otp_column: Option<String>,
+    /// The name of the column of channels, when there is one, it is used and OTPs are sent.
+    pub channel_column: Option<String>,
+    /// What separates cells.
+    pub delimiter: char,
+    /// `UTF-8`, `UTF-16` or `Windows-1252`.
+    pub encoding: &'static str,
+    /// The campaign that the rows of a result file belong to, unless it was said otherwise.
+    pub campaign: Option<String>,
+    /// This program wrote the file.
+    pub is_result: bool,
+    /// What was guessed, or is odd.
+    pub notes: Vec<Note>,
+    /// The first cells that hold a number, and the numbers, masked unless it was said otherwise.
+    pub first_numbers: Vec<(String, String)>,
+    /// All that decides how the file's bytes become rows: the same bytes and the same reading are
+    /// the same rows.
+    pub reading: String,
+    pub(super) columns: Columns,
+    pub(super) width: usize,
+    dialect: Dialect,
+}
+
+impl Survey {
+    /// What separates cells, in words: `commas`.
+    #[must_use]
+    pub fn delimiter_name(&self) -> &'static str {
+        delimiter::delimiter_name(self.delimiter)
+    }
+
+    /// The file once more, from its header on.
+    pub(super) fn open(&self, file: &File) -> Result<Table, Fault> {
+        open(file, self.dialect, &self.columns)
+    }
+}
+
+fn open(file: &File, dialect: Dialect, columns: &Columns) -> Result<Table, Fault> {
+    let mut table = Table::open(file, dialect)?;
+    if columns.results.ours {
+        table.is_result();
+    }
+    Ok(table)
+}
+
+/// Reads all of a file.
+pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result<Survey, Fault> {
+    let mut dialect = Dialect {
+        encoding: Encoding::of(file)?,
+        delimiter: b',',
+        long_cells: options.accept_multiline_cells,
+    };
+    dialect.delimiter = delimiter::find(file, dialect, options)?;
+    let delimiter = char::from(dialect.delimiter);
+    let sample = delimiter::sample(&mut Table::open(file, dialect)?);
+    let table = Table::open(file, dialect)?;
+    let mut columns = Columns::find(&table.latest(), &sample, delimiter, options)?;
+    let mut table = open(file, dialect, &columns)?;
+    let header = table.latest().cells.clone();
+
+    let found = Found::look(&mut table, &columns, delimiter, options)?;
+    if found.rows == 0 && !options.numbers_only {
+        return Err(Fault::NoRows);
+    }
+    let notes = found.notes(&header, &mut columns, options);
+    let column = |i: usize| header[i].to_owned();
+    Ok(Survey {
+        name,
+        sha256: table.sha256(),
+        rows: found.rows,
+        header: columns.header(&header, found.width),
+        phone_column: column(columns.phone),
+        country_code_column: columns.country_code.map(column),
+        otp_column: columns.otp.map(column),
+        channel_column: columns.channel.map(column),
+        delimiter,
+        encoding: dialect.encoding.name(),
+        campaign: found.campaign,
+        is_result: columns.results.ours,
+        notes,
+        first_numbers: found.numbers,
+        reading: reading(dialect, &columns, options),
+        columns,
+        width: found.width,
+        dialect,
+    })
+}
+
+/// The places of the columns count, for names may be there twice.
+fn reading(dialect: Dialect, columns: &Columns, options: &ReadOptions) -> String {
+    format!(
+        "otpdrive {}, {dialect:?}, {:?}, {:?}, {}, {}, {:?}",
+        env!("CARGO_PKG_VERSION"),
+        [
+            Some(columns.phone),
+            columns.country_code,
+            columns.otp,
+            columns.channel
+        ],
+        options.operation,
+        options.channel.name(),
+        options.region,
+        options.otp_length,
+    )
+}
+
+/// What is found out row by row.
+struct Found {
+    rows: u64,
+    /// Cells of the widest row.
+    width: usize,
+    campaign: Option<String>,
+    numbers: Vec<(String, String)>,
+    /// Cells of the column of channels that hold none.
+    no_channels: u64,
+    /// Codes by length.
+    lengths: [u64; CHARS_MAX + 1],
+}
+
+impl Found {
+    /// Goes over all rows.
+    fn look(
+        table: &mut Table,
+        columns: &Columns,
+        delimiter: char,
+        options: &ReadOptions,
+    ) -> Result<Self, Fault> {
+        let header = table.latest();
+        let mut found = Self {
+            rows: 0,
+            width: header.cells.len(),
+            campaign: None,
+            numbers: Vec::new(),
+            no_channels: 0,
+            lengths: [0; CHARS_MAX + 1],
+        };
+        // What this program wrote is no accident.
+        let is_guarded = !options.accept_multiline_cells && !columns.results.ours;
+        let mut swallowed = Swallowed::new(&header, columns.phone, delimiter, options.region);
+        if is_guarded {
+            swallowed.check_header(&header)?;
+        }
+        while let Some(row) = table.next()? {
+            found.add(&row, columns, options)?;
+            if is_guarded {
+                swallowed.add(&row)?;
+            }
+        }
+        swallowed.end()?;
+        Ok(found)
+    }
+
+    fn add(
+        &mut self,
+        row: &Row<'_>,
+        columns: &Columns,
+        options: &ReadOptions,
+    ) -> Result<(), Fault> {
+        let (line, cells) = (row.line, row.cells);
+        self.rows += 1;
+        self.width = self.width.max(cells.len());
+        if self.width > CELLS_MAX + columns.dropped() {
+            let max = CELLS_MAX;
+            return Err(Fault::WideRow { line, max });
+        }
+        if options.campaign.is_none() {
+            self.add_campaign(line, columns.results.campaign.and_then(|i| cells.get(i)))?;
+        }
+        if columns.is_shifted(cells) {
+            return Ok(());
+        }
+        if let Some(channel) = columns.channel.and_then(|i| cells.get(i)) {
+            self.no_channels += u64::from(row::is_no_channel(channel, options));
+        }
+        if let Some(Ok(Code::Plain(code))) = columns
+            .otp
+            .and_then(|i| cells.get(i))
+            .map(|cell| codes::read(cell, None))
+        {
+            self.lengths[code.expose_secret().len()] += 1;
+        }
+        if self.numbers.len() < NUMBERS_SHOWN {
+            self.numbers.extend(shown(cells, columns, options));
+        }
+        Ok(())
+    }
+
+    fn add_campaign(&mut self, line: u64, cell: Option<&str>) -> Result<(), Fault> {
+        let Some(campaign) = cell.map(unwrap).filter(|cell| !cell.is_empty()) else {
+            return Ok(());
+        };
+        match &self.campaign {
+            None => self.campaign = Some(campaign.into_owned()),
+            Some(known) if *known != campaign => {
+                return Err(Fault::ManyCampaigns {
+                    line,
+                    first: show_campaign(known),
+                    second: show_campaign(&campaign),
+                });
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What there is to say. A column of channels that holds other things is left aside, unless it
+    /// was asked for.
+    fn notes(
+        &self,
+        header: &StringRecord,
+        columns: &mut Columns,
+        options: &ReadOptions,
+    ) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let by_name = phone_by_name(header, options);
+        if columns.results.ours && !matches!(by_name, Ok(Some(i)) if i == columns.phone) {
+            let column = header[columns.phone].to_owned();
+            notes.push(Note::PhoneColumnOfResults { column });
+        }
+        if self.no_channels > 0
+            && options.channel_column.is_none()
+            && let Some(i) = columns.channel.take()
+        {
+            let (column, cells) = (header[i].to_owned(), self.no_channels);
+            notes.push(Note::ChannelLeftAside { column, cells });
+        }
+        let lengths = self.lengths.iter().enumerate();
+        let most = lengths.max_by_key(|(_, codes)| **codes);
+        let length = most.map_or(0, |(length, _)| length);
+        let codes = self.lengths[..length].iter().sum();
+        if codes > 0 && options.otp_length.is_none() {
+            notes.push(Note::ShortCodes { codes, length });
+        }
+        notes
+    }
+}
+
+/// A row's cell and the number in it, if there is one.
+fn shown(
+    cells: &StringRecord,
+    columns: &Columns,
+    options: &ReadOptions,
+) -> Option<(String, String)> {
+    const CHARS_SHOWN: usize = 40;
+    let phone = row::phone(cells, columns, Lane::Verify, options.region).ok()?;
+    let code = columns.country_code.and_then(|i| cells.get(i));
+    let parts = [code, cells.get(columns.phone)].into_iter().flatten();
+    let parts = parts.filter(|part| !is_blank(part)).map(str::trim);
+    let cell = parts.collect::<Vec<_>>().join(" ");
+    let cell: String = visible(&cell).chars().take(CHARS_SHOWN).collect();
+    Some(if options.show_numbers {
+        (cell, phone.number.e164())
+    } else {
+        (mask_digits(&cell), phone.number.masked())
+    })
+}
