@@ -106,7 +106,7 @@ pub struct Outcome<'a> {
     pub retries: u32,
     /// How many of them were sent although the one before may have been accepted.
     pub after_unknown: u32,
-    /// When the first request left, as well as is known.
+    /// When the first request left that was, or may have been, acted on, as well as is known.
     pub first_sent_at: Option<UnixMicros>,
     /// When the status became final; `None` while it is not.
     pub settled_at: Option<UnixMicros>,
@@ -147,10 +147,12 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         if let Some(before) = before {
             outcome.retries += u32::from(before.lane == attempt.lane);
             outcome.after_unknown += u32::from(runs.meaning(before) == Meaning::Ambiguous);
-        } else {
-            outcome.first_sent_at = attempt.left_at();
         }
         before = Some(attempt);
+        let may_be_sent = [Meaning::Accepted, Meaning::NotVerified, Meaning::Ambiguous];
+        if outcome.first_sent_at.is_none() && may_be_sent.contains(&runs.meaning(attempt)) {
+            outcome.first_sent_at = attempt.left_at();
+        }
     }
     let Some(last) = decisive(attempts, runs) else {
         return outcome;
@@ -400,7 +402,7 @@ mod tests {
         let outcome = outcome(Lane::Sms, &attempts, &runs);
         assert_eq!((outcome.lane, outcome.reference), (Lane::Call, "CA1"));
         assert_eq!((outcome.attempts, outcome.retries), (3, 1));
-        assert_eq!(outcome.first_sent_at, Some(second(1)));
+        assert_eq!(outcome.first_sent_at, Some(second(3)), "not before");
         assert_eq!(outcome.latency, Some(Duration::from_millis(5)));
         let answered_at = second(3) + Duration::from_millis(5);
         assert_eq!(outcome.settled_at, Some(answered_at), "the answer's time");

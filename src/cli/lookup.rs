@@ -108,12 +108,12 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
     }
     for Life {
         campaign,
-        runs,
         row,
         is_former,
     } in &lives
     {
-        let outcome = row.outcome(runs);
+        let runs = super::report::runs(&ledger, campaign.id)?;
+        let outcome = row.outcome(&runs);
         let rehearsal = if campaign.sandbox {
             ", a rehearsal"
         } else {

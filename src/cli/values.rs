@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde::Deserialize;
 use serde::de::value::Error as ValueError;
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
@@ -71,6 +72,14 @@ impl Values {
     pub fn paths(&self, name: &str) -> Vec<PathBuf> {
         let given = self.0.try_get_raw(name).ok().flatten();
         given.into_iter().flatten().map(PathBuf::from).collect()
+    }
+
+    /// Did somebody say it, or is it the default?
+    pub fn is_given(&self, name: &str) -> bool {
+        !matches!(
+            self.0.value_source(name),
+            None | Some(ValueSource::DefaultValue)
+        )
     }
 
     /// Is this switched on?

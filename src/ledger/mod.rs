@@ -202,9 +202,9 @@ pub trait Store: Sized {
 
 /// An input taken in but not yet durable: dropped, it leaves no mark.
 pub trait Intake {
-    /// How many rows say that the campaign made a request for them which this ledger knows nothing
-    /// of: another one does.
-    fn tried_elsewhere(&self) -> u64;
+    /// How many rows say something of themselves of which this ledger's campaign knows nothing:
+    /// another ledger does.
+    fn told_elsewhere(&self) -> u64;
 
     /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
     ///
@@ -313,8 +313,6 @@ pub struct Noted {
 pub struct Life {
     /// The campaign.
     pub campaign: CampaignRecord,
-    /// Its runs.
-    pub runs: Runs,
     /// The row that asks for the number, or the last one that did.
     pub row: Row,
     /// The campaign's latest input has no such row any more.

@@ -33,19 +33,23 @@ impl Pace {
     }
 
     /// Requests per second from the first to the last: the intervals between the departures over the
-    /// time that they took. Zero when there are no two points in time to measure between.
+    /// time that they took. Of less than a second that would say little: then it is how many there
+    /// were. Zero when there are less than two.
     #[must_use]
     pub fn achieved_per_s(&self) -> f64 {
         let (Some(first), Some(last)) = (self.first, self.window.back()) else {
             return 0.0;
         };
         let took = last.since(first);
-        if took.is_zero() {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+        let departures = self.departures as f64;
+        if self.departures < 2 {
             return 0.0;
         }
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
-        let intervals = (self.departures - 1) as f64;
-        intervals / took.as_secs_f64()
+        if took < WINDOW {
+            return departures;
+        }
+        (departures - 1.0) / took.as_secs_f64()
     }
 
     /// The most departures in any second, wherever it starts; a second includes its start and not

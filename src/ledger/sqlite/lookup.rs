@@ -71,7 +71,6 @@ pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
                 continue;
             };
             lives.push(Life {
-                runs: history::runs(db, of.record.id)?,
                 campaign: of.record.clone(),
                 row,
                 is_former,

@@ -9,7 +9,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::job::{Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Verdict, VerdictKind};
+use crate::job::{
+    Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Told, Verdict, VerdictKind,
+};
 use crate::ledger::{Begun, Intake, Ledger, NewRun, Settled, Then};
 use crate::number::Number;
 use crate::record::RowState;
@@ -129,7 +131,7 @@ fn contact(line: u64, n: u64, code: Option<GivenCode>) -> Contact {
     Contact {
         line,
         record: format!("row {line}"),
-        was_tried: false,
+        told: Told::Nothing,
         request: Ok(Request {
             number: number(n),
             lane: code.as_ref().map_or(Lane::Sms, |_| Lane::Verify),
@@ -212,7 +214,7 @@ async fn what_is_written_reads_back() {
     input.push(Contact {
         line: 5,
         record: "x".to_owned(),
-        was_tried: false,
+        told: Told::Nothing,
         request: Err(Problem("no phone number")),
     });
     let (ledger, run) = home.start(Operation::Send, &input);

@@ -88,7 +88,7 @@ impl List {
         let mut hasher = DefaultHasher::new();
         self.lines.hash(&mut hasher);
         let contacts = (2..).zip(&self.lines).map(|(line, of)| Contact {
-            was_tried: false,
+            told: otpdrive::job::Told::Nothing,
             line,
             record: format!("{:?},{},{}", of.number, of.otp.len(), of.note),
             request: self.request(of),
