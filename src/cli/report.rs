@@ -196,8 +196,12 @@ pub fn choose(
     if let [one] = fitting[..] {
         return Ok(one.clone());
     }
+    let can_be = |campaign: &&Campaign| {
+        operation.is_none_or(|operation| operation == campaign.record.operation)
+    };
     let names: Vec<String> = all
         .iter()
+        .filter(can_be)
         .map(|campaign| {
             let record = &campaign.record;
             let rehearsal = if record.sandbox { ", --sandbox" } else { "" };
@@ -208,7 +212,11 @@ pub fn choose(
     if fitting.is_empty() {
         bail!("there is no such campaign in this ledger; it has: {names}");
     }
-    bail!("name one campaign with --campaign, and --operation if that is not enough: {names}");
+    let flags = match operation {
+        Some(_) => "--campaign",
+        None => "--campaign, and --operation if that is not enough",
+    };
+    bail!("name one campaign with {flags}: {names}");
 }
 
 /// Lists the campaigns.

@@ -300,8 +300,10 @@ pub struct LeaveOut<'a> {
 /// What a person looked up, and for how many numbers of a campaign that could be noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
-    /// They were `unknown`; now they are not.
+    /// They were `unknown`; now they are not. Or what was noted before was put right.
     pub noted: u64,
+    /// Of those, how many the latest input has no more: no run sends to them.
+    pub former: u64,
     /// The campaign knows them, but they were not `unknown`.
     pub not_unknown: u64,
     /// The campaign does not know them.
