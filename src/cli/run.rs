@@ -204,7 +204,7 @@ fn take_in<'l>(
             excluded: &excluded,
         },
     )?;
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(config.engine.limit);
     let runs = intake.runs(&new)?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
@@ -213,8 +213,8 @@ fn take_in<'l>(
         ("campaign", memory.of_campaign(&campaign.name)),
     ];
     about.extend(how_it_is_read(&survey, config));
-    let text = plan.describe(&about, config.engine.rate, config.engine.limit);
-    screen.say(&format!(
+    let text = plan.describe(&about, config.engine.rate);
+    let text = format!(
         "{} {}{}\n{text}",
         campaign.operation.name(),
         visible(&survey.name),
@@ -223,7 +223,11 @@ fn take_in<'l>(
         } else {
             ""
         }
-    ));
+    );
+    match config.consent {
+        Consent::Asked => screen.show(&text),
+        Consent::Given => screen.say(&text),
+    }
     Ok((intake, plan))
 }
 
@@ -259,8 +263,7 @@ fn shown_above(percent: f64, limit: f64) -> String {
 
 /// May OTPs go out? Asks whoever sits there, if that is wanted and any are due.
 fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
-    let limit = config.engine.limit.unwrap_or(u64::MAX);
-    let otps = match plan.requests().min(limit) {
+    let otps = match plan.requests() {
         0 => return true,
         1 => "1 OTP".to_owned(),
         more => format!("{} OTPs", in_thousands(more)),

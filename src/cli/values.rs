@@ -272,7 +272,7 @@ pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
 
 /// `failed,unknown`
 pub fn statuses(text: &str) -> Result<Vec<Status>, String> {
-    text.split(',').map(word).collect()
+    text.split(',').map(|one| word(one.trim())).collect()
 }
 
 /// One of a few words: the variants of the type.
