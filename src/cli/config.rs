@@ -41,6 +41,8 @@ pub struct Config {
     pub mode: Mode,
     /// The ledger.
     pub ledger: PathBuf,
+    /// Was the region named, or is it the default?
+    pub region_is_given: bool,
     /// Was the ledger named, or is it the one of this folder?
     pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
@@ -184,6 +186,7 @@ impl Config {
             operation,
             mode,
             ledger: mode.ledger(values),
+            region_is_given: values.is_given("region"),
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),

@@ -24,9 +24,12 @@ pub struct Plan {
     /// All rows by what is known of them now, indexed by [`Status::index`].
     pub counts: [u64; Status::ALL.len()],
     /// Numbers for which a request is due, by lane.
-    pub due: [u64; Lane::ALL.len()],
+    due: [u64; Lane::ALL.len()],
+    /// The first of them, as many as the run starts (`--limit`).
+    started: [u64; Lane::ALL.len()],
+    limit: Option<u64>,
     /// Of those, how many were tried before.
-    pub again: u64,
+    again: u64,
     /// Numbers taken as mobiles against the numbering plan's data.
     pub assumed_mobile: u64,
     /// Numbers that are left out because another campaign has just sent to them, by its name.
@@ -42,6 +45,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// For a run that starts at most so many numbers.
+    #[must_use]
+    pub fn new(limit: Option<u64>) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
     /// Takes a row into account; `runs` ends with the one that is planned.
     pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
         self.rows += 1;
@@ -64,7 +76,10 @@ impl Plan {
             RowState::Job(attempts) => {
                 if let Step::Try(lane) = next_step(row.lane, attempts, runs) {
                     self.due[lane.index()] += 1;
-                    self.again += u64::from(!attempts.is_empty());
+                    if self.limit.is_none_or(|limit| self.requests() < limit) {
+                        self.started[lane.index()] += 1;
+                        self.again += u64::from(!attempts.is_empty());
+                    }
                 }
             }
         }
@@ -81,10 +96,10 @@ impl Plan {
         self.counts[status.index()]
     }
 
-    /// Requests that are due, if each works at once.
+    /// Requests that the run makes, if each works at once.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.due.iter().sum()
+        self.started.iter().sum()
     }
 
     /// The lanes on which requests are due.
@@ -108,12 +123,7 @@ impl Plan {
 
     /// The plan in words; `about` are lines to begin with.
     #[must_use]
-    pub fn describe(
-        &self,
-        about: &[(&str, String)],
-        rate: Option<Rate>,
-        limit: Option<u64>,
-    ) -> String {
+    pub fn describe(&self, about: &[(&str, String)], rate: Option<Rate>) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let mut line = |label: &str, value: String| {
@@ -160,13 +170,13 @@ impl Plan {
         for (number, problem) in &self.first_problems {
             line("", format!("line {number}: {problem}"));
         }
-        let requests = limit.map_or(self.requests(), |limit| limit.min(self.requests()));
-        line("to do", self.to_do(requests));
+        let requests = self.requests();
+        line("to do", self.to_do());
         if let Some(rate) = rate.filter(|_| requests > 0) {
             let time = in_words(time_for(requests, rate));
             line("time", format!("about {time} at this rate"));
         }
-        if self.due[Lane::Call.index()] > 0 {
+        if self.started[Lane::Call.index()] > 0 {
             line(
                 "calls",
                 "many accounts may call 50 times a day and not from 21:00 to 09:00 IST, and only \
@@ -177,24 +187,24 @@ impl Plan {
         text
     }
 
-    fn to_do(&self, requests: u64) -> String {
-        let lanes = Lane::ALL.into_iter();
-        let lanes: Vec<String> = lanes
-            .filter(|lane| self.due[lane.index()] > 0)
-            .map(|lane| format!("{} {}", self.due[lane.index()], lane.name()))
-            .collect();
-        let again = match self.again {
-            0 => String::new(),
-            again => format!(", {again} of them tried before"),
-        };
-        match requests {
-            0 => "nothing: all numbers are settled or held".to_owned(),
-            1 => format!("1 request ({}{again}), and retries", lanes.join(", ")),
-            _ => format!(
-                "{requests} requests ({}{again}), and retries",
-                lanes.join(", ")
-            ),
+    fn to_do(&self) -> String {
+        let (requests, due) = (self.requests(), self.due.iter().sum::<u64>());
+        if due == 0 {
+            return "nothing: all numbers are settled or held".to_owned();
         }
+        let started = Lane::ALL.into_iter().zip(self.started);
+        let started = started.filter(|(_, requests)| *requests > 0);
+        let mut parts: Vec<String> = started
+            .map(|(lane, requests)| format!("{requests} {}", lane.name()))
+            .collect();
+        if self.again > 0 {
+            parts.push(format!("{} of them tried before", self.again));
+        }
+        if requests < due {
+            parts.push(format!("the first of {due} that are due: --limit"));
+        }
+        let noun = if requests == 1 { "request" } else { "requests" };
+        format!("{requests} {noun} ({}), and retries", parts.join(", "))
     }
 }
 
@@ -247,7 +257,7 @@ mod tests {
             requests: std::num::NonZeroU32::MIN,
             per: Duration::from_mins(2),
         };
-        let text = plan.describe(&[("campaign", "june (new)".to_owned())], Some(rate), None);
+        let text = plan.describe(&[("campaign", "june (new)".to_owned())], Some(rate));
         assert!(text.contains("line 4: no number"), "{text}");
         assert!(text.contains("about 2m 0s"), "{text}");
     }

@@ -131,6 +131,14 @@ impl Values {
         given.map(PathBuf::from).collect()
     }
 
+    /// Did somebody say it, or is it the default?
+    pub fn is_given(&self, name: &str) -> bool {
+        !matches!(
+            self.0.value_source(name),
+            None | Some(ValueSource::DefaultValue)
+        )
+    }
+
     /// Is this switched on?
     pub fn is_on(&self, name: &str) -> bool {
         self.text(name).is_some_and(|text| text == "true")
@@ -321,7 +329,7 @@ pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
 
 /// `failed,unknown`
 pub fn statuses(text: &str) -> Result<Vec<Status>, String> {
-    text.split(',').map(word).collect()
+    text.split(',').map(|one| word(one.trim())).collect()
 }
 
 /// One of a few words: the variants of the type.
