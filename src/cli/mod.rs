@@ -2,6 +2,7 @@
 
 mod config;
 mod config_file;
+mod docs;
 mod exit;
 mod files;
 mod input;
@@ -28,7 +29,9 @@ use crate::text::{visible, visible_lines};
 use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
-use settings::{EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO};
+use settings::{
+    COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+};
 use values::Values;
 
 /// What can be done.
@@ -90,6 +93,18 @@ const COMMANDS: &[Command] = &[
         // All but the input.
         settings: &[RUN, SEND.split_at(1).1],
         run: |values, _| config_file::show(values),
+    },
+    Command {
+        name: "completions",
+        help: "Completions for a shell, to stdout: `otpdrive completions bash > /etc/bash_completion.d/otpdrive`",
+        settings: &[COMPLETIONS],
+        run: |values, _| docs::completions(values, &mut command_line()),
+    },
+    Command {
+        name: "man",
+        help: "The manual page, to stdout: read it with `man -l -`",
+        settings: &[],
+        run: |_, _| docs::man(&command_line()),
     },
     Command {
         name: "sandbox",

@@ -51,8 +51,17 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 9] = [
-    EVERY, RUN, SEND, VERIFY, REPORT, STATUS, SETTLE, WHO, SANDBOX,
+pub const ALL: [&[Setting]; 10] = [
+    EVERY,
+    RUN,
+    SEND,
+    VERIFY,
+    REPORT,
+    STATUS,
+    SETTLE,
+    WHO,
+    COMPLETIONS,
+    SANDBOX,
 ];
 
 /// What every command takes.
@@ -239,6 +248,12 @@ pub const WHO: &[Setting] = settings! {
     switch("sandbox");
     /// The country of a national number, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
+};
+
+/// What `completions` takes.
+pub const COMPLETIONS: &[Setting] = settings! {
+    /// bash, zsh or fish
+    value("input", "SHELL");
 };
 
 /// What `sandbox` takes.

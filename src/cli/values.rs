@@ -133,10 +133,8 @@ impl Values {
 
     /// Did somebody say it, or is it the default?
     pub fn is_given(&self, name: &str) -> bool {
-        !matches!(
-            self.0.value_source(name),
-            None | Some(ValueSource::DefaultValue)
-        )
+        let source = self.texts(name).map(|(_, source)| source);
+        source.is_some_and(|source| source != Source::Default)
     }
 
     /// Is this switched on?

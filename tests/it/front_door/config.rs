@@ -94,3 +94,21 @@ fn a_file_that_is_wrong_is_refused_before_anything_is_read() {
         ran.stderr
     );
 }
+
+#[test]
+fn shells_and_readers_are_told_of_every_command() {
+    let dir = Workdir::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let text = dir.line(&format!("completions {shell}")).ends(0).stdout;
+        assert!(
+            text.contains("max-outage") && text.contains("settle"),
+            "{shell}"
+        );
+    }
+    let ran = dir.line("completions tcsh").ends(2);
+    assert!(ran.stderr.contains("bash, zsh or fish"), "{}", ran.stderr);
+    let page = dir.line("man").ends(0).stdout;
+    for words in [".TH otpdrive", "OTPDRIVE SETTLE", "\\-\\-max\\-outage"] {
+        assert!(page.contains(words), "no {words}");
+    }
+}
