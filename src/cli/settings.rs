@@ -128,6 +128,8 @@ pub const RUN: &[Setting] = settings! {
     value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
+    /// The line of the header, where a title stands above it
+    value("header-line", "N") { derived: Some("the first line that is not blank") };
     /// Take quoted cells over several lines as they stand, even where their lines look like rows that
     /// a stray quote has swallowed
     switch("accept-multiline-cells");

@@ -1,5 +1,5 @@
 //! Where the bytes come from: a file, or a pipe that is kept so that it can be read twice; what
-//! they hash to. Knows nothing of text.
+//! they hash to. Knows nothing of what they hold.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -31,13 +31,18 @@ pub(super) fn open(path: &Path) -> Result<File, Fault> {
     }
 }
 
-/// Copies a pipe into a temporary file that loses its name at once, so that nothing of it is left
-/// behind. One that never has a name would not have mode 0600.
+/// Copies a pipe into a temporary file.
 fn spool(mut pipe: impl Read) -> Result<File, Fault> {
-    let named = NamedTempFile::new().map_err(Fault::Spool)?;
-    let mut file = named.into_file();
+    let mut file = nameless()?;
     io::copy(&mut pipe, &mut file).map_err(Fault::Spool)?;
     Ok(file)
+}
+
+/// A temporary file that has lost its name, so that nothing of it is left behind. One that never has
+/// a name would not have mode 0600.
+pub(super) fn nameless() -> Result<File, Fault> {
+    let named = NamedTempFile::new().map_err(Fault::Spool)?;
+    Ok(named.into_file())
 }
 
 /// The bytes of a file, from the start, hashed as they pass. Several may read one file at once.
@@ -56,6 +61,11 @@ impl Raw {
             offset: 0,
             context,
         })
+    }
+
+    /// How many bytes were read so far.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The SHA-256 of what was read so far, in hexadecimal.
