@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use super::error::Fault;
 use super::packed::{Packing, Unpacked};
 use super::sheet::{self, Sheet};
-use super::source::Raw;
+use super::source::{Raw, holds};
 
 /// A file whose text can be read from the start as often as needed.
 #[derive(Debug)]
@@ -155,7 +155,12 @@ const WEB_PAGE: &str = "a web page (HTML), whatever its name";
 
 /// What an old Office file is.
 fn old_office(file: &mut impl BufRead) -> Result<Fault, Fault> {
-    let (what, advice) = if has_password(file).map_err(Fault::of_reading)? {
+    // That is what the part is named which is locked.
+    let locked: Vec<u8> = "EncryptedPackage"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let (what, advice) = if holds(file, &locked).map_err(Fault::of_reading)? {
         (
             "a workbook with a password",
             "open it, take the password away and save it as .xlsx",
@@ -167,26 +172,4 @@ fn old_office(file: &mut impl BufRead) -> Result<Fault, Fault> {
         )
     };
     Ok(Fault::Format { what, advice })
-}
-
-/// Is a part of the file named as that which holds what is locked?
-fn has_password(file: &mut impl BufRead) -> io::Result<bool> {
-    let name: Vec<u8> = "EncryptedPackage"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    let mut window = Vec::new();
-    loop {
-        let chunk = file.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(false);
-        }
-        window.extend_from_slice(chunk);
-        let used = chunk.len();
-        file.consume(used);
-        if window.windows(name.len()).any(|bytes| bytes == name) {
-            return Ok(true);
-        }
-        window.drain(..window.len().saturating_sub(name.len() - 1));
-    }
 }

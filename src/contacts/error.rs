@@ -46,18 +46,22 @@ pub(super) enum Fault {
         advice: &'static str,
     },
     /// A packed file that cannot be unpacked.
-    #[error("a {what} file that is cut short or damaged, at byte {byte}: {why}; get it once more")]
+    #[error(
+        "is a {what} file that is cut short or damaged, at byte {byte}: {why}; get it once more"
+    )]
     Packed {
         what: &'static str,
         byte: u64,
         why: String,
     },
     /// A workbook that cannot be read.
-    #[error("an Excel workbook that cannot be read: {why}; save it once more, or as \"CSV UTF-8\"")]
+    #[error(
+        "is an Excel workbook that cannot be read: {why}; save it once more, or as \"CSV UTF-8\""
+    )]
     Workbook { why: String },
     /// A workbook of more than what is kept in memory.
     #[error(
-        "an Excel workbook of more than {max_mb} MB when it is unpacked; save it as \"CSV UTF-8\", which may be of any size"
+        "is an Excel workbook of more than {max_mb} MB when it is unpacked; save it as \"CSV UTF-8\", which may be of any size"
     )]
     WorkbookSize { max_mb: u64 },
     /// Not the text that its byte order mark says, or no text at all.

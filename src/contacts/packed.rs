@@ -81,6 +81,15 @@ impl Unpacked {
         })
     }
 
+    /// Why a frame could not be read; the decoder says at length that there is no more of it.
+    fn failed(&mut self, error: impl Display) -> io::Error {
+        match self.raw.fill_buf() {
+            Ok([]) => self.damaged(CUT),
+            Ok(_) => self.damaged(error),
+            Err(error) => error,
+        }
+    }
+
     /// Begins the next member. None when the file ends here.
     fn begin(&mut self) -> io::Result<Option<Member>> {
         const WINDOW_BITS_MAX: u8 = 15;
@@ -104,7 +113,7 @@ impl Unpacked {
                         return Err(self.damaged(CUT));
                     }
                 }
-                Err(error) => return Err(self.damaged(error)),
+                Err(error) => return Err(self.failed(error)),
             }
         }
         Ok(None)
@@ -118,7 +127,7 @@ impl Unpacked {
                 while frame.can_collect() == 0 && !frame.is_finished() {
                     let one = BlockDecodingStrategy::UptoBlocks(1);
                     let decoded = frame.decode_blocks(&mut self.raw, one);
-                    decoded.map_err(|error| self.damaged(error))?;
+                    decoded.map_err(|error| self.failed(error))?;
                 }
                 if frame.can_collect() > 0 {
                     return frame.read(buffer).map(Some);

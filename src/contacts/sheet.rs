@@ -4,15 +4,16 @@
 //! What separates its cells cannot be in a cell, so nothing is quoted.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Seek, Write as _};
 
 use calamine::{DataRef, ExcelDateTime, Reader as _, SheetType, SheetVisible, Xlsx};
 use zip::ZipArchive;
 
 use super::error::Fault;
-use super::source::{Raw, nameless};
+use super::source::{Raw, holds, nameless};
 use crate::number::mask_digits;
 
 /// What separates the cells of a row, and what ends it: XML has neither of these characters.
@@ -22,6 +23,9 @@ pub(super) const ROW_END: u8 = 0x1e;
 /// Bytes of a workbook when it is unpacked, and of the text of its sheet. What all cells share, such
 /// as their texts, is kept in memory while the sheet is read.
 const WORKBOOK_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const TOO_LARGE: Fault = Fault::WorkbookSize {
+    max_mb: WORKBOOK_BYTES_MAX / 1024 / 1024,
+};
 
 /// The sheet of a workbook that was read.
 #[derive(Clone, Debug)]
@@ -43,7 +47,7 @@ pub(super) fn read(workbook: &File) -> Result<(File, Sheet), Fault> {
     let sha256 = digest(workbook)?;
     let mut zip = ZipArchive::new(reader(workbook)?).map_err(damaged)?;
     is_workbook(&zip)?;
-    check_size(&mut zip)?;
+    let has_formulas = look_through(&mut zip)?;
     let mut xlsx = Xlsx::new(reader(workbook)?).map_err(damaged)?;
     let sheets = xlsx.sheets_metadata().iter();
     let mut sheets = sheets
@@ -51,7 +55,12 @@ pub(super) fn read(workbook: &File) -> Result<(File, Sheet), Fault> {
         .map(|sheet| sheet.name.clone());
     let name = sheets.next().ok_or_else(|| damaged("it has no sheet"))?;
     let others = sheets.count();
-    let text = write(&mut xlsx, &name)?;
+    let without_value = if has_formulas {
+        without_value(&mut xlsx, &name)?
+    } else {
+        BTreeSet::new()
+    };
+    let text = write(&mut xlsx, &name, &without_value)?;
     // It was read from several places, so only this tells whether somebody wrote to it.
     if digest(workbook)? != sha256 {
         return Err(Fault::Changed);
@@ -102,76 +111,133 @@ fn is_workbook<R: Read + Seek>(zip: &ZipArchive<R>) -> Result<(), Fault> {
     Err(Fault::Format { what, advice })
 }
 
-/// Refuses a workbook that is too large when it is unpacked, whatever it says of itself.
-fn check_size<R: Read + Seek>(zip: &mut ZipArchive<R>) -> Result<(), Fault> {
-    let mut room = WORKBOOK_BYTES_MAX;
+/// Refuses a workbook that is too large when it is unpacked, whatever it says of itself. Are there
+/// formulas in it?
+fn look_through<R: Read + Seek>(zip: &mut ZipArchive<R>) -> Result<bool, Fault> {
+    let (mut room, mut has_formulas) = (WORKBOOK_BYTES_MAX, false);
     for part in 0..zip.len() {
-        let mut part = zip.by_index(part).map_err(damaged)?.take(room + 1);
-        let mut start = String::new();
-        // A part that is no text counts, too.
-        let _ = (&mut part).take(1024).read_to_string(&mut start);
-        io::copy(&mut part, &mut io::sink()).map_err(damaged)?;
-        let left = part.limit();
-        let size = room + 1 - left;
-        room = left.checked_sub(1).ok_or(Fault::WorkbookSize {
-            max_mb: WORKBOOK_BYTES_MAX / 1024 / 1024,
-        })?;
-        // For so many texts room is made before any is read.
+        let part = zip.by_index(part).map_err(damaged)?;
+        let is_sheet = part.name().map_err(damaged)?.contains("worksheets/");
+        let mut part = BufReader::new(part.take(room + 1));
+        let start = String::from_utf8_lossy(part.fill_buf().map_err(damaged)?);
         let texts = start.split_once("uniqueCount=\"");
         let texts = texts.and_then(|(_, count)| count.split('"').next()?.parse().ok());
-        if texts > Some(size) {
+        if is_sheet {
+            has_formulas |= holds(&mut part, b"<f").map_err(damaged)?;
+        }
+        io::copy(&mut part, &mut io::sink()).map_err(damaged)?;
+        let left = part.get_ref().limit();
+        // For so many texts room is made before any is read.
+        if texts > Some(room + 1 - left) {
             return Err(damaged("it says that it has more texts than it can have"));
         }
+        room = left.checked_sub(1).ok_or(TOO_LARGE)?;
     }
-    Ok(())
+    Ok(has_formulas)
+}
+
+/// The cells of a sheet with a formula that was never calculated, as programs leave them that are no
+/// spreadsheets. A row of nothing else would be taken for a blank one.
+fn without_value<R: Read + Seek>(
+    xlsx: &mut Xlsx<R>,
+    name: &str,
+) -> Result<BTreeSet<(u32, u32)>, Fault> {
+    let mut cells = xlsx.worksheet_cells_reader(name).map_err(damaged)?;
+    let mut found = BTreeSet::new();
+    while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(damaged)? {
+        if cell.formula.is_some() && cell.value == DataRef::Empty {
+            found.insert(cell.pos);
+        }
+    }
+    Ok(found)
 }
 
 /// Writes a sheet to a temporary file.
-fn write<R: Read + Seek>(xlsx: &mut Xlsx<R>, name: &str) -> Result<File, Fault> {
+fn write<R: Read + Seek>(
+    xlsx: &mut Xlsx<R>,
+    name: &str,
+    without_value: &BTreeSet<(u32, u32)>,
+) -> Result<File, Fault> {
     let mut cells = xlsx.worksheet_cells_reader(name).map_err(damaged)?;
     let mut text = Text {
         file: BufWriter::new(nameless()?),
         room: WORKBOOK_BYTES_MAX,
+        row: 0,
+        column: 0,
+        is_blank: true,
+        width: 0,
     };
-    let (mut row, mut column) = (0, 0);
     while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(damaged)? {
-        let (of_row, of_column) = cell.get_position();
+        let place = cell.get_position();
         let format = cells.styles().get(style);
         let format = format.and_then(|style| style.number_format.as_ref());
-        let shown = shown(cell.get_value(), format.map(|format| &*format.format_code));
-        if shown.is_empty() {
-            continue;
+        let shown = if without_value.contains(&place) {
+            NO_VALUE.into()
+        } else {
+            shown(cell.get_value(), format.map(|format| &*format.format_code))
+        };
+        if !shown.is_empty() {
+            text.add_cell(place, &shown)?;
         }
-        if (of_row, of_column) < (row, column) {
-            return Err(damaged("its cells are not in order"));
-        }
-        while row < of_row {
-            text.add(&[ROW_END])?;
-            (row, column) = (row + 1, 0);
-        }
-        while column < of_column {
-            text.add(&[CELL_END])?;
-            column += 1;
-        }
-        text.add(shown.as_bytes())?;
     }
-    text.add(&[ROW_END])?;
-    text.file
-        .into_inner()
-        .map_err(|e| Fault::Spool(e.into_error()))
+    text.end_row()?;
+    let file = text.file.into_inner();
+    file.map_err(|error| Fault::Spool(error.into_error()))
 }
 
+/// What stands for the value that a formula has not.
+const NO_VALUE: &str = "formula without a value";
+
+/// Up to this column rows are filled up.
+const WIDTH_MAX: u32 = 255;
+
+/// The text of a sheet.
 struct Text {
     file: BufWriter<File>,
     room: u64,
+    /// Where the next byte belongs, and is there nothing in this row so far?
+    row: u32,
+    column: u32,
+    is_blank: bool,
+    /// The last column of any row so far, if it is not far off. Rows are as wide, or one without its
+    /// last cells would be one that is too short.
+    width: u32,
 }
 
 impl Text {
+    fn add_cell(&mut self, (row, column): (u32, u32), text: &str) -> Result<(), Fault> {
+        while self.row < row {
+            self.end_row()?;
+        }
+        if (row, column) < (self.row, self.column) {
+            return Err(damaged("its cells are not in order"));
+        }
+        self.go_to(column)?;
+        self.is_blank = false;
+        self.width = self.width.max(column.min(WIDTH_MAX));
+        self.add(text.as_bytes())
+    }
+
+    fn go_to(&mut self, column: u32) -> Result<(), Fault> {
+        while self.column < column {
+            self.add(&[CELL_END])?;
+            self.column += 1;
+        }
+        Ok(())
+    }
+
+    fn end_row(&mut self) -> Result<(), Fault> {
+        if !self.is_blank {
+            self.go_to(self.width)?;
+        }
+        self.add(&[ROW_END])?;
+        (self.row, self.column, self.is_blank) = (self.row + 1, 0, true);
+        Ok(())
+    }
+
     fn add(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let room = self.room.checked_sub(bytes.len() as u64);
-        self.room = room.ok_or(Fault::WorkbookSize {
-            max_mb: WORKBOOK_BYTES_MAX / 1024 / 1024,
-        })?;
+        self.room = room.ok_or(TOO_LARGE)?;
         self.file.write_all(bytes).map_err(Fault::Spool)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -88,6 +88,24 @@ impl Read for Raw {
     }
 }
 
+/// Are these bytes among those that are read? Reads on up to where they are.
+pub(super) fn holds(source: &mut impl BufRead, wanted: &[u8]) -> io::Result<bool> {
+    let mut window = Vec::new();
+    loop {
+        let chunk = source.fill_buf()?;
+        let used = chunk.len();
+        window.extend_from_slice(chunk);
+        source.consume(used);
+        if window.windows(wanted.len()).any(|bytes| bytes == wanted) {
+            return Ok(true);
+        }
+        if used == 0 {
+            return Ok(false);
+        }
+        window.drain(..(window.len() + 1).saturating_sub(wanted.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +120,17 @@ mod tests {
         let mut rest = String::new();
         one.read_to_string(&mut rest).unwrap();
         assert_eq!((buffer, rest.as_str()), (*b"ab", "c"));
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are_cut() {
+        let within = |text: &[u8], size| {
+            holds(&mut io::BufReader::with_capacity(size, text), b"abcd").unwrap()
+        };
+        for size in 1..9 {
+            assert!(within(b"xxabcabcdx", size) && within(b"abcd", size));
+            assert!(!within(b"xabcxdabc", size) && !within(b"", size));
+        }
     }
 
     #[test]

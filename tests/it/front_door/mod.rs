@@ -19,6 +19,7 @@ mod rows;
 mod secrets;
 mod signals;
 mod stalls;
+pub mod ugly;
 mod verdicts;
 mod verify;
 mod wave;
