@@ -142,7 +142,7 @@ pub const RUN: &[Setting] = settings! {
 
 /// What `send` and `check` take besides.
 pub const SEND: &[Setting] = settings! {
-    /// CSV file with a header and a phone column; `-` or nothing: stdin
+    /// A list with a header and a phone column, CSV or .xlsx, as it is or packed; `-` or nothing: stdin
     value("input", "CONTACTS");
     /// How the OTP travels; a `channel` column wins for its row
     value("channel", "sms|call") { default: Some("sms") };
@@ -167,7 +167,7 @@ pub const SEND: &[Setting] = settings! {
 
 /// What `verify` takes besides.
 pub const VERIFY: &[Setting] = settings! {
-    /// CSV file with a header, a phone column and an otp column; `-` or nothing: stdin
+    /// A list with a header, a phone column and an otp column; `-` or nothing: stdin
     value("input", "CODES");
     /// The column of codes: its name, or `#N` for the Nth
     value("otp-column", "NAME") { derived: Some("found by its name") };

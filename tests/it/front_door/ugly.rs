@@ -1,6 +1,8 @@
 //! Lists as they really arrive: the files of `tests/ugly`, and what is right for each of their rows.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use otpdrive::contacts::{self, ReadOptions};
@@ -140,4 +142,57 @@ fn a_workbook_and_a_pipe_of_gzip_are_sent_to_and_said_to_be_what_they_are() {
     let ran = send.in_shell(&piped).ends(0);
     assert!(ran.stderr.contains("gzip, UTF-8, commas"), "{}", ran.stderr);
     assert_eq!(stub.count(), 3);
+}
+
+/// The same workbook with some bytes of its parts changed, as a sound zip file.
+fn with_changes(workbook: &Path, random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut old = zip::ZipArchive::new(File::open(workbook).unwrap()).unwrap();
+    let mut new = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for part in 0..old.len() {
+        let mut part = old.by_index(part).unwrap();
+        let mut bytes = Vec::new();
+        part.read_to_end(&mut bytes).unwrap();
+        for _ in 0..random.usize(..3) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => bytes[at] = random.u8(..),
+                1 => bytes[at] = random.choice(*b"<>/\"&;09AZaz").unwrap(),
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        let name = part.name().unwrap();
+        let stored = zip::write::SimpleFileOptions::default();
+        let stored = stored.compression_method(zip::CompressionMethod::Stored);
+        new.start_file(name, stored).unwrap();
+        new.write_all(&bytes).unwrap();
+    }
+    new.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_damaged_file_is_read_or_refused_and_never_more_than_that() {
+    let dir = Workdir::new();
+    let path = dir.path("damaged");
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut sound, mut refused) = (0, 0);
+    for (file, header_line) in files() {
+        let whole = std::fs::read(&file).unwrap();
+        let is_workbook = whole.starts_with(b"PK") && read(&file, header_line).is_ok();
+        for n in 0..8 {
+            let mut bytes = whole.clone();
+            if is_workbook && n % 4 > 0 {
+                bytes = with_changes(&file, &mut random);
+            } else {
+                let at = random.usize(..bytes.len());
+                bytes[at] = random.u8(..);
+            }
+            std::fs::write(&path, bytes).unwrap();
+            match read(&path, header_line) {
+                Ok(_) => sound += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(sound > 60 && refused > 150, "{sound} {refused}");
 }
