@@ -178,6 +178,7 @@ impl Config {
                 channel_column: values.optional("channel-column", str::parse)?,
                 otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
+                header_line: values.optional("header-line", values::number)?,
                 region: values.required("region", str::parse)?,
                 accept_multiline_cells: values.is_on("accept-multiline-cells"),
                 campaign: values.optional("campaign", values::campaign)?,

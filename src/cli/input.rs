@@ -246,8 +246,7 @@ fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
 
 /// How the file is read, for somebody who knows what is in it to see whether that is right.
 pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, String)> {
-    let separated = survey.delimiter_name();
-    let mut lines = vec![("file", format!("{}, {separated}", survey.encoding))];
+    let mut lines = vec![("file", survey.format.clone())];
     let named = |name: &str| format!("column {:?}", visible(name));
     // Writing to a String cannot fail.
     let mut phones = named(&survey.phone_column);

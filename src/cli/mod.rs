@@ -349,6 +349,7 @@ mod tests {
                 "cooldown_s",
                 "endpoint",
                 "fallback",
+                "header_line",
                 "limit",
                 "max_attempts",
                 "max_duration_s",

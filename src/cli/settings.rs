@@ -140,6 +140,8 @@ pub const RUN: &[Setting] = settings! {
     value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
+    /// The line of the header, where a title stands above it
+    value("header-line", "N") { derived: Some("the first line that is not blank") };
     /// Take quoted cells over several lines as they stand, even where their lines look like rows that
     /// a stray quote has swallowed
     switch("accept-multiline-cells");
@@ -152,7 +154,7 @@ pub const RUN: &[Setting] = settings! {
 
 /// What `send` and `check` take besides.
 pub const SEND: &[Setting] = settings! {
-    /// CSV file with a header and a phone column; `-` or nothing: stdin
+    /// A list with a header and a phone column, CSV or .xlsx, as it is or packed; `-` or nothing: stdin
     value("input", "CONTACTS");
     /// How the OTP travels; a `channel` column wins for its row
     value("channel", "sms|call") { default: Some("sms") };
@@ -177,7 +179,7 @@ pub const SEND: &[Setting] = settings! {
 
 /// What `verify` takes besides.
 pub const VERIFY: &[Setting] = settings! {
-    /// CSV file with a header, a phone column and an otp column; `-` or nothing: stdin
+    /// A list with a header, a phone column and an otp column; `-` or nothing: stdin
     value("input", "CODES");
     /// The column of codes: its name, or `#N` for the Nth
     value("otp-column", "NAME") { derived: Some("found by its name") };

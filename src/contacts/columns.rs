@@ -3,7 +3,7 @@
 use csv::StringRecord;
 
 use super::cell::{is_blank, unwrap};
-use super::delimiter::delimiter_name;
+use super::delimiter::separated;
 use super::error::{Fault, list, list_places, show};
 use super::table::Row;
 use super::{ReadOptions, numbers};
@@ -17,19 +17,27 @@ struct Wanted {
     what: &'static str,
     /// The flag that names it.
     flag: &'static str,
-    /// The names that are known, as [`normal`] makes them.
+    /// The names that are known, without spaces.
     names: &'static str,
+    /// Words that may stand behind a name, as other names may then: `Mobile Phone No.`
+    behind: &'static str,
 }
 
 /// `number`, `whatsapp` or `phone 2` are not among the names: they may be something else, or stand
-/// beside the right one.
+/// beside the right one. Of other languages there are Hindi and Marathi, Bengali, Tamil, Telugu,
+/// Gujarati, Kannada, Malayalam, Punjabi and Odia: mobile, phone, contact, then number.
 const PHONE: Wanted = Wanted {
     what: "phone",
     flag: "--phone-column",
-    names: "cell cellno cellnumber cellphone cellphonenumber contact contactno contactnum \
-        contactnumber contactphone mob mobile mobileno mobilenum mobilenumber mobilephone \
-        mobilephoneno mobilephonenumber mobno msisdn phone phoneno phonenum phonenumber tel \
-        telephone telephoneno telephonenumber telno",
+    names: "cell contact mob mobile msisdn phno phone tel telephone \
+        मोबाइल मोबाईल फोन \u{95e}ोन टेलीफोन दूरभाष दूरध्वनी भ्रमणध्वनी संपर्क सम्पर्क \
+        মোবাইল ফোন মুঠোফোন টেলিফোন দূরভাষ যোগাযোগ যোগাযোগের \
+        மொபைல் கைபேசி கைப்பேசி அலைபேசி செல்பேசி தொலைபேசி போன் ஃபோன் தொடர்பு \
+        మొబైల్ ఫోన్ ఫోను సెల్ చరవాణి దూరవాణి సంప్రదింపు \
+        મોબાઇલ મોબાઈલ ફોન સંપર્ક ಮೊಬೈಲ್ ಫೋನ್ ದೂರವಾಣಿ ಸಂಪರ್ಕ \
+        മൊബൈൽ ഫോൺ ਮੋਬਾਈਲ ਮੋਬਾਇਲ ਫੋਨ ਫ਼ੋਨ ମୋବାଇଲ ଫୋନ",
+    behind: "no nos num number numbers नंबर नम्बर नं न क्रमांक क्र संख्या নম্বর নাম্বার নং \
+        எண் நம்பர் నంబర్ నంబరు నెంబర్ నెంబరు సంఖ్య નંબર ಸಂಖ್ಯೆ ನಂಬರ್ നമ്പർ ਨੰਬਰ ନମ୍ବର",
 };
 
 /// `country` and `code` alone are mostly something else.
@@ -39,6 +47,7 @@ const COUNTRY_CODE: Wanted = Wanted {
     names: "callingcode countrycallingcode countrycode countrydialcode countrydialingcode \
         countrydiallingcode countryphonecode dialcode dialingcode diallingcode isd isdcode \
         mobilecountrycode phonecode phonecountrycode",
+    behind: "",
 };
 
 const OTP: Wanted = Wanted {
@@ -46,12 +55,14 @@ const OTP: Wanted = Wanted {
     flag: "--otp-column",
     names: "code onetimecode onetimepasscode onetimepassword otp otpcode otpno otpnumber passcode \
         verificationcode verifycode",
+    behind: "",
 };
 
 const CHANNEL: Wanted = Wanted {
     what: "channel",
     flag: "--channel-column",
     names: "channel",
+    behind: "",
 };
 
 /// The columns of a result file: those of an earlier one are not kept.
@@ -140,11 +151,14 @@ impl Columns {
     /// Finds the columns in the header; the first rows below it help.
     pub(super) fn find(
         header: &Row<'_>,
-        sample: &[StringRecord],
+        sample: &[(u64, StringRecord)],
         delimiter: char,
         options: &ReadOptions,
     ) -> Result<Self, Fault> {
         let (line, names) = (header.line, header.cells);
+        if let Some(header) = header_below(names, sample, options) {
+            return Err(Fault::HeaderBelow { line, header });
+        }
         let is_number = |cell| numbers::read(cell, Lane::Call, options.region).is_ok();
         if names.iter().any(is_number) {
             return Err(Fault::NoHeader { line });
@@ -311,7 +325,7 @@ pub(super) fn phone_by_name(
 /// The phone column: by its name, but in a result file that which was read before.
 fn find_phone(
     names: &StringRecord,
-    sample: &[StringRecord],
+    sample: &[(u64, StringRecord)],
     results: &Results,
     options: &ReadOptions,
 ) -> Result<Option<usize>, Fault> {
@@ -324,7 +338,7 @@ fn find_phone(
     }
     let known: Vec<(&StringRecord, String)> = sample
         .iter()
-        .filter_map(|row| Some((row, numbers::written_by_us(row.get(ours)?)?)))
+        .filter_map(|(_, row)| Some((row, numbers::written_by_us(row.get(ours)?)?)))
         .collect();
     let fits = |i: usize| {
         let fits = |(row, number): &&(&StringRecord, String)| {
@@ -361,16 +375,43 @@ fn beyond(names: &StringRecord, dropped: &[bool]) -> Vec<bool> {
     beyond
 }
 
+/// The line of the header, when that is plainly a row below what was taken for one: a row with a
+/// phone column and without numbers, of more cells than this one has.
+pub(super) fn header_below(
+    names: &StringRecord,
+    sample: &[(u64, StringRecord)],
+    options: &ReadOptions,
+) -> Option<u64> {
+    let is_number = |cell: &str| numbers::read(cell, Lane::Call, options.region).is_ok();
+    let is_header = |row: &StringRecord| {
+        filled(row) > filled(names)
+            && matches!(phone_by_name(row, options), Ok(Some(_)))
+            && !row.iter().any(is_number)
+    };
+    if !matches!(
+        phone_by_name(names, options),
+        Ok(None) | Err(Fault::MissingColumn { .. })
+    ) {
+        return None;
+    }
+    let header = sample.iter().find(|(_, row)| is_header(row));
+    header.map(|(line, _)| *line)
+}
+
+/// Cells that hold something.
+fn filled(cells: &StringRecord) -> usize {
+    cells.iter().filter(|cell| !is_blank(cell)).count()
+}
+
 /// Why there is no phone column, and what may be it.
 fn no_phone(
     header: &Row<'_>,
-    sample: &[StringRecord],
+    sample: &[(u64, StringRecord)],
     delimiter: char,
     options: &ReadOptions,
 ) -> Fault {
     let (line, names) = (header.line, header.cells);
-    let filled = |cells: &StringRecord| cells.iter().filter(|cell| !is_blank(cell)).count();
-    if filled(names) == 1 && sample.iter().any(|row| filled(row) > 1) {
+    if filled(names) == 1 && sample.iter().any(|(_, row)| filled(row) > 1) {
         return Fault::Title { line };
     }
     let looks_like_one = |cell: &str| match numbers::read(cell, Lane::Call, options.region) {
@@ -378,7 +419,7 @@ fn no_phone(
         Err(problem) => problem == numbers::SEVERAL,
     };
     let count = |i: usize| {
-        let cells = sample.iter().filter_map(|row| row.get(i));
+        let cells = sample.iter().filter_map(|(_, row)| row.get(i));
         cells.filter(|cell| looks_like_one(cell)).count()
     };
     let counted = (0..names.len()).map(|i| (count(i), i));
@@ -390,7 +431,7 @@ fn no_phone(
     Fault::UnknownPhoneColumn {
         likely: list_places(likely.into_iter().map(|(_, i)| (i, &names[i]))),
         columns: list(names),
-        delimiter: delimiter_name(delimiter),
+        separated: separated(delimiter),
     }
 }
 
@@ -409,6 +450,20 @@ fn push_cell(fragment: &mut String, cell: &str) {
 fn normal(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()
+}
+
+/// Is a text nothing but these words?
+fn is_made_of(text: &str, words: &[String]) -> bool {
+    // Behind the place where a word ends another may begin.
+    let mut ends = vec![false; text.len() + 1];
+    ends[0] = true;
+    for at in 0..text.len() {
+        if ends[at] {
+            let fitting = words.iter().filter(|word| text[at..].starts_with(&***word));
+            fitting.for_each(|word| ends[at + word.len()] = true);
+        }
+    }
+    ends[text.len()]
 }
 
 /// A name without what it has in brackets: `Mobile (home, office)`.
@@ -434,9 +489,15 @@ impl Wanted {
     }
 
     fn known(&self, header: &StringRecord) -> Result<Option<usize>, Fault> {
+        let words = |words: &str| -> Vec<String> { words.split_whitespace().map(normal).collect() };
+        let (names, mut behind) = (words(self.names), words(self.behind));
+        if !behind.is_empty() {
+            behind.extend_from_slice(&names);
+        }
         let is_known = |name: &str| {
             let name = normal(name);
-            self.names.split(' ').any(|known| known == name)
+            let mut rests = names.iter().filter_map(|known| name.strip_prefix(&**known));
+            rests.any(|rest| is_made_of(rest, &behind))
         };
         let mut found = all(header, is_known);
         if found.is_empty() {
@@ -486,7 +547,7 @@ impl Wanted {
         Fault::NoColumn {
             what: self.what,
             columns: list(header),
-            delimiter: delimiter_name(delimiter),
+            separated: separated(delimiter),
             flag: self.flag,
         }
     }
@@ -548,12 +609,53 @@ mod tests {
     }
 
     #[test]
-    fn known_names_are_in_the_form_they_are_compared_in() {
-        for name in [PHONE, COUNTRY_CODE, OTP, CHANNEL]
-            .iter()
-            .flat_map(|wanted| wanted.names.split(' '))
-        {
-            assert_eq!(normal(name), name);
+    fn the_phone_column_is_found_by_the_words_of_indian_languages() {
+        for name in [
+            "मोबाइल नंबर",
+            "मोबाइल नं.",
+            "मोबाइल संख्या",
+            "फ़ोन नम्बर",
+            "\u{95e}ोन",
+            "संपर्क नंबर",
+            "मोबाईल क्रमांक",
+            "भ्रमणध्वनी क्र.",
+            "दूरध्वनी क्रमांक",
+            "মোবাইল নম্বর",
+            "মোবাইল নাম্বার",
+            "ফোন নং",
+            "கைபேசி எண்",
+            "கைப்பேசி எண்",
+            "மொபைல் எண்",
+            "தொலைபேசி எண்",
+            "మొబైల్ నంబర్",
+            "ఫోన్ నెంబర్",
+            "చరవాణి సంఖ్య",
+            "મોબાઇલ નંબર",
+            "ಮೊಬೈಲ್ ಸಂಖ್ಯೆ",
+            "മൊബൈൽ നമ്പർ",
+            "ਮੋਬਾਈਲ ਨੰਬਰ",
+            "ମୋବାଇଲ ନମ୍ବର",
+            "Mobile No. / मोबाइल नंबर",
+            "मोबाइल नंबर (10 अंक)",
+            "Phone/Mobile",
+            "Ph. No.",
+        ] {
+            assert_eq!(phone(&["नाम", name, "संख्या", "number"]), 1, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_other_words_is_not_the_phone_column() {
+        for name in [
+            "number",
+            "phone 2",
+            "phone type",
+            "no phone",
+            "mobile app",
+            "contact name",
+        ] {
+            let refused = refusal(&["name", name], |_| {});
+            assert!(refused.contains("no phone column"), "{name:?}: {refused}");
         }
     }
 
@@ -699,8 +801,11 @@ mod tests {
         let cells = |row: [&str; 4]| row.to_vec().into();
         let names = ["First Name", "Value", "Fon", "Age"];
         let sample = [
-            cells(["A", "", "9876543210", "31"]),
-            cells(["B", "9876543211 ::: 9876543212", "9876543213", ""]),
+            (2, cells(["A", "", "9876543210", "31"])),
+            (
+                3,
+                cells(["B", "9876543211 ::: 9876543212", "9876543213", ""]),
+            ),
         ];
         let names: StringRecord = cells(names);
         let header = Row {

@@ -1,12 +1,12 @@
 //! What separates the cells of a file: of the characters that may, the one with which it makes most
 //! sense.
 
-use std::fs::File;
-
 use csv::StringRecord;
 
-use super::columns::{is_ours, phone_by_name};
+use super::columns::{header_below, is_ours, phone_by_name};
+use super::content::Content;
 use super::error::Fault;
+use super::sheet::CELL_END;
 use super::table::{Dialect, Table};
 use super::{ReadOptions, numbers};
 use crate::job::Lane;
@@ -25,6 +25,8 @@ struct Sense {
     ours: bool,
     /// It has one phone column (2), or one of several (1).
     phone: u8,
+    /// It is a title, most likely, and the row with the names of the columns is below it.
+    titled: bool,
     /// Cells of the header, when there is more than one: then the delimiter is in it. A header that
     /// cannot be read is likelier right than one cell.
     cells: Cells,
@@ -47,13 +49,20 @@ enum Cells {
 
 /// The delimiter that was given, or else the one that is found. A result file has commas, whatever
 /// its list had.
-pub(super) fn find(file: &File, dialect: Dialect, options: &ReadOptions) -> Result<u8, Fault> {
+pub(super) fn find(
+    content: &Content,
+    dialect: Dialect,
+    options: &ReadOptions,
+) -> Result<u8, Fault> {
+    if content.sheet().is_some() {
+        return Ok(CELL_END);
+    }
     if let Some(delimiter) = options.delimiter {
         let comma = Dialect {
             delimiter: b',',
             ..dialect
         };
-        let table = Table::open(file, comma);
+        let table = Table::open(content, comma);
         let is_ours = table.is_ok_and(|table| is_ours(table.latest().cells));
         return Ok(if is_ours { b',' } else { delimiter });
     }
@@ -63,12 +72,12 @@ pub(super) fn find(file: &File, dialect: Dialect, options: &ReadOptions) -> Resu
             delimiter,
             ..dialect
         };
-        let sense = match Table::open(file, dialect) {
+        let sense = match Table::open(content, dialect) {
             Ok(table) => match table.announced {
                 Some(announced) => return Ok(announced),
                 None => Sense::of(table, options),
             },
-            Err(Fault::Empty) => return Err(Fault::Empty),
+            Err(fault @ (Fault::Empty | Fault::HeaderLine { .. })) => return Err(fault),
             Err(_) => Sense {
                 cells: Cells::Unreadable,
                 ..Sense::default()
@@ -93,6 +102,8 @@ impl Sense {
     fn of(mut table: Table, options: &ReadOptions) -> Self {
         let names = table.latest().cells.clone();
         let rows = sample(&mut table);
+        let titled = header_below(&names, &rows, options).is_some();
+        let rows: Vec<StringRecord> = rows.into_iter().map(|(_, row)| row).collect();
         let (phone, place) = match phone_by_name(&names, options) {
             Ok(Some(place)) => (2, Some(place)),
             Ok(None) => (0, None),
@@ -104,6 +115,7 @@ impl Sense {
         Self {
             ours: is_ours(&names),
             phone,
+            titled,
             cells: match names.len() {
                 ..2 => Cells::One,
                 cells => Cells::Several { numbers, cells },
@@ -113,17 +125,27 @@ impl Sense {
     }
 }
 
-/// The first rows below the header. What is wrong with them shows when all are read.
-pub(super) fn sample(table: &mut Table) -> Vec<StringRecord> {
+/// The first rows below the header, with their lines. What is wrong with them shows when all are
+/// read.
+pub(super) fn sample(table: &mut Table) -> Vec<(u64, StringRecord)> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
     while rows.len() < SAMPLE_ROWS && bytes < SAMPLE_BYTES {
         let Ok(Some(row)) = table.next() else {
             break;
         };
         bytes += row.text.len();
-        rows.push(row.cells.clone());
+        rows.push((row.line, row.cells.clone()));
     }
     rows
+}
+
+/// What separates cells, for a message that names columns.
+pub(super) fn separated(delimiter: char) -> String {
+    if delimiter == char::from(CELL_END) {
+        return String::new();
+    }
+    let name = delimiter_name(delimiter);
+    format!(" (cells separated by {name}; --delimiter says what else separates them)")
 }
 
 pub(super) fn delimiter_name(delimiter: char) -> &'static str {
@@ -157,8 +179,10 @@ mod tests {
             encoding: Encoding::Utf8,
             delimiter: b',',
             long_cells: false,
+            header_line: None,
         };
-        find(&file, dialect, &options).map(char::from)
+        let content = Content::of(file).unwrap();
+        find(&content, dialect, &options).map(char::from)
     }
 
     #[test]

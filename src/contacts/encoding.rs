@@ -1,15 +1,14 @@
 //! How the bytes of a file are text: which encoding it is, and UTF-8 made of it as it is read.
 //!
 //! A byte order mark says what follows it. Without one it is UTF-8, or, when some of its bytes are
-//! not, Windows-1252: what Excel's "CSV" is. Formats that are no text are refused by name.
+//! not, Windows-1252: what Excel's "CSV" is.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use super::content::{Bytes, Content, check_is_text};
 use super::error::Fault;
-use super::source::Raw;
 
 /// How much is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -26,25 +25,21 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// The encoding of a file; all of it is looked through unless it says so itself.
-    pub(super) fn of(file: &File) -> Result<Self, Fault> {
-        let mut source = BufReader::with_capacity(BUFFER_BYTES, Raw::new(file)?);
-        let start = source.fill_buf().map_err(Fault::Read)?;
-        if let Some(&(_, what, advice)) =
-            FORMATS.iter().find(|(magic, ..)| start.starts_with(magic))
-        {
-            return Err(Fault::Format { what, advice });
-        }
+    pub(super) fn of(content: &Content) -> Result<Self, Fault> {
+        let mut source = BufReader::with_capacity(BUFFER_BYTES, content.bytes()?);
+        check_is_text(&mut source)?;
+        let start = source.fill_buf().map_err(Fault::of_reading)?;
         let marked = [Self::Utf8, Self::Utf16Le, Self::Utf16Be];
         if let Some(marked) = marked.into_iter().find(|e| start.starts_with(e.mark())) {
             return Ok(marked);
         }
         if is_utf16(start) {
             let what = "UTF-16 text without the byte order mark that says so";
-            let advice = SAVE_AS;
+            let advice = "save it as \"CSV UTF-8\"";
             return Err(Fault::Format { what, advice });
         }
         // Bytes that are no text at all are refused by the reader of lines, with their place.
-        let is_windows = !is_utf8(source).map_err(Fault::Read)?;
+        let is_windows = !is_utf8(source).map_err(Fault::of_reading)?;
         Ok(if is_windows {
             Self::Windows1252
         } else {
@@ -81,16 +76,6 @@ impl Encoding {
         Some(encoding.new_decoder_without_bom_handling())
     }
 }
-
-const SAVE_AS: &str = "save it as \"CSV UTF-8\"";
-
-/// First bytes, what they mean, what to do.
-const FORMATS: [(&[u8], &str, &str); 4] = [
-    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it with unzstd"),
-    (b"PK\x03\x04", "a zip file or an Excel workbook", SAVE_AS),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", SAVE_AS),
-];
 
 /// Are these the first bytes of UTF-16: is each second one zero, most often?
 fn is_utf16(start: &[u8]) -> bool {
@@ -137,7 +122,7 @@ fn is_utf8(mut source: impl BufRead) -> io::Result<bool> {
 
 /// The bytes of a file as UTF-8 text.
 pub(super) struct Text {
-    raw: BufReader<Raw>,
+    raw: BufReader<Bytes>,
     /// What makes UTF-8 of it; UTF-8 passes.
     decoder: Option<Decoder>,
     /// What was decoded, and how much of it is used up.
@@ -148,9 +133,9 @@ pub(super) struct Text {
 
 impl Text {
     /// Also returns how many bytes of the file come before the text.
-    pub(super) fn open(file: &File, encoding: Encoding) -> Result<(Self, u64), Fault> {
-        let mut raw = BufReader::with_capacity(BUFFER_BYTES, Raw::new(file)?);
-        let start = raw.fill_buf().map_err(Fault::Read)?;
+    pub(super) fn open(content: &Content, encoding: Encoding) -> Result<(Self, u64), Fault> {
+        let mut raw = BufReader::with_capacity(BUFFER_BYTES, content.bytes()?);
+        let start = raw.fill_buf().map_err(Fault::of_reading)?;
         let mark = encoding.mark();
         // Some programs add a mark to a file that has one; the CSV parser would take it away unseen.
         let marks = start.chunks(mark.len().max(1));
@@ -166,14 +151,18 @@ impl Text {
         Ok((text, before as u64))
     }
 
-    /// The SHA-256 of the bytes that were read so far.
+    /// The SHA-256 of what was read of the file so far.
     pub(super) fn sha256(&self) -> String {
         self.raw.get_ref().sha256()
     }
 }
 
 /// Decodes what comes next into an empty buffer. Is it the end?
-fn decode(raw: &mut BufReader<Raw>, decoder: &mut Decoder, text: &mut Vec<u8>) -> io::Result<bool> {
+fn decode(
+    raw: &mut BufReader<Bytes>,
+    decoder: &mut Decoder,
+    text: &mut Vec<u8>,
+) -> io::Result<bool> {
     let chunk = raw.fill_buf()?;
     let last = chunk.is_empty();
     text.resize(BUFFER_BYTES, 0);
@@ -222,10 +211,10 @@ mod tests {
 
     use super::*;
 
-    fn file(bytes: &[u8]) -> File {
+    fn file(bytes: &[u8]) -> Content {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        file
+        Content::of(file).unwrap()
     }
 
     /// The encoding of these bytes, and their text.
@@ -297,10 +286,13 @@ mod tests {
         for (bytes, name) in [
             (&b"p\0h\0o\0n\0e\0\n\0"[..], "UTF-16 text without"),
             (b"\0p\0h\0o\0n\0e\0\n", "UTF-16 text without"),
-            (b"\x1f\x8b\x08\0", "gzip"),
-            (b"\x28\xb5\x2f\xfd\x24", "zstd"),
-            (b"PK\x03\x04\x14", "Excel"),
-            (b"\xd0\xcf\x11\xe0\xa1", "Excel"),
+            (b"\xd0\xcf\x11\xe0\xa1", "old Excel"),
+            (
+                b"\xd0\xcf\x11\xe0 E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0",
+                "password",
+            ),
+            (b"%PDF-1.7\n", "PDF"),
+            (b"\xef\xbb\xbf\r\n<HTML xmlns:x=\"x\">", "HTML"),
         ] {
             let fault = Encoding::of(&file(bytes)).unwrap_err();
             assert!(fault.to_string().contains(name), "{fault}");

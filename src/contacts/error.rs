@@ -4,6 +4,7 @@
 //! user has to choose from, but without digits: a file without a header would show its first row.
 
 use std::io;
+use std::num::NonZeroU64;
 
 use crate::number::mask_numbers;
 use crate::text::visible;
@@ -39,11 +40,30 @@ pub(super) enum Fault {
     #[error("has no rows, only a header")]
     NoRows,
     /// The first bytes are those of another format.
-    #[error("is {what}, not CSV; {advice}")]
+    #[error("is {what}, not a list in CSV or .xlsx; {advice}")]
     Format {
         what: &'static str,
         advice: &'static str,
     },
+    /// A packed file that cannot be unpacked.
+    #[error(
+        "is a {what} file that is cut short or damaged, at byte {byte}: {why}; get it once more"
+    )]
+    Packed {
+        what: &'static str,
+        byte: u64,
+        why: String,
+    },
+    /// A workbook that cannot be read.
+    #[error(
+        "is an Excel workbook that cannot be read: {why}; save it once more, or as \"CSV UTF-8\""
+    )]
+    Workbook { why: String },
+    /// A workbook of more than what is kept in memory.
+    #[error(
+        "is an Excel workbook of more than {max_mb} MB when it is unpacked; save it as \"CSV UTF-8\", which may be of any size"
+    )]
+    WorkbookSize { max_mb: u64 },
     /// Not the text that its byte order mark says, or no text at all.
     #[error("line {line}, byte {byte}: not UTF-8; save the file as \"CSV UTF-8\"")]
     NotUtf8 { line: u64, byte: u64 },
@@ -89,29 +109,35 @@ pub(super) enum Fault {
     )]
     NoHeader { line: u64 },
     /// No column has a name that is known.
-    #[error(
-        "no {what} column among {columns} (cells separated by {delimiter}; --delimiter says what else separates them); name it with {flag} NAME"
-    )]
+    #[error("no {what} column among {columns}{separated}; name it with {flag} NAME")]
     NoColumn {
         what: &'static str,
         columns: String,
-        delimiter: &'static str,
+        separated: String,
         flag: &'static str,
     },
     /// No column has a name that is known, but some hold numbers.
     #[error(
-        "no phone column has a name that is known. Phone numbers seem to be in {likely}: choose with --phone-column NAME. All columns are {columns} (cells separated by {delimiter}; --delimiter says what else separates them)"
+        "no phone column has a name that is known. Phone numbers seem to be in {likely}: choose with --phone-column NAME. All columns are {columns}{separated}"
     )]
     UnknownPhoneColumn {
         likely: String,
         columns: String,
-        delimiter: &'static str,
+        separated: String,
     },
     /// One cell, and rows of more below.
     #[error(
-        "line {line}: this looks like a title and not like a header, for it has one cell and the rows below have more; remove it, so that the file begins with the names of the columns"
+        "line {line}: this looks like a title and not like a header, for it has one cell and the rows below have more; say with --header-line N on which line the names of the columns are"
     )]
     Title { line: u64 },
+    /// The names of the columns are in a row below.
+    #[error(
+        "line {line}: this looks like a title, and the names of the columns seem to be on line {header}; if so, say --header-line {header}"
+    )]
+    HeaderBelow { line: u64, header: u64 },
+    /// Where the header was said to be is none.
+    #[error("--header-line {line}: no row begins on this line, or it is blank")]
+    HeaderLine { line: NonZeroU64 },
     /// More than one delimiter makes sense.
     #[error("cells could be separated by {one} or by {other}; choose with --delimiter")]
     ManyDelimiters {

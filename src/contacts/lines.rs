@@ -13,8 +13,11 @@ use super::error::Fault;
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 const RESULT_BYTES_MAX: usize = 4 * ROW_BYTES_MAX;
 
-/// Lines of a text, handed on one at a time through [`Read`]. A line ends with `\n`, `\r\n` or
-/// `\r`; the `\n` of `\r\n` is handed on with the next line.
+/// What ends a line of text.
+pub(super) const LINE_ENDS: [u8; 2] = *b"\r\n";
+
+/// Lines of a text, handed on one at a time through [`Read`]. A line of text ends with `\n`, `\r\n`
+/// or `\r`; the `\n` of `\r\n` is handed on with the next line.
 pub(super) struct Lines<R> {
     source: R,
     /// The row so far, and how much of it has been handed on.
@@ -28,11 +31,13 @@ pub(super) struct Lines<R> {
     after_cr: bool,
     ended: bool,
     row_bytes_max: usize,
+    /// What ends a line.
+    ends: [u8; 2],
 }
 
 impl<R: BufRead> Lines<R> {
     /// `before` is the number of bytes of the file that come before the text.
-    pub(super) fn new(source: R, before: u64) -> Self {
+    pub(super) fn new(source: R, before: u64, ends: [u8; 2]) -> Self {
         Self {
             source,
             row: Vec::new(),
@@ -43,6 +48,7 @@ impl<R: BufRead> Lines<R> {
             after_cr: false,
             ended: false,
             row_bytes_max: ROW_BYTES_MAX,
+            ends,
         }
     }
 
@@ -67,6 +73,11 @@ impl<R: BufRead> Lines<R> {
         self.latest > self.first || self.ended
     }
 
+    /// Has the text ended?
+    pub(super) fn is_at_end(&self) -> bool {
+        self.ended
+    }
+
     /// The latest row as it was written.
     pub(super) fn row(&self) -> &str {
         str::from_utf8(&self.row).unwrap_or_default()
@@ -78,9 +89,18 @@ impl<R: BufRead> Lines<R> {
         self.handed = 0;
     }
 
+    /// Leaves out the next line of a text, which is the latest row then.
+    pub(super) fn skip_line(&mut self) -> Result<(), Fault> {
+        self.start_row();
+        self.next_line()?;
+        self.handed = self.row.len();
+        Ok(())
+    }
+
     /// Adds the next line to the row.
     fn next_line(&mut self) -> Result<(), Fault> {
-        let is_end = |b: &u8| matches!(b, b'\r' | b'\n');
+        let ends = self.ends;
+        let is_end = |b: &u8| ends.contains(b);
         if self.row.iter().all(is_end) {
             // Only the ends of blank lines: the parser skips them.
             self.row.clear();
@@ -139,7 +159,7 @@ mod tests {
     use super::*;
 
     fn read_all(text: impl BufRead) -> Result<(), Fault> {
-        let mut lines = Lines::new(text, 0);
+        let mut lines = Lines::new(text, 0, LINE_ENDS);
         match lines.read_to_end(&mut Vec::new()) {
             Ok(_) => Ok(()),
             Err(error) => Err(error.downcast().unwrap_or_else(Fault::Read)),
@@ -167,7 +187,11 @@ mod tests {
 
     #[test]
     fn the_parser_is_handed_one_line_at_a_time() {
-        let mut lines = Lines::new(io::BufReader::with_capacity(3, &b"ab\r\n\nc"[..]), 0);
+        let mut lines = Lines::new(
+            io::BufReader::with_capacity(3, &b"ab\r\n\nc"[..]),
+            0,
+            LINE_ENDS,
+        );
         let mut buffer = [0; 9];
         let mut read = || {
             let n = lines.read(&mut buffer).unwrap();

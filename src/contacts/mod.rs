@@ -1,4 +1,7 @@
-//! File bytes to contacts: encoding, dialect, columns, numbers, codes.
+//! File bytes to contacts: packing, encoding, dialect, columns, numbers, codes.
+//!
+//! A file is text, which may be packed, or a workbook, of whose first sheet text is made; what it is
+//! shows in its first bytes. From there on all lists are the same: lines, rows, cells.
 //!
 //! A file is read twice. [`Input::survey`] goes over all of it and finds what is wrong with the
 //! file as a whole before anything is done; [`Input::contacts`] then goes over its rows in constant
@@ -10,6 +13,7 @@
 mod cell;
 mod codes;
 mod columns;
+mod content;
 mod delimiter;
 mod digits;
 mod encoding;
@@ -17,19 +21,21 @@ mod error;
 mod lines;
 mod note;
 mod numbers;
+mod packed;
 mod row;
+mod sheet;
 mod source;
 mod survey;
 mod swallow;
 mod table;
 
-use std::fs::File;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 
 use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, Told};
 use crate::number::Number;
 use columns::Own;
+use content::Content;
 pub use error::ContactsError;
 use error::Fault;
 pub use note::Note;
@@ -60,6 +66,8 @@ pub struct ReadOptions {
     pub otp_length: Option<NonZeroUsize>,
     /// What separates cells: an ASCII character.
     pub delimiter: Option<u8>,
+    /// The line on which the header is.
+    pub header_line: Option<NonZeroU64>,
     /// The country whose national numbers the file holds.
     pub region: Region,
     /// Cells over several lines are taken as they stand, whatever they look like.
@@ -84,6 +92,7 @@ impl ReadOptions {
             channel_column: None,
             otp_length: None,
             delimiter: None,
+            header_line: None,
             region: Region::IN,
             accept_multiline_cells: false,
             campaign: None,
@@ -117,7 +126,8 @@ impl ReadOptions {
 /// What is no regular file is copied into a temporary file without a name, to be read twice.
 ///
 /// # Errors
-/// When it cannot be opened, is a directory, or the delimiter cannot be one.
+/// When it cannot be opened, is a directory or a workbook that cannot be read, or the delimiter
+/// cannot be one.
 pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
     let stdin = path == Path::new(STDIN);
     let shown = if stdin {
@@ -125,13 +135,13 @@ pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
     } else {
         path.display().to_string()
     };
-    let file = match options.delimiter {
+    let content = match options.delimiter {
         Some(delimiter) if !table::can_delimit(delimiter) => Err(Fault::Delimiter),
-        _ => source::open(path),
+        _ => source::open(path).and_then(Content::of),
     };
     let name = path.file_name().filter(|_| !stdin);
     Ok(Input {
-        file: file.map_err(|fault| fault.of(&shown))?,
+        content: content.map_err(|fault| fault.of(&shown))?,
         name: name.map_or("stdin".into(), |name| name.to_string_lossy().into_owned()),
         shown,
         options,
@@ -149,7 +159,7 @@ pub fn read_number(text: &str, region: Region) -> Result<Number, Problem> {
 /// An open file of contacts.
 #[derive(Debug)]
 pub struct Input {
-    file: File,
+    content: Content,
     /// Its name alone.
     name: String,
     /// Its name in messages.
@@ -163,7 +173,7 @@ impl Input {
     /// # Errors
     /// When it is no CSV file, has no column to go by or no rows, or rows would be lost.
     pub fn survey(&mut self) -> Result<Survey, ContactsError> {
-        survey::survey(&self.file, self.name.clone(), &self.options)
+        survey::survey(&self.content, self.name.clone(), &self.options)
             .map_err(|fault| fault.of(&self.shown))
     }
 
@@ -174,7 +184,7 @@ impl Input {
     /// # Errors
     /// When the file cannot be read any more.
     pub fn contacts(self, survey: &Survey) -> Result<Contacts, ContactsError> {
-        let table = survey.open(&self.file);
+        let table = survey.open(&self.content);
         Ok(Contacts {
             table: table.map_err(|fault| fault.of(&self.shown))?,
             options: self.options,

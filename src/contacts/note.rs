@@ -21,6 +21,13 @@ pub enum Note {
         /// The length of most.
         length: usize,
     },
+    /// A workbook has more sheets than the one that is read.
+    OtherSheets {
+        /// The name of that one.
+        name: String,
+        /// How many there are besides.
+        others: usize,
+    },
     /// The file was written by this program, and its phone column is not found by its name.
     PhoneColumnOfResults {
         /// Its name.
@@ -41,6 +48,12 @@ impl fmt::Display for Note {
                 f,
                 "{} shorter than most, which have {length} characters: a spreadsheet may have taken zeros away; --otp-length {length} makes such rows invalid",
                 are(*codes, "code is", "codes are"),
+            ),
+            Self::OtherSheets { name, others } => write!(
+                f,
+                "only the first sheet is read, {}; {} not",
+                show(name),
+                are(*others as u64, "other is", "others are"),
             ),
             Self::PhoneColumnOfResults { column } => write!(
                 f,

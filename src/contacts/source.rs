@@ -1,9 +1,9 @@
 //! Where the bytes come from: a file, or a pipe that is kept so that it can be read twice; what
-//! they hash to. Knows nothing of text.
+//! they hash to. Knows nothing of what they hold.
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -31,13 +31,18 @@ pub(super) fn open(path: &Path) -> Result<File, Fault> {
     }
 }
 
-/// Copies a pipe into a temporary file that loses its name at once, so that nothing of it is left
-/// behind. One that never has a name would not have mode 0600.
+/// Copies a pipe into a temporary file.
 fn spool(mut pipe: impl Read) -> Result<File, Fault> {
-    let named = NamedTempFile::new().map_err(Fault::Spool)?;
-    let mut file = named.into_file();
+    let mut file = nameless()?;
     io::copy(&mut pipe, &mut file).map_err(Fault::Spool)?;
     Ok(file)
+}
+
+/// A temporary file that has lost its name, so that nothing of it is left behind. One that never has
+/// a name would not have mode 0600.
+pub(super) fn nameless() -> Result<File, Fault> {
+    let named = NamedTempFile::new().map_err(Fault::Spool)?;
+    Ok(named.into_file())
 }
 
 /// The bytes of a file, from the start, hashed as they pass. Several may read one file at once.
@@ -56,6 +61,11 @@ impl Raw {
             offset: 0,
             context,
         })
+    }
+
+    /// How many bytes were read so far.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The SHA-256 of what was read so far, in hexadecimal.
@@ -78,6 +88,24 @@ impl Read for Raw {
     }
 }
 
+/// Are these bytes among those that are read? Reads on up to where they are.
+pub(super) fn holds(source: &mut impl BufRead, wanted: &[u8]) -> io::Result<bool> {
+    let mut window = Vec::new();
+    loop {
+        let chunk = source.fill_buf()?;
+        let used = chunk.len();
+        window.extend_from_slice(chunk);
+        source.consume(used);
+        if window.windows(wanted.len()).any(|bytes| bytes == wanted) {
+            return Ok(true);
+        }
+        if used == 0 {
+            return Ok(false);
+        }
+        window.drain(..(window.len() + 1).saturating_sub(wanted.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +120,17 @@ mod tests {
         let mut rest = String::new();
         one.read_to_string(&mut rest).unwrap();
         assert_eq!((buffer, rest.as_str()), (*b"ab", "c"));
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_are_cut() {
+        let within = |text: &[u8], size| {
+            holds(&mut io::BufReader::with_capacity(size, text), b"abcd").unwrap()
+        };
+        for size in 1..9 {
+            assert!(within(b"xxabcabcdx", size) && within(b"abcd", size));
+            assert!(!within(b"xabcxdabc", size) && !within(b"", size));
+        }
     }
 
     #[test]

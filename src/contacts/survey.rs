@@ -1,17 +1,16 @@
 //! The first reading of a file: what it is, what is wrong with it as a whole, and what its columns
 //! turn out to hold.
 
-use std::fs::File;
-
 use csv::StringRecord;
 use secrecy::ExposeSecret as _;
 
 use super::cell::{is_blank, unwrap};
 use super::codes::{self, CHARS_MAX, Code};
 use super::columns::{Columns, phone_by_name};
+use super::content::Content;
 use super::delimiter;
 use super::encoding::Encoding;
-use super::error::{Fault, show_campaign};
+use super::error::{Fault, show, show_campaign};
 use super::note::Note;
 use super::swallow::Swallowed;
 use super::table::{Dialect, Row, Table};
@@ -53,6 +52,8 @@ pub struct Survey {
     pub delimiter: char,
     /// `UTF-8`, `UTF-16` or `Windows-1252`.
     pub encoding: &'static str,
+    /// What the file is, in words: `gzip, UTF-8, commas`.
+    pub format: String,
     /// The campaign that the rows of a result file belong to, unless it was said otherwise.
     pub campaign: Option<String>,
     /// This program wrote the file.
@@ -74,20 +75,14 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// What separates cells, in words: `commas`.
-    #[must_use]
-    pub fn delimiter_name(&self) -> &'static str {
-        delimiter::delimiter_name(self.delimiter)
-    }
-
     /// The file once more, from its header on.
-    pub(super) fn open(&self, file: &File) -> Result<Table, Fault> {
-        open(file, self.dialect, &self.columns)
+    pub(super) fn open(&self, content: &Content) -> Result<Table, Fault> {
+        open(content, self.dialect, &self.columns)
     }
 }
 
-fn open(file: &File, dialect: Dialect, columns: &Columns) -> Result<Table, Fault> {
-    let mut table = Table::open(file, dialect)?;
+fn open(content: &Content, dialect: Dialect, columns: &Columns) -> Result<Table, Fault> {
+    let mut table = Table::open(content, dialect)?;
     if columns.results.ours {
         table.is_result();
     }
@@ -95,25 +90,31 @@ fn open(file: &File, dialect: Dialect, columns: &Columns) -> Result<Table, Fault
 }
 
 /// Reads all of a file.
-pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result<Survey, Fault> {
+pub(super) fn survey(
+    content: &Content,
+    name: String,
+    options: &ReadOptions,
+) -> Result<Survey, Fault> {
     let mut dialect = Dialect {
-        encoding: Encoding::of(file)?,
+        encoding: Encoding::of(content)?,
         delimiter: b',',
         long_cells: options.accept_multiline_cells,
+        header_line: options.header_line,
     };
-    dialect.delimiter = delimiter::find(file, dialect, options)?;
+    dialect.delimiter = delimiter::find(content, dialect, options)?;
     let delimiter = char::from(dialect.delimiter);
-    let sample = delimiter::sample(&mut Table::open(file, dialect)?);
-    let table = Table::open(file, dialect)?;
+    let sample = delimiter::sample(&mut Table::open(content, dialect)?);
+    let table = Table::open(content, dialect)?;
     let mut columns = Columns::find(&table.latest(), &sample, delimiter, options)?;
-    let mut table = open(file, dialect, &columns)?;
+    let mut table = open(content, dialect, &columns)?;
     let header = table.latest().cells.clone();
 
     let found = Found::look(&mut table, &columns, delimiter, options)?;
     if found.rows == 0 && !options.numbers_only {
         return Err(Fault::NoRows);
     }
-    let notes = found.notes(&header, &mut columns, options);
+    let mut notes = found.notes(&header, &mut columns, options);
+    notes.extend(other_sheets(content));
     let column = |i: usize| header[i].to_owned();
     Ok(Survey {
         name,
@@ -127,6 +128,7 @@ pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result
         channel_column: columns.channel.map(column),
         delimiter,
         encoding: dialect.encoding.name(),
+        format: format(content, dialect),
         campaign: found.campaign,
         is_result: columns.results.ours,
         read_anew: found.rows - found.told,
@@ -138,6 +140,23 @@ pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result
         width: found.width,
         dialect,
     })
+}
+
+/// What a file is, in words.
+fn format(content: &Content, dialect: Dialect) -> String {
+    if let Some(sheet) = content.sheet() {
+        return format!("Excel workbook, sheet {}", show(&sheet.name));
+    }
+    let packing = content.packing().map(|packing| format!("{packing}, "));
+    let encoding = dialect.encoding.name();
+    let delimiter = delimiter::delimiter_name(char::from(dialect.delimiter));
+    format!("{}{encoding}, {delimiter}", packing.unwrap_or_default())
+}
+
+fn other_sheets(content: &Content) -> Option<Note> {
+    let sheet = content.sheet().filter(|sheet| sheet.others > 0)?;
+    let (name, others) = (sheet.name.clone(), sheet.others);
+    Some(Note::OtherSheets { name, others })
 }
 
 /// The places of the columns count, for names may be there twice.

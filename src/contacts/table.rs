@@ -1,18 +1,19 @@
-//! A CSV file as a header and rows of cells: where it starts, which rows count. Knows no column by
-//! name.
+//! A list as a header and rows of cells: where it starts, which rows count. Knows no column by name.
 //!
 //! The parser always finds *a* reading: after a quote that is never closed it takes the rest of the
 //! file for one cell, and those rows would be lost in silence. So a row that goes on over several
 //! lines has to be written as a program writes it, or it is refused.
 
-use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 
 use csv::StringRecord;
 
+use super::content::Content;
 use super::encoding::{Encoding, Text};
 use super::error::Fault;
-use super::lines::Lines;
+use super::lines::{self, Lines};
+use super::sheet::ROW_END;
 use crate::text::is_invisible;
 
 /// Line ends that a cell may hold: an address has some, a lost quote has thousands.
@@ -26,9 +27,11 @@ pub(super) struct Dialect {
     pub(super) delimiter: u8,
     /// Is a cell over very many lines taken as it stands?
     pub(super) long_cells: bool,
+    /// The line on which the header is, when that was said.
+    pub(super) header_line: Option<NonZeroU64>,
 }
 
-/// The rows of a CSV file, read once from the start.
+/// The rows of a list, read once from the start.
 pub(super) struct Table {
     csv: csv::Reader<Lines<Text>>,
     /// The latest row.
@@ -52,27 +55,45 @@ pub(super) struct Row<'a> {
 
 impl Table {
     /// Reads up to the header. Blank lines come before it, and maybe the line `sep=;` by which Excel
-    /// says what it chose.
-    pub(super) fn open(file: &File, dialect: Dialect) -> Result<Self, Fault> {
-        let (text, before) = Text::open(file, dialect.encoding)?;
+    /// says what it chose; and anything, when it was said on which line the header is.
+    pub(super) fn open(content: &Content, dialect: Dialect) -> Result<Self, Fault> {
+        let (text, before) = Text::open(content, dialect.encoding)?;
+        let mut csv = csv::ReaderBuilder::new();
+        csv.has_headers(false)
+            .flexible(true)
+            .delimiter(dialect.delimiter);
+        let ends = if content.sheet().is_some() {
+            csv.quoting(false).terminator(csv::Terminator::Any(ROW_END));
+            [ROW_END; 2]
+        } else {
+            lines::LINE_ENDS
+        };
+        let mut lines = Lines::new(text, before, ends);
+        let mut announced = None;
+        for _ in 1..dialect.header_line.map_or(1, NonZeroU64::get) {
+            lines.skip_line()?;
+            announced = announced.or(announcement(lines.row()));
+            if lines.is_at_end() {
+                break;
+            }
+        }
         let mut table = Self {
-            csv: csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .delimiter(dialect.delimiter)
-                .from_reader(Lines::new(text, before)),
+            csv: csv.from_reader(lines),
             record: StringRecord::new(),
             dialect,
-            announced: None,
+            announced,
         };
+        let asked = dialect.header_line;
         while let Some(row) = table.next()? {
+            let line = row.line;
             match announcement(row.text) {
                 _ if is_blank(row.text) => {}
                 Some(announced) if table.announced.is_none() => table.announced = Some(announced),
-                _ => return Ok(table),
+                _ if asked.is_none_or(|asked| asked.get() == line) => return Ok(table),
+                _ => break,
             }
         }
-        Err(Fault::Empty)
+        Err(asked.map_or(Fault::Empty, |line| Fault::HeaderLine { line }))
     }
 
     /// This is a result file: what the program wrote is taken as it stands.
@@ -150,7 +171,7 @@ pub(super) const LINE_ENDS: [char; 2] = ['\r', '\n'];
 /// Does a line hold nothing but separators and white space?
 fn is_blank(line: &str) -> bool {
     line.chars()
-        .all(|c| c.is_whitespace() || is_invisible(c) || matches!(c, ',' | ';' | '|' | '"'))
+        .all(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || ",;|\"".contains(c))
 }
 
 /// The delimiter in a line such as `sep=;`.
@@ -191,8 +212,9 @@ mod tests {
             encoding: Encoding::Utf8,
             delimiter,
             long_cells: false,
+            header_line: None,
         };
-        Table::open(&file, dialect)
+        Table::open(&Content::of(file).unwrap(), dialect)
     }
 
     fn header(text: &str) -> Vec<String> {

@@ -643,17 +643,63 @@ fn text_is_read_whatever_its_encoding() {
 }
 
 #[test]
-fn a_title_is_called_one() {
-    for text in [
-        "Leads of November\nname,phone\nA,9876543210\n",
-        "Our list,,\nname;phone,x,y\n",
+fn a_title_is_called_one_and_the_header_below_is_named() {
+    for (text, expected) in [
+        ("Leads of November\nname,phone\nA,9876543210\n", 2),
+        ("Our list,,\nname;phone;x;y\n1;2;3;4\n", 2),
+        (
+            "Leads, June\n\nHelpline 9876543210\nname;phone;x\nA;9876543210;B\n",
+            4,
+        ),
+        ("Helpline,9876543210,\nname,phone,city\nA,9876543210,B\n", 2),
     ] {
+        match fault(text.as_bytes()) {
+            Fault::HeaderBelow { line: 1, header } => assert_eq!(header, expected, "{text}"),
+            other => panic!("{other}, of {text}"),
+        }
+    }
+    let unknown = "Leads of November\nname,fon\nA,9876543210\n";
+    assert!(matches!(
+        fault(unknown.as_bytes()),
+        Fault::Title { line: 1 }
+    ));
+    assert!(matches!(fault(b"name\nA\n"), Fault::NoColumn { .. }));
+    // A cell of a row may be the name of a column, too.
+    let google = "name,fon,type\nA,9876543210,Mobile\n,,Mobile\n";
+    assert!(matches!(
+        fault(google.as_bytes()),
+        Fault::UnknownPhoneColumn { .. }
+    ));
+}
+
+#[test]
+fn a_header_is_read_on_the_line_that_was_named() {
+    let under = |line, text: &str| {
+        let mut options = send();
+        options.header_line = NonZeroU64::new(line);
+        let read = read(text.as_bytes(), options);
+        read.map(|(_, rows)| rows.iter().map(|c| (c.line, word(c))).collect::<Vec<_>>())
+    };
+    let row = |line| (line, "919876543210 sms".to_owned());
+    for (line, text) in [
+        (3, "A \"title, and\r\n\r\nname,phone\r\nA,9876543210\r\n"),
+        (2, "phone,phone\nphone,x\n\n9876543210,1\n"),
+        (3, "sep=;\n\na,b;phone\n1;9876543210\n"),
+        (1, "phone\n\n\n9876543210\n"),
+    ] {
+        assert_eq!(under(line, text).unwrap(), [row(4)], "{text:?}");
+    }
+    for (line, text) in [
+        (2, "title\n\nphone\n9876543210\n"),
+        (9, "title\nphone\n9876543210\n"),
+        (3, "title\nphone\n"),
+    ] {
+        let fault = under(line, text).unwrap_err().fault;
         assert!(
-            matches!(fault(text.as_bytes()), Fault::Title { line: 1 }),
-            "{text}"
+            matches!(fault, Fault::HeaderLine { .. }),
+            "{text:?}: {fault}"
         );
     }
-    assert!(matches!(fault(b"name\nA\n"), Fault::NoColumn { .. }));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod rows;
 mod secrets;
 mod signals;
 mod stalls;
+pub mod ugly;
 mod verdicts;
 mod verify;
 mod wave;

@@ -4,6 +4,7 @@
 //! on every machine, after those in `tests/fuzz/corpus`; `tests/prove fuzz --long` lets libFuzzer
 //! look for others (`tests/fuzz`).
 
+mod cells;
 mod oracle;
 mod readers;
 

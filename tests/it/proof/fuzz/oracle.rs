@@ -7,7 +7,8 @@ use std::process::Command;
 
 use otpdrive::contacts::Region;
 use otpdrive::job::Channel;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::readers::choices::Choices;
 use super::readers::numbers;
@@ -22,21 +23,28 @@ type Judgement = Option<(String, bool, String)>;
 
 /// Lets the port judge these cells.
 fn judge(cells: &[&str], region: &str) -> Vec<Judgement> {
+    let questions = cells.iter().map(|cell| json!([cell, region]));
+    ask("oracle.py", &questions.collect::<Vec<_>>())
+}
+
+/// Asks a judge, which answers each question on a line of its own.
+pub fn ask<T: DeserializeOwned>(judge: &str, questions: &[Value]) -> Vec<T> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/oracle/bin/python3");
-    assert!(python.exists(), "tests/prove fuzz installs the port");
-    let lines = cells.iter().map(|cell| json!([cell, region]).to_string());
+    assert!(python.exists(), "tests/prove fuzz installs the judges");
     let dir = Workdir::new();
-    dir.write("cells", lines.collect::<Vec<_>>().join("\n"));
-    let mut port = Command::new(python);
-    port.arg(root.join("tests/it/proof/fuzz/oracle.py"));
-    port.env("PYTHONUTF8", "1")
-        .stdin(File::open(dir.path("cells")).unwrap());
-    let said = port.output().unwrap();
+    let lines: Vec<String> = questions.iter().map(Value::to_string).collect();
+    dir.write("questions", lines.join("\n"));
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/it/proof/fuzz").join(judge));
+    command
+        .env("PYTHONUTF8", "1")
+        .stdin(File::open(dir.path("questions")).unwrap());
+    let said = command.output().unwrap();
     assert!(said.status.success(), "{said:?}");
     let said = serde_json::Deserializer::from_slice(&said.stdout).into_iter();
-    let said: Vec<Judgement> = said.map(Result::unwrap).collect();
-    assert_eq!(said.len(), cells.len());
+    let said: Vec<T> = said.map(Result::unwrap).collect();
+    assert_eq!(said.len(), questions.len());
     said
 }
 

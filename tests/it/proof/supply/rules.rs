@@ -13,6 +13,7 @@ Apache-2.0 OR ISC OR MIT
 Apache-2.0 OR MIT
 Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT
 BSD-3-Clause
+CC0-1.0 OR MIT-0 OR Apache-2.0
 ISC
 MIT
 MIT OR Apache-2.0
@@ -50,13 +51,13 @@ pub const TWICE: &[(&str, usize, &str)] = &[
 /// asn1-rs-derive, asn1-rs-impl, oid-registry and time-macros are of x509-parser, in the lock only
 /// (see `synstructure`).
 pub const AT_BUILD_TIME: &str = "
-    anyhow asn1-rs-derive asn1-rs-impl displaydoc encoding_rs futures-macro getrandom httparse
+    anyhow asn1-rs-derive asn1-rs-impl constant_time_eq crc32fast displaydoc encoding_rs futures-macro getrandom httparse
     icu_normalizer_data icu_properties_data libc libmimalloc-sys libsqlite3-sys logos-codegen
     logos-derive miette-derive multiversion_no_op num-traits oid-registry parking_lot_core portable-atomic
     prettyplease proc-macro2 prost-derive quote ref-cast ref-cast-impl ring rlibphonenumber
     rlibphonenumber_macro rustix rustls rustversion schemars_derive serde serde_core
     serde_derive serde_json strum_macros thiserror thiserror-impl time-macros tokio-macros
-    tracing-attributes yoke-derive zerofrom-derive zerovec-derive zmij
+    tracing-attributes yoke-derive zerofrom-derive zeroize_derive zerovec-derive zmij
 ";
 
 /// Crates that only the fuzzers need.
