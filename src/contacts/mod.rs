@@ -62,6 +62,8 @@ pub struct ReadOptions {
     pub delimiter: Option<u8>,
     /// The country whose national numbers the file holds.
     pub region: Region,
+    /// Did somebody say that?
+    pub region_is_given: bool,
     /// Cells over several lines are taken as they stand, whatever they look like.
     pub accept_multiline_cells: bool,
     /// The campaign, if that is said: then it does not matter what the file says of it.
@@ -85,6 +87,7 @@ impl ReadOptions {
             otp_length: None,
             delimiter: None,
             region: Region::IN,
+            region_is_given: false,
             accept_multiline_cells: false,
             campaign: None,
             show_numbers: false,
