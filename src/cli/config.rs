@@ -41,8 +41,6 @@ pub struct Config {
     pub mode: Mode,
     /// The ledger.
     pub ledger: PathBuf,
-    /// Was the region named, or is it the default?
-    pub region_is_given: bool,
     /// Was the ledger named, or is it the one of this folder?
     pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
@@ -180,6 +178,7 @@ impl Config {
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 header_line: values.optional("header-line", values::number)?,
                 region: values.required("region", str::parse)?,
+                region_is_given: values.is_given("region"),
                 accept_multiline_cells: values.is_on("accept-multiline-cells"),
                 campaign: values.optional("campaign", values::campaign)?,
                 show_numbers: values.is_on("log-numbers"),
@@ -187,7 +186,6 @@ impl Config {
             operation,
             mode,
             ledger: mode.ledger(values),
-            region_is_given: values.is_given("region"),
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),

@@ -67,7 +67,9 @@ impl Input {
         let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
         let mut settings = config.settings.clone();
         settings[PHONE_COLUMN] = json!(survey.phone_column);
-        settings[COUNTRY_CODE_COLUMN] = json!(survey.country_code_column);
+        let aside = config.read.country_code_column.as_deref();
+        let aside = aside.filter(|name| *name == NONE);
+        settings[COUNTRY_CODE_COLUMN] = json!(survey.country_code_column.as_deref().or(aside));
         Ok(Self {
             file,
             survey,
@@ -156,7 +158,7 @@ impl Input {
     fn ensure_read_alike(&self, config: &Config, before: &Json) -> anyhow::Result<()> {
         let columns = &self.survey.columns_named;
         for (flag, key, is_given) in [
-            ("region", "region", config.region_is_given),
+            ("region", "region", config.read.region_is_given),
             (
                 "phone-column",
                 PHONE_COLUMN,
@@ -173,11 +175,11 @@ impl Input {
                 continue;
             };
             ensure!(
-                flag != "region" && columns.iter().all(|name| name != was),
+                flag != "region" && was != NONE && columns.iter().all(|name| name != was),
                 "campaign {0} was read with --{flag} {was:?}, and now it would be {1}: say which with --{flag}. Nothing was sent",
                 visible(&self.campaign.name),
                 now.as_str()
-                    .map_or("none".to_owned(), |now| format!("{now:?}"))
+                    .map_or(NONE.to_owned(), |now| format!("{now:?}"))
             );
         }
         Ok(())
@@ -187,6 +189,9 @@ impl Input {
 /// Where the settings of a run keep the columns that were found.
 const PHONE_COLUMN: &str = "phone_column";
 const COUNTRY_CODE_COLUMN: &str = "country_code_column";
+
+/// What a column is called that is left aside.
+const NONE: &str = "none";
 
 /// Is this what `verify` wrote, to be sent to?
 fn is_of_codes(survey: &Survey, operation: Operation) -> bool {

@@ -343,7 +343,7 @@ fn find_phone(
     let fits = |i: usize| {
         let fits = |(row, number): &&(&StringRecord, String)| {
             row.get(i)
-                .is_some_and(|cell| numbers::can_mean(cell, number))
+                .is_some_and(|cell| numbers::resembles(cell, number))
         };
         known.iter().filter(fits).count()
     };

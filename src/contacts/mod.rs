@@ -70,6 +70,8 @@ pub struct ReadOptions {
     pub header_line: Option<NonZeroU64>,
     /// The country whose national numbers the file holds.
     pub region: Region,
+    /// Did somebody say that?
+    pub region_is_given: bool,
     /// Cells over several lines are taken as they stand, whatever they look like.
     pub accept_multiline_cells: bool,
     /// The campaign, if that is said: then it does not matter what the file says of it.
@@ -94,6 +96,7 @@ impl ReadOptions {
             delimiter: None,
             header_line: None,
             region: Region::IN,
+            region_is_given: false,
             accept_multiline_cells: false,
             campaign: None,
             show_numbers: false,

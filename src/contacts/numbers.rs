@@ -200,9 +200,27 @@ pub(super) fn written_by_us(cell: &str) -> Option<String> {
     (is_digits(digits) && digits.len() >= DIGITS_MIN).then(|| format!("+{digits}"))
 }
 
-/// Can a cell have been read as this number, `+919876543210`, whatever the country codes beside it
-/// and the region?
+/// Can a cell have been read as this number, `+919876543210`, beside a country code or in a region
+/// of which nothing is said now?
 pub(super) fn can_mean(cell: &str, number: &str) -> bool {
+    const CODE_OF_AMERICA: i32 = 1;
+    const AREA_DIGITS: usize = 4;
+    let Ok(parsed) = PHONE_NUMBER_UTIL.parse(number, None) else {
+        return false;
+    };
+    let is_it = |read: Result<Phone, Problem>| read.is_ok_and(|it| it.number.e164() == number);
+    let beside = |code: &str| is_it(read_with_code(cell, code, Lane::Verify, Region::IN));
+    let region = PHONE_NUMBER_UTIL.get_region_for_country_code(parsed.country_code);
+    let in_its_region = |region| is_it(read(cell, Lane::Verify, Region(region)));
+    beside(&parsed.country_code.to_string())
+        // There people also give the area with the country code: `1-246`.
+        || parsed.country_code == CODE_OF_AMERICA
+            && number.get(1..=AREA_DIGITS).is_some_and(beside)
+        || region.is_some_and(in_its_region)
+}
+
+/// Are the digits of a cell those that a number, `+919876543210`, ends with?
+pub(super) fn resembles(cell: &str, number: &str) -> bool {
     /// `+1246`
     const CODE_MAX: usize = 5;
     let digits: String = unwrap(cell).chars().map(western).collect();
@@ -649,15 +667,25 @@ mod tests {
             ("7400123456", "+447400123456", true),
             ("07400 123456", "+447400123456", true),
             ("+447400123456", "+447400123456", true),
+            ("447400123456", "+447400123456", true),
+            ("00447400123456", "+447400123456", true),
             ("7400123457", "+447400123456", false),
             ("123456", "+447400123456", false),
             ("0123456", "+447400123456", false),
             ("6543210", "+919876543210", false),
+            ("876543210", "+919876543210", false),
+            ("98765432.10", "+919876543210", false),
+            ("9876543210 is wrong", "+919876543210", false),
+            ("+6591234564", "+916591234564", false),
+            ("006591234564", "+916591234564", false),
             ("2501234", "+12462501234", true),
+            ("4355872666", "+434355872666", true),
             ("", "+447400123456", false),
         ] {
             assert_eq!(can_mean(cell, number), can, "{cell}");
         }
+        assert!(resembles("DO NOT SEND 9876543210", "+919876543210"));
+        assert!(!resembles("9876543211", "+919876543210"));
         let written = |cell| written_by_us(cell);
         assert_eq!(written(" 919876543210").as_deref(), Some("+919876543210"));
         assert_eq!(written("+91987").as_deref(), None);

@@ -2,11 +2,11 @@
 
 use csv::StringRecord;
 
+use super::ReadOptions;
 use super::cell::{is_blank, unwrap};
 use super::codes::{self, Code};
 use super::columns::{Columns, Hidden, Own};
 use super::numbers::{self, Phone};
-use super::{ReadOptions, Region};
 use crate::job::{GivenCode, Lane, Problem, Request};
 
 const SHIFTED: Problem = Problem(
@@ -47,7 +47,7 @@ fn request(
         Some(cell) => lane(cell, options)?,
         None => options.lane(),
     };
-    let phone = phone(cells, columns, lane, options.region)?;
+    let phone = phone(cells, columns, lane, options)?;
     Ok(Request {
         number: phone.number,
         lane,
@@ -62,30 +62,40 @@ pub(super) fn phone(
     cells: &StringRecord,
     columns: &Columns,
     lane: Lane,
-    region: Region,
+    options: &ReadOptions,
 ) -> Result<Phone, Problem> {
-    let cell = cells.get(columns.phone);
-    let before = columns.results.phone.and_then(|i| cells.get(i));
-    if let Some(before) = before.and_then(numbers::written_by_us)
-        && means(cells, columns, &before)
-    {
-        return numbers::read(&before, lane, region);
+    if let Some(before) = told(cells, columns, options) {
+        return numbers::read(&before, lane, options.region);
     }
-    let cell = cell.ok_or(NO_PHONE_CELL)?;
-    let code = columns.country_code.and_then(|i| cells.get(i));
-    numbers::read_with_code(cell, code.unwrap_or_default(), lane, region)
+    let cell = cells.get(columns.phone).ok_or(NO_PHONE_CELL)?;
+    numbers::read_with_code(cell, code_beside(cells, columns), lane, options.region)
 }
 
-/// Is the number of a row the one that a result file tells?
-pub(super) fn is_told(cells: &StringRecord, columns: &Columns) -> bool {
+/// The number that a result file tells of a row, unless the row's own cells say something else by
+/// now. What they lack may have been said by a flag when they were read: the region, or which
+/// column holds country codes.
+pub(super) fn told(
+    cells: &StringRecord,
+    columns: &Columns,
+    options: &ReadOptions,
+) -> Option<String> {
     let before = columns.results.phone.and_then(|i| cells.get(i));
-    let before = before.and_then(numbers::written_by_us);
-    before.is_some_and(|before| means(cells, columns, &before))
+    let before = before.and_then(numbers::written_by_us)?;
+    let cell = cells.get(columns.phone).unwrap_or_default();
+    let code = code_beside(cells, columns);
+    let is_same = || {
+        let now = numbers::read_with_code(cell, code, Lane::Verify, options.region);
+        now.is_ok_and(|now| now.number.e164() == before)
+    };
+    let lacks_a_flag = is_blank(code) && !options.region_is_given;
+    let holds = is_blank(cell) || is_same() || lacks_a_flag && numbers::can_mean(cell, &before);
+    holds.then_some(before)
 }
 
-fn means(cells: &StringRecord, columns: &Columns, before: &str) -> bool {
-    let cell = cells.get(columns.phone).unwrap_or_default();
-    is_blank(cell) || numbers::can_mean(cell, before)
+/// The country code that stands beside the number of a row.
+fn code_beside<'a>(cells: &'a StringRecord, columns: &Columns) -> &'a str {
+    let code = columns.country_code.and_then(|i| cells.get(i));
+    code.unwrap_or_default()
 }
 
 /// Is this neither a channel nor empty?

@@ -244,7 +244,7 @@ impl Found {
         if options.campaign.is_none() {
             self.add_campaign(line, columns.results.campaign.and_then(|i| cells.get(i)))?;
         }
-        self.told += u64::from(row::is_told(cells, columns));
+        self.told += u64::from(row::told(cells, columns, options).is_some());
         self.written_by = self.written_by.or(columns.results.written_by(cells));
         if columns.is_shifted(cells) {
             return Ok(());
@@ -322,7 +322,7 @@ fn shown(
     options: &ReadOptions,
 ) -> Option<(String, String)> {
     const CHARS_SHOWN: usize = 40;
-    let phone = row::phone(cells, columns, Lane::Verify, options.region).ok()?;
+    let phone = row::phone(cells, columns, Lane::Verify, options).ok()?;
     let code = columns.country_code.and_then(|i| cells.get(i));
     let parts = [code, cells.get(columns.phone)].into_iter().flatten();
     let parts = parts.filter(|part| !is_blank(part)).map(str::trim);

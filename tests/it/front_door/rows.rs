@@ -303,3 +303,83 @@ fn an_empty_phone_cell_of_results_means_the_number_that_was_read() {
     let (.., asked) = send(&list, "--campaign list");
     assert_eq!(asked, [format!("+91{}", phone(7))]);
 }
+
+/// Sends to one number of a list, makes the cell behind a comma of its results another one, and
+/// sends to those with these flags; whom that asked.
+fn send_edited(list: &str, edit: (&str, &str), flags: &str) -> (Workdir, Vec<String>) {
+    let (stub, dir) = (Stub::start(), Workdir::with(list));
+    dir.send(&stub).flags("--limit 1").run();
+    let results = dir.read("list-results/results.csv");
+    assert!(results.contains(edit.0), "{results}");
+    dir.write("next.csv", results.replacen(edit.0, edit.1, 1));
+    let count = stub.count();
+    let run = dir
+        .send(&stub)
+        .input("next.csv")
+        .flags("--max-invalid 100%");
+    run.flags(flags).run();
+    let asked = stub.log().split_off(count);
+    (dir, asked.into_iter().map(|one| one.number).collect())
+}
+
+#[test]
+fn what_a_row_of_results_says_by_now_goes_before_what_was_read_of_it() {
+    for (before, now, asked) in [
+        ("6591234564", "+6591234564", "+6591234564"),
+        ("6591234564", "006591234564", "+6591234564"),
+        ("7025550144", "+1 7025550144", "+17025550144"),
+        ("9876500024", "DO NOT SEND 9876500024", ""),
+        ("9876500024", "9876500024 is wrong", ""),
+        ("9876500024", "98765000.24", ""),
+        ("9876500024", "876500024", ""),
+        ("9876500024", "9876500025", "+919876500025"),
+        ("9876500024", "", "+919876500024"),
+        ("9876500024", "9876500024", "+919876500024"),
+    ] {
+        let list = format!("name,phone\na,9876500014\nb,{before}\n");
+        let edit = (format!("b,{before},"), format!("b,{now},"));
+        let (_, told) = send_edited(&list, (&edit.0, &edit.1), "");
+        assert_eq!(told.join(""), asked, "{before} -> {now}");
+    }
+}
+
+#[test]
+fn a_country_code_or_region_that_is_said_now_goes_before_what_was_read() {
+    let list = "cc,phone\n,9876500014\n,7400123454\n";
+    let edit = ("\n,7400123454", "\n44,7400123454");
+    let flags = "--country-code-column cc --cooldown 0s";
+    assert_eq!(send_edited(list, edit, flags).1, ["+447400123454"]);
+    let named = list.replace("cc", "isd");
+    assert_eq!(send_edited(&named, edit, "").1, ["+447400123454"]);
+    let changed = named.replace(",7400", "91,7400");
+    let edit = ("91,7400123454", "44,7400123454");
+    assert_eq!(send_edited(&changed, edit, "").1, ["+447400123454"]);
+    let new = "--region GB --campaign new --cooldown 0s";
+    assert_eq!(send_edited(&named, edit_none(), new).1, ["+447400123454"]);
+}
+
+/// The cells stay as they are.
+fn edit_none() -> (&'static str, &'static str) {
+    ("otp_line", "otp_line")
+}
+
+#[test]
+fn results_of_a_list_without_its_country_codes_are_refused_when_they_would_be_read_with_them() {
+    let (stub, dir) = (Stub::start(), Workdir::with(COUNTRIES));
+    let run = || dir.send(&stub).flags("--max-invalid 100%");
+    run().flags("--country-code-column none").run();
+    let count = stub.count();
+    dir.write("next.csv", dir.read("list-results/results.csv"));
+    let ran = run().input("next.csv").run();
+    assert_eq!((ran.code, stub.count()), (2, count), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("--country-code-column \"none\""),
+        "{}",
+        ran.stderr
+    );
+    run()
+        .input("next.csv")
+        .flags("--country-code-column none")
+        .run();
+    assert_eq!(stub.count(), count);
+}
