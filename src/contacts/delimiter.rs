@@ -48,7 +48,8 @@ enum Cells {
 /// The delimiter that was given, or else the one that is found. A result file has commas, whatever
 /// its list had.
 pub(super) fn find(file: &File, dialect: Dialect, options: &ReadOptions) -> Result<u8, Fault> {
-    if let Some(delimiter) = options.delimiter {
+    let given = options.delimiter;
+    if let Some(delimiter) = given.filter(|_| !options.columns_are_optional) {
         let comma = Dialect {
             delimiter: b',',
             ..dialect
@@ -58,7 +59,8 @@ pub(super) fn find(file: &File, dialect: Dialect, options: &ReadOptions) -> Resu
         return Ok(if is_ours { b',' } else { delimiter });
     }
     let mut found: Vec<(Sense, u8)> = Vec::new();
-    for delimiter in DELIMITERS {
+    let given = given.filter(|given| !DELIMITERS.contains(given));
+    for delimiter in DELIMITERS.into_iter().chain(given) {
         let dialect = Dialect {
             delimiter,
             ..dialect
