@@ -156,7 +156,7 @@ impl Config {
             read: ReadOptions {
                 operation,
                 channel,
-                channel_is_given: values.is_given("channel"),
+                channel_is_given: operation == Operation::Send && values.is_given("channel"),
                 numbers_only: false,
                 phone_column: values.optional("phone-column", str::parse)?,
                 country_code_column: values.optional("country-code-column", str::parse)?,

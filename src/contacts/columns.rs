@@ -409,19 +409,23 @@ fn find_phone(
         };
         known.iter().filter(fits).count()
     };
-    let own = (0..names.len()).filter(|i| !is_result(&names[*i]));
-    let fitting: Vec<(usize, usize)> = own.map(|i| (i, fits(i))).collect();
+    let own = || (0..names.len()).filter(|i| !is_result(&names[*i]));
+    let fitting: Vec<(usize, usize)> = own().map(|i| (i, fits(i))).collect();
     let most = fitting.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let best = fitting
         .into_iter()
         .filter(|(_, count)| *count == most && most > 0);
     let best: Vec<usize> = best.map(|(i, _)| i).collect();
-    Ok(Some(match (by_name, &best[..]) {
-        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => i,
-        (_, [only]) => *only,
+    // Numbers that are none of those that were read are somebody's word against them.
+    let is_number = |cell: &str| numbers::looks_like_one(cell, options.region);
+    let holds_numbers = |row: &StringRecord| own().any(|i| row.get(i).is_some_and(is_number));
+    match (by_name, &best[..]) {
+        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => Ok(Some(i)),
+        (_, [only]) => Ok(Some(*only)),
+        (by_name, []) if known.iter().any(|(row, _)| holds_numbers(row)) => by_name,
         // What was read is in a column of its own in any case.
-        _ => ours,
-    }))
+        _ => Ok(Some(ours)),
+    }
 }
 
 /// Which unnamed columns have no named one of the list's own behind them? In a result file those

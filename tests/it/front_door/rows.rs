@@ -346,6 +346,16 @@ fn what_a_row_of_results_says_by_now_goes_before_what_was_read_of_it() {
 }
 
 #[test]
+fn a_column_of_results_with_other_numbers_than_were_read_is_asked_for() {
+    let text = "fon,otp_phone,otp_status\n+17025550144,+917025550145,pending\n";
+    let (_, ran, asked) = send(text, "--campaign list");
+    assert_eq!((ran.code, asked.len()), (2, 0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("in \"fon\" (#1)"), "{}", ran.stderr);
+    let (.., asked) = send(text, "--campaign list --phone-column fon");
+    assert_eq!(asked, ["+17025550144"]);
+}
+
+#[test]
 fn a_country_code_or_region_that_is_said_now_goes_before_what_was_read() {
     let list = "cc,phone\n,9876500014\n,7400123454\n";
     let edit = ("\n,7400123454", "\n44,7400123454");
