@@ -20,6 +20,31 @@ pub fn is_hidden(c: char) -> bool {
     c.is_control() || is_invisible(c) && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
+/// Would a spreadsheet run it? Blanks or quotes in front of the sign do not keep each of them from
+/// it, nor does a sign of full width.
+#[must_use]
+pub fn is_formula(text: &str) -> bool {
+    let idle = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'');
+    text.starts_with(['\t', '\r'])
+        || text
+            .trim_start_matches(idle)
+            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+}
+
+/// A text that was kept from being a formula to a spreadsheet, as it was before that.
+#[must_use]
+pub fn without_neutralisers(text: &str) -> String {
+    let is_kept = |rest: &&str| is_formula(rest);
+    let mut rest = text.strip_prefix('\'').filter(is_kept).unwrap_or(text);
+    let mut out = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once(";'") {
+        out.push_str(before);
+        out.push_str(if is_formula(after) { ";" } else { ";'" });
+        rest = after;
+    }
+    out + rest
+}
+
 /// A text as one line on which everything can be seen: what is hidden is escaped as in JSON.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {

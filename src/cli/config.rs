@@ -169,9 +169,11 @@ impl Config {
             read: ReadOptions {
                 operation,
                 channel,
+                channel_is_given: operation == Operation::Send && values.is_given("channel"),
                 numbers_only: false,
                 phone_column: values.optional("phone-column", str::parse)?,
                 country_code_column: values.optional("country-code-column", str::parse)?,
+                columns_are_optional: false,
                 otp_column: values.optional("otp-column", str::parse)?,
                 channel_column: values.optional("channel-column", str::parse)?,
                 otp_length: values.optional("otp-length", values::number)?,

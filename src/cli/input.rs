@@ -1,7 +1,7 @@
 //! What a run is about, found out before the ledger is touched: the file, its campaign, its ledger,
 //! suppression lists. It is where people mistake one list for another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Input {
     pub settings: Json,
     /// Numbers in suppression lists, with the name of the list.
     pub excluded: HashMap<Number, Arc<str>>,
+    /// What each suppression list yielded, in words.
+    pub suppression_lists: Vec<String>,
 }
 
 /// What gave a campaign its name.
@@ -70,14 +72,75 @@ impl Input {
         let aside = config.read.country_code_column.as_deref();
         let aside = aside.filter(|name| *name == NONE);
         settings[COUNTRY_CODE_COLUMN] = json!(survey.country_code_column.as_deref().or(aside));
-        Ok(Self {
+        let mut input = Self {
             file,
             survey,
             campaign: config.campaign(&name),
             named_by,
             settings,
-            excluded: excluded(config)?,
-        })
+            excluded: HashMap::new(),
+            suppression_lists: Vec::new(),
+        };
+        for list in &config.exclude {
+            input.exclude(list, &config.read)?;
+        }
+        Ok(input)
+    }
+
+    /// Leaves out all numbers in a suppression list. One that cannot be read would not be left out,
+    /// so that is an error.
+    fn exclude(&mut self, list: &Path, read: &ReadOptions) -> anyhow::Result<()> {
+        // The columns of the list to send to are those of this one too, if it has such; where they
+        // stand may differ.
+        let named = |asked: &Option<String>, found: Option<&str>| match (asked, found) {
+            (Some(asked), Some(found)) if asked.starts_with('#') => Some(found.to_owned()),
+            (asked, _) => asked.clone(),
+        };
+        let of_code = self.survey.country_code_column.as_deref();
+        let options = ReadOptions {
+            phone_column: named(&read.phone_column, Some(&self.survey.phone_column)),
+            country_code_column: named(&read.country_code_column, of_code),
+            columns_are_optional: true,
+            delimiter: read.delimiter,
+            accept_multiline_cells: read.accept_multiline_cells,
+            // To which campaign its rows belong, if it is a result file, does not matter.
+            campaign: Some(String::new()),
+            ..ReadOptions::numbers_only(read.region)
+        };
+        let mut file = contacts::open(list, options)?;
+        let survey = file.survey().map_err(|error| anyhow!("{error}. In a suppression list --phone-column and --country-code-column count where it has columns of these names; otherwise rename those that are not meant. Nothing was sent"))?;
+        let path: Arc<str> = Arc::from(list.to_string_lossy());
+        let mut numbers: HashSet<Number> = HashSet::new();
+        for contact in file.contacts(&survey)? {
+            let Contact { line, request, .. } = contact?;
+            match request {
+                Ok(request) => {
+                    numbers.insert(request.number);
+                }
+                // One of a result file that could not be read was never sent to.
+                Err(_) if survey.is_result => {}
+                Err(Problem(why)) => bail!(
+                    "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
+                    visible(&path)
+                ),
+            }
+        }
+        let mut text = format!(
+            "{}: {} numbers in {}",
+            visible(&survey.name),
+            numbers.len(),
+            column(&survey.phone_column)
+        );
+        if let Some(code) = &survey.country_code_column {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", country code in {}", column(code));
+        }
+        self.suppression_lists.push(text);
+        for number in numbers {
+            let list = || Arc::clone(&path);
+            self.excluded.entry(number).or_insert_with(list);
+        }
+        Ok(())
     }
 
     /// Is there a ledger?
@@ -211,52 +274,18 @@ fn stem(input: &Path) -> anyhow::Result<String> {
     )
 }
 
-/// The numbers in all suppression lists, each with the name of its list.
-fn excluded(config: &Config) -> anyhow::Result<HashMap<Number, Arc<str>>> {
-    let mut excluded = HashMap::new();
-    for list in &config.exclude {
-        let numbers = numbers_in(list, &config.read)?;
-        let name: Arc<str> = Arc::from(list.to_string_lossy());
-        for number in numbers {
-            excluded.entry(number).or_insert_with(|| Arc::clone(&name));
-        }
-    }
-    Ok(excluded)
-}
-
-/// All numbers in a file. One that cannot be read would not be left out, so that is an error.
-fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
-    let options = ReadOptions {
-        // To which campaign its rows belong, if it is a result file, does not matter.
-        campaign: Some(String::new()),
-        ..ReadOptions::numbers_only(read.region)
-    };
-    let mut file = contacts::open(list, options)?;
-    let survey = file.survey()?;
-    let mut numbers = Vec::new();
-    for contact in file.contacts(&survey)? {
-        let Contact { line, request, .. } = contact?;
-        match request {
-            Ok(request) => numbers.push(request.number),
-            // One of a result file that could not be read was never sent to.
-            Err(_) if survey.is_result => {}
-            Err(Problem(why)) => bail!(
-                "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
-                visible(&list.to_string_lossy())
-            ),
-        }
-    }
-    Ok(numbers)
+/// A column, by its name.
+fn column(name: &str) -> String {
+    format!("column {:?}", visible(name))
 }
 
 /// How the file is read, for somebody who knows what is in it to see whether that is right.
 pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, String)> {
     let mut lines = vec![("file", survey.format.clone())];
-    let named = |name: &str| format!("column {:?}", visible(name));
     // Writing to a String cannot fail.
-    let mut phones = named(&survey.phone_column);
+    let mut phones = column(&survey.phone_column);
     if let Some(code) = &survey.country_code_column {
-        let _ = write!(phones, ", country code in {}", named(code));
+        let _ = write!(phones, ", country code in {}", column(code));
     }
     let _ = write!(phones, ", read as {}", config.read.region);
     let shown = survey.first_numbers.iter();
@@ -271,8 +300,8 @@ pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, St
         ("codes", &survey.otp_column),
         ("channels", &survey.channel_column),
     ];
-    for (what, column) in others {
-        lines.extend(column.as_deref().map(|column| (what, named(column))));
+    for (what, name) in others {
+        lines.extend(name.as_deref().map(|name| (what, column(name))));
     }
     lines.extend(survey.notes.iter().map(|note| ("note", note.to_string())));
     lines

@@ -87,6 +87,7 @@ fn numbers_in(path: &Path, values: &Values) -> anyhow::Result<(Vec<Number>, Surv
     let region: Region = values.required("region", str::parse)?;
     let options = ReadOptions {
         phone_column: values.optional("phone-column", str::parse)?,
+        country_code_column: values.optional("country-code-column", str::parse)?,
         delimiter: values.optional("delimiter", values::delimiter)?,
         ..ReadOptions::numbers_only(region)
     };

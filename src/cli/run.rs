@@ -178,6 +178,7 @@ fn take_in<'l>(
         campaign,
         settings,
         excluded,
+        suppression_lists,
         ..
     } = input;
     let record = InputRecord {
@@ -213,6 +214,7 @@ fn take_in<'l>(
         ("campaign", memory.of_campaign(&campaign.name)),
     ];
     about.extend(how_it_is_read(&survey, config));
+    about.extend(suppression_lists.into_iter().map(|list| ("exclude", list)));
     let text = plan.describe(&about, config.engine.rate);
     let text = format!(
         "{} {}{}\n{text}",

@@ -234,6 +234,8 @@ pub const SETTLE: &[Setting] = settings! {
     switch("sandbox");
     /// The column of phone numbers
     value("phone-column", "NAME") { derived: Some("found by its name") };
+    /// The column of country codes: its name, `#N` or `none`
+    value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
     /// The country whose national numbers the file holds, as in ISO 3166

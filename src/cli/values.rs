@@ -168,6 +168,12 @@ pub fn campaign(text: &str) -> Result<String, String> {
                 .to_owned(),
         );
     }
+    if let Some(c) = text.chars().find(|c| is_hidden(*c)) {
+        let code = u32::from(c);
+        return Err(format!(
+            "it has a character that cannot be seen, U+{code:04X}; give another one with --campaign"
+        ));
+    }
     Ok(text.to_owned())
 }
 

@@ -2,10 +2,14 @@
 
 use std::num::NonZeroUsize;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::cell::{unwrap, western};
+use super::digits::{DIGITS_MIN, is_digits};
 use crate::job::Problem;
+use crate::number::Number;
+
+pub(super) const NUMBER: Problem = Problem("the phone number of the row where a code should be");
 
 /// No gateway sends longer ones.
 pub(super) const CHARS_MAX: usize = 32;
@@ -24,7 +28,13 @@ pub(super) enum Code {
 /// The code in a cell, or why there is none.
 pub(super) fn read(cell: &str, length: Option<NonZeroUsize>) -> Result<Code, Problem> {
     let text: String = unwrap(cell).chars().map(western).collect();
-    let words = has_words(&text);
+    let words = has_words(&text) || is_ordinal(&text);
+    if is_several(&text) {
+        return Err(Problem("more than one code in the cell"));
+    }
+    if is_date(&text) {
+        return Err(Problem("a date where a code should be"));
+    }
     let text = text.trim_end_matches('.').replace(' ', "");
     if is_damaged(&text) {
         return Err(Problem("a code damaged by a spreadsheet: digits are lost"));
@@ -62,6 +72,41 @@ fn has_words(text: &str) -> bool {
     several && parts.any(letters) || runs.any(|run| run.chars().count() >= WORD_MIN)
 }
 
+/// Is this the number of the row itself, with its country code or without?
+pub(super) fn is_number(code: &SecretString, number: Number) -> bool {
+    let code = code.expose_secret().trim_start_matches('0');
+    code.len() >= DIGITS_MIN && number.digits().to_string().ends_with(code)
+}
+
+/// The groups of letters and digits in a text.
+fn groups(text: &str) -> impl Iterator<Item = &str> {
+    let groups = text.split(|c: char| !c.is_alphanumeric());
+    groups.filter(|group| !group.is_empty())
+}
+
+/// `123456 654321`, `123456 - 654321`: groups that are long enough to be codes themselves.
+fn is_several(text: &str) -> bool {
+    /// Digits of the shortest code.
+    const CODE_MIN: usize = 4;
+    let is_code = |group: &&str| is_digits(group) && group.len() >= CODE_MIN;
+    groups(text).filter(is_code).count() > 1
+}
+
+/// `12-05-2026`, `2026-05-12`
+fn is_date(text: &str) -> bool {
+    let lengths: Vec<usize> = groups(text).map(str::len).collect();
+    text.chars()
+        .all(|c| c.is_ascii_digit() || c == '-' || c == ' ')
+        && matches!(lengths[..], [1..=2, 1..=2, 4] | [4, 1..=2, 1..=2])
+}
+
+/// `1st`, `22nd`
+fn is_ordinal(text: &str) -> bool {
+    let text = text.trim().to_ascii_lowercase();
+    let mut endings = ["st", "nd", "rd", "th"].into_iter();
+    endings.any(|ending| text.strip_suffix(ending).is_some_and(is_digits))
+}
+
 /// Was this a number to a spreadsheet: `4.5E+05`, `4512.0`, `4,512`? A code such as `12E45` may
 /// be meant.
 fn is_damaged(text: &str) -> bool {
@@ -73,8 +118,6 @@ fn is_damaged(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     /// What a cell is read as, in one word.
@@ -136,6 +179,15 @@ mod tests {
             ("OTP: 200105", "words"),
             ("OTP200105", "words"),
             ("G-200105", "words"),
+            ("1st", "words"),
+            ("22ND", "words"),
+            ("123456 654321", "more than one"),
+            ("123456\n654321", "more than one"),
+            ("123456 - 654321", "more than one"),
+            ("1234-5678", "more than one"),
+            ("12-05-2026", "date"),
+            ("1 5 2026", "date"),
+            ("2026-05-12", "date"),
             ("210335 thanks", "words"),
             ("210335thanks", "words"),
             ("12 ok", "words"),

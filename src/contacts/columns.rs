@@ -7,9 +7,10 @@ use super::delimiter::separated;
 use super::error::{Fault, list, list_places, show};
 use super::table::Row;
 use super::{ReadOptions, numbers};
-use crate::job::{Lane, Operation, UnixMicros};
+use crate::job::{Channel, Lane, Operation, Problem, UnixMicros};
 use crate::number::Number;
 use crate::status::Status;
+use crate::text::without_neutralisers;
 
 /// A column that is looked for by its name.
 struct Wanted {
@@ -40,7 +41,8 @@ const PHONE: Wanted = Wanted {
         எண் நம்பர் నంబర్ నంబరు నెంబర్ నెంబరు సంఖ్య નંબર ಸಂಖ್ಯೆ ನಂಬರ್ നമ്പർ ਨੰਬਰ ନମ୍ବର",
 };
 
-/// `country` and `code` alone are mostly something else.
+/// `country` and `code` alone are mostly something else. Where no column has such a name, one that
+/// has these words in it is taken, if it holds a country code: `ISD/Country Code`.
 const COUNTRY_CODE: Wanted = Wanted {
     what: "country code",
     flag: "--country-code-column",
@@ -49,6 +51,21 @@ const COUNTRY_CODE: Wanted = Wanted {
         mobilecountrycode phonecode phonecountrycode",
     behind: "",
 };
+
+/// Words of a column that holds country codes, or a number with one.
+const COUNTRY_CODE_WORDS: [&str; 8] = [
+    "country code",
+    "isd",
+    "dial code",
+    "dialing code",
+    "dialling code",
+    "calling code",
+    "phone code",
+    "international code",
+];
+
+/// Words of columns that may hold country codes or something else.
+const COUNTRY_WORDS: [&str; 5] = ["country", "cc", "prefix", "iso", "intl"];
 
 const OTP: Wanted = Wanted {
     what: "otp",
@@ -73,7 +90,7 @@ const RESULTS: [&str; 11] = [
     OTP_CHANNEL,
     OTP_STATUS,
     "otp_reference",
-    "otp_detail",
+    OTP_DETAIL,
     OTP_ATTEMPTS,
     "otp_first_sent_at",
     OTP_SETTLED_AT,
@@ -84,6 +101,7 @@ const OTP_CAMPAIGN: &str = "otp_campaign";
 const OTP_PHONE: &str = "otp_phone";
 const OTP_CHANNEL: &str = "otp_channel";
 const OTP_STATUS: &str = "otp_status";
+const OTP_DETAIL: &str = "otp_detail";
 const OTP_ATTEMPTS: &str = "otp_attempts";
 const OTP_SETTLED_AT: &str = "otp_settled_at";
 
@@ -93,11 +111,17 @@ const HIDDEN: &str = "******";
 /// What means that there is no such column.
 const NONE: &str = "none";
 
+pub(super) const SHIFTED: Problem = Problem(
+    "more cells than the header: a separator that is not in quotes has shifted the row, most likely (once it is mended here, empty this cell too)",
+);
+
 /// Where in a row things are.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     pub(super) phone: usize,
     pub(super) country_code: Option<usize>,
+    /// Columns that nobody named and that may hold country codes, if there is none that does.
+    pub(super) maybe_country_codes: Vec<usize>,
     /// Only when codes are checked.
     pub(super) otp: Option<usize>,
     /// Only when OTPs are sent.
@@ -108,6 +132,9 @@ pub(super) struct Columns {
     /// For each column of the header: is a row shifted that has something there? Such a column has
     /// no name, nor has one behind it.
     beyond: Vec<bool>,
+    /// Have rows as many cells as the header? Then one that has more is shifted, though these be
+    /// empty.
+    pub(super) is_exact: bool,
 }
 
 /// Where an earlier result file has what it says of a row.
@@ -120,6 +147,7 @@ pub(super) struct Results {
     pub(super) phone: Option<usize>,
     channel: Option<usize>,
     status: Option<usize>,
+    detail: Option<usize>,
     attempts: Option<usize>,
     settled_at: Option<usize>,
 }
@@ -135,6 +163,8 @@ pub(super) struct Own {
     pub(super) tried: Option<bool>,
     /// For this number, if that can still be read.
     pub(super) number: Option<Number>,
+    /// On this channel.
+    pub(super) channel: Option<Channel>,
 }
 
 /// What of a row's record is hidden.
@@ -166,7 +196,9 @@ impl Columns {
         let results = Results::find(names);
         let phone = find_phone(names, sample, &results, options)?;
         let phone = phone.ok_or_else(|| no_phone(header, sample, delimiter, options))?;
-        let find = |wanted: &Wanted, asked: &Option<String>| wanted.find(names, asked.as_deref());
+        let find = |wanted: &Wanted, asked: &Option<String>| {
+            wanted.find(names, asked.as_deref(), options.columns_are_optional)
+        };
         let (mut otp, mut channel) = (None, None);
         if options.operation == Operation::Verify {
             otp = find(&OTP, &options.otp_column)?;
@@ -174,7 +206,21 @@ impl Columns {
         } else if !options.numbers_only {
             channel = find(&CHANNEL, &options.channel_column)?;
         }
-        let country_code = find(&COUNTRY_CODE, &options.country_code_column)?;
+        let mut country_code = find(&COUNTRY_CODE, &options.country_code_column)?;
+        let mut maybe_country_codes = Vec::new();
+        if country_code.is_none() && options.country_code_column.is_none() {
+            let has = |i: usize, words: &[&str]| i != phone && has_words(&names[i], words);
+            let holds_one = |i: usize| {
+                let mut cells = sample.iter().filter_map(|(_, row)| row.get(i));
+                cells.any(numbers::is_country_code)
+            };
+            let all = || 0..names.len();
+            let likely = all().filter(|i| has(*i, &COUNTRY_CODE_WORDS) && holds_one(*i));
+            country_code = COUNTRY_CODE.only(names, &likely.collect::<Vec<_>>())?;
+            if country_code.is_none() {
+                maybe_country_codes = all().filter(|i| has(*i, &COUNTRY_WORDS)).collect();
+            }
+        }
         for (found, wanted) in [(otp, OTP), (country_code, COUNTRY_CODE), (channel, CHANNEL)] {
             if found == Some(phone) {
                 let (what, name) = (wanted.what, show(&names[phone]));
@@ -185,21 +231,35 @@ impl Columns {
         Ok(Self {
             phone,
             country_code,
+            maybe_country_codes,
             otp,
             channel,
             results,
             beyond: beyond(names, &dropped),
             dropped,
+            is_exact: false,
         })
     }
 
-    /// Has a row something beyond the header? Then a separator too many stands in it somewhere.
+    /// Has a row something beyond the header? Then a separator too many stands in it somewhere. In
+    /// a result file all rows are as wide as the widest was, and it says so itself.
     pub(super) fn is_shifted(&self, cells: &StringRecord) -> bool {
+        let detail = self.results.detail.and_then(|i| cells.get(i));
+        if self.is_exact && cells.len() > self.beyond.len()
+            || self.results.ours && detail.is_some_and(|detail| unwrap(detail) == SHIFTED.0)
+        {
+            return true;
+        }
         // Most rows are no wider than what has a name.
         let first = self.beyond.iter().position(|beyond| *beyond);
         let first = first.unwrap_or(self.beyond.len());
         (first..cells.len())
             .any(|i| self.beyond.get(i).is_none_or(|beyond| *beyond) && !is_blank(&cells[i]))
+    }
+
+    /// How many columns the header has.
+    pub(super) fn width(&self) -> usize {
+        self.dropped.len()
     }
 
     /// How many columns are not kept.
@@ -245,6 +305,7 @@ impl Results {
             phone: place(OTP_PHONE),
             channel: place(OTP_CHANNEL),
             status: place(OTP_STATUS),
+            detail: place(OTP_DETAIL),
             attempts: place(OTP_ATTEMPTS),
             settled_at: place(OTP_SETTLED_AT),
         }
@@ -259,7 +320,8 @@ impl Results {
         operation: Operation,
     ) -> Own {
         let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
-        let is_own = cell(self.campaign).is_some_and(|cell| Some(&*cell) == campaign);
+        let own = self.campaign.and_then(|i| cells.get(i)).map(campaign_name);
+        let is_own = own.is_some_and(|own| Some(&*own) == campaign);
         let status = cell(self.status);
         let is = |of: &[Status]| {
             let status = status.as_deref().unwrap_or_default();
@@ -283,6 +345,10 @@ impl Results {
                     || may_be && (settled || is(&[Status::Sent, Status::Failed, Status::Unknown])),
             ),
             number: number.and_then(Number::new),
+            channel: cell(self.channel).and_then(|cell| {
+                let mut channels = Channel::ALL.into_iter();
+                channels.find(|channel| channel.name() == cell)
+            }),
         }
     }
 
@@ -303,6 +369,15 @@ impl Results {
     }
 }
 
+/// The campaign in a cell of a result file: its name may have blanks and quotes of its own.
+pub(super) fn campaign_name(cell: &str) -> String {
+    if is_blank(cell) {
+        String::new()
+    } else {
+        without_neutralisers(cell)
+    }
+}
+
 /// Is this the header of a file that the program wrote?
 pub(super) fn is_ours(names: &StringRecord) -> bool {
     let has = |wanted: &str| names.iter().any(|name| unwrap(name) == wanted);
@@ -319,7 +394,8 @@ pub(super) fn phone_by_name(
     names: &StringRecord,
     options: &ReadOptions,
 ) -> Result<Option<usize>, Fault> {
-    PHONE.find(names, options.phone_column.as_deref())
+    let asked = options.phone_column.as_deref();
+    PHONE.find(names, asked, options.columns_are_optional)
 }
 
 /// The phone column: by its name, but in a result file that which was read before.
@@ -347,19 +423,23 @@ fn find_phone(
         };
         known.iter().filter(fits).count()
     };
-    let own = (0..names.len()).filter(|i| !is_result(&names[*i]));
-    let fitting: Vec<(usize, usize)> = own.map(|i| (i, fits(i))).collect();
+    let own = || (0..names.len()).filter(|i| !is_result(&names[*i]));
+    let fitting: Vec<(usize, usize)> = own().map(|i| (i, fits(i))).collect();
     let most = fitting.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let best = fitting
         .into_iter()
         .filter(|(_, count)| *count == most && most > 0);
     let best: Vec<usize> = best.map(|(i, _)| i).collect();
-    Ok(Some(match (by_name, &best[..]) {
-        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => i,
-        (_, [only]) => *only,
+    // Numbers that are none of those that were read are somebody's word against them.
+    let is_number = |cell: &str| numbers::looks_like_one(cell, options.region);
+    let holds_numbers = |row: &StringRecord| own().any(|i| row.get(i).is_some_and(is_number));
+    match (by_name, &best[..]) {
+        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => Ok(Some(i)),
+        (_, [only]) => Ok(Some(*only)),
+        (by_name, []) if known.iter().any(|(row, _)| holds_numbers(row)) => by_name,
         // What was read is in a column of its own in any case.
-        _ => ours,
-    }))
+        _ => Ok(Some(ours)),
+    }
 }
 
 /// Which unnamed columns have no named one of the list's own behind them? In a result file those
@@ -466,6 +546,18 @@ fn is_made_of(text: &str, words: &[String]) -> bool {
     ends[text.len()]
 }
 
+/// Does a name have these words in a row?
+fn has_words(name: &str, wanted: &[&str]) -> bool {
+    let words = name.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<String> = words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let name = format!(" {} ", words.join(" "));
+    let mut wanted = wanted.iter();
+    wanted.any(|wanted| name.contains(&format!(" {wanted} ")))
+}
+
 /// A name without what it has in brackets: `Mobile (home, office)`.
 fn without_brackets(name: &str) -> &str {
     match name
@@ -480,11 +572,19 @@ fn without_brackets(name: &str) -> &str {
 
 impl Wanted {
     /// The column that is asked for, or else the one with a name that is known.
-    fn find(&self, header: &StringRecord, asked: Option<&str>) -> Result<Option<usize>, Fault> {
+    fn find(
+        &self,
+        header: &StringRecord,
+        asked: Option<&str>,
+        is_optional: bool,
+    ) -> Result<Option<usize>, Fault> {
         match asked {
             None => self.known(header),
             Some(NONE) if self.flag != PHONE.flag => Ok(None),
-            Some(asked) => self.asked(header, asked).map(Some),
+            Some(asked) => match self.asked(header, asked) {
+                Err(Fault::MissingColumn { .. }) if is_optional => self.known(header),
+                found => found.map(Some),
+            },
         }
     }
 
@@ -561,7 +661,6 @@ fn all(header: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Channel;
 
     fn find(names: &[&str], change: impl FnOnce(&mut ReadOptions)) -> Result<Columns, Fault> {
         let mut options = ReadOptions::new(Operation::Send, Channel::Sms);

@@ -57,7 +57,8 @@ pub(super) fn find(
     if content.sheet().is_some() {
         return Ok(CELL_END);
     }
-    if let Some(delimiter) = options.delimiter {
+    let given = options.delimiter;
+    if let Some(delimiter) = given.filter(|_| !options.columns_are_optional) {
         let comma = Dialect {
             delimiter: b',',
             ..dialect
@@ -67,7 +68,8 @@ pub(super) fn find(
         return Ok(if is_ours { b',' } else { delimiter });
     }
     let mut found: Vec<(Sense, u8)> = Vec::new();
-    for delimiter in DELIMITERS {
+    let given = given.filter(|given| !DELIMITERS.contains(given));
+    for delimiter in DELIMITERS.into_iter().chain(given) {
         let dialect = Dialect {
             delimiter,
             ..dialect
@@ -105,6 +107,10 @@ impl Sense {
         let titled = header_below(&names, &rows, options).is_some();
         let rows: Vec<StringRecord> = rows.into_iter().map(|(_, row)| row).collect();
         let (phone, place) = match phone_by_name(&names, options) {
+            // One cell, with what may separate two in it: `phone,mobile`.
+            Ok(Some(place)) if names.len() < 2 && names[place].contains([',', ';', '\t', '|']) => {
+                (1, Some(place))
+            }
             Ok(Some(place)) => (2, Some(place)),
             Ok(None) => (0, None),
             Err(_) => (1, None),

@@ -7,13 +7,13 @@ use super::cell::western;
 use crate::job::Problem;
 
 const EMPTY: Problem = Problem("no phone number");
-const SCIENTIFIC: Problem =
+pub(super) const SCIENTIFIC: Problem =
     Problem("a number in scientific notation: a spreadsheet has lost its digits");
 pub(super) const DECIMAL: Problem = Problem("a number with a decimal fraction");
 const NEGATIVE: Problem = Problem("a negative number: a spreadsheet has calculated with it");
 pub(super) const SEVERAL: Problem = Problem("more than one phone number in the cell");
 const EXTENSION: Problem = Problem("a phone number with an extension");
-const LETTERS: Problem = Problem("letters in the phone number");
+pub(super) const LETTERS: Problem = Problem("letters in the phone number");
 pub(super) const STRANGE: Problem = Problem("characters that do not belong in a phone number");
 
 /// Digits of the shortest number that may stand for a whole one.
@@ -49,7 +49,7 @@ pub(super) fn written(value: &str) -> Result<Written<'_>, Problem> {
     let text: String = value.chars().map(western).collect();
     let text = only_part(without_scheme(text.trim()))?;
     let text = text.trim_end_matches([' ', ',', ';', '/']);
-    let (text, zeros) = without_zero_fraction(text);
+    let (text, zeros) = without_zero_fraction(without_marks_behind(text));
     if text.is_empty() {
         return Err(EMPTY);
     }
@@ -88,6 +88,16 @@ fn only_part(text: &str) -> Result<&str, Problem> {
     match parts.next() {
         None => Ok(first),
         Some(_) => Err(SEVERAL),
+    }
+}
+
+/// What stands behind the last digit and is no word says nothing, `98765 43210.`.
+fn without_marks_behind(text: &str) -> &str {
+    let end = text.trim_end_matches(|c: char| " -.,()".contains(c));
+    if end.ends_with(|c: char| c.is_ascii_digit()) {
+        end
+    } else {
+        text
     }
 }
 
@@ -177,10 +187,21 @@ fn is_several(text: &str) -> bool {
     })
 }
 
-/// `66543210-11`, `022-6654 3210-11`, `66543210 (11)`: the last digits of a second line of one
-/// landline.
+/// `66543210-11`, `022-6654 3210-11`, `66543210 (11)`, `66543210-1-2`: the last digits of a second
+/// line of one landline, and a third.
 fn ends_in_another(text: &str) -> bool {
-    let text = text.trim_end_matches([')', ' ']);
+    const MORE_MAX: usize = 4;
+    let mut behind = 0;
+    for group in text.split([' ', '-', '.', '(', ')']).rev() {
+        let group = group.trim_start_matches('+');
+        if !is_digits(group) {
+            continue;
+        }
+        if group.len() >= DIGITS_MIN && (1..=MORE_MAX).contains(&behind) {
+            return true;
+        }
+        behind += group.len();
+    }
     let last = last_group(text);
     let rest = &text[..text.len() - last.len()];
     let before = rest.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -190,9 +211,9 @@ fn ends_in_another(text: &str) -> bool {
         return false;
     }
     let digits = before.bytes().filter(u8::is_ascii_digit).count();
-    let apart = between.contains(['-', '(']) && last.len() <= 2 && group.len() > 2;
-    let after_whole = group.len() >= DIGITS_MIN && last.len() <= 4;
-    digits >= DIGITS_MIN && (apart || after_whole)
+    let apart = between.contains(['-', '(']) && last.len() <= 2;
+    let more = || last.len() == 1 && group.len() == 1 && ends_in_another(before);
+    digits >= DIGITS_MIN && apart && (group.len() > 2 || more())
 }
 
 /// `9876543210 ext 12`, `9876543210x12`, `9876543210 #12`.

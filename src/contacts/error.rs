@@ -158,6 +158,11 @@ pub(super) enum Fault {
         name: String,
         columns: String,
     },
+    /// A column that holds country codes, as it seems, and nobody said so.
+    #[error(
+        "the column {name} seems to hold country codes, with which numbers would be others: use it with --country-code-column {name}, or leave it aside with --country-code-column none"
+    )]
+    MaybeCountryCodes { name: String },
     /// Two things from one column.
     #[error("the phone column and the {what} column are the same, {name}")]
     SameColumn { what: &'static str, name: String },

@@ -47,17 +47,26 @@ use table::Table;
 /// How to read a file; `None` is found out. A column is given by its name, by its place (`#2`), or
 /// as `none`, which only the phone column cannot be.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and none rules out another"
+)]
 pub struct ReadOptions {
     /// What the rows are for: codes are read only to verify, channels only to send.
     pub operation: Operation,
     /// The channel of rows that name none.
     pub channel: Channel,
+    /// Did somebody say that? Then it counts before what a result file says of its rows.
+    pub channel_is_given: bool,
     /// Only the numbers count, of whatever kind: neither codes nor channels are read.
     pub numbers_only: bool,
     /// The phone column.
     pub phone_column: Option<String>,
     /// The column of country codes.
     pub country_code_column: Option<String>,
+    /// The columns that are named, and the delimiter, are those of another file: this one need not
+    /// have them.
+    pub columns_are_optional: bool,
     /// The column of codes.
     pub otp_column: Option<String>,
     /// The column of channels.
@@ -87,9 +96,11 @@ impl ReadOptions {
         Self {
             operation,
             channel,
+            channel_is_given: false,
             numbers_only: false,
             phone_column: None,
             country_code_column: None,
+            columns_are_optional: false,
             otp_column: None,
             channel_column: None,
             otp_length: None,

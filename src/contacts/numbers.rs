@@ -19,7 +19,9 @@ use rlibphonenumber::{
 
 use super::cell::{unwrap, western};
 pub(super) use super::digits::SEVERAL;
-use super::digits::{DECIMAL, DIGITS_MAX, DIGITS_MIN, STRANGE, is_digits, written};
+use super::digits::{
+    DECIMAL, DIGITS_MAX, DIGITS_MIN, LETTERS, SCIENTIFIC, STRANGE, is_digits, written,
+};
 use crate::job::{Lane, Problem};
 use crate::number::Number;
 
@@ -34,7 +36,7 @@ const IMPOSSIBLE: Problem = Problem("an impossible number: the numbering plan ha
 const SERVICE: Problem = Problem("a service number, not that of a person");
 const FIXED_LINE: Problem = Problem("a fixed line: it cannot receive an SMS, but may be called");
 const NO_CODE: Problem = Problem(
-    "a country code that cannot be read; --country-code-column none leaves the column aside",
+    "a country code that cannot be read: write it as 91, +91 or IN, or leave it empty where the number has its own",
 );
 const CONTRADICTION: Problem = Problem("the phone number has another country code than its row");
 const NOT_ONE: Problem = Problem("the phone number and its country code do not make one number");
@@ -107,6 +109,21 @@ pub(super) fn read(cell: &str, lane: Lane, region: Region) -> Result<Phone, Prob
     })
 }
 
+/// Is this a number, or one that was spoilt or lacks its `+`? A date has fewer digits.
+pub(super) fn looks_like_one(cell: &str, region: Region) -> bool {
+    const DIGITS_LIKELY: usize = 9;
+    match read(cell, Lane::Call, region) {
+        Ok(_) | Err(SCIENTIFIC | SEVERAL) => true,
+        Err(LETTERS) => false,
+        Err(_) => {
+            let belongs = |c: char| c.is_ascii_digit() || " +-.,()".contains(c);
+            let value: String = unwrap(cell).chars().map(western).collect();
+            value.chars().all(belongs)
+                && value.bytes().filter(u8::is_ascii_digit).count() >= DIGITS_LIKELY
+        }
+    }
+}
+
 /// The number in a cell whose country code stands in a cell of its own, as digits, `+44` or `GB`;
 /// where that one is empty, the number is read as if there were none.
 pub(super) fn read_with_code(
@@ -148,15 +165,29 @@ fn read_by(
 /// `None` in an empty cell.
 fn country_code(cell: &str) -> Result<Option<String>, Problem> {
     const CODE_DIGITS_MAX: usize = 7;
+    /// What people write instead of two letters.
+    const NAMES: [(&str, &str); 5] = [
+        ("UK", "GB"),
+        ("USA", "US"),
+        ("UAE", "AE"),
+        ("India", "IN"),
+        ("IND", "IN"),
+    ];
     let value: String = unwrap(cell).chars().map(western).collect();
     if value.is_empty() {
         return Ok(None);
     }
-    if let Ok(region) = value.parse::<Region>() {
+    let known = NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name));
+    let name = known.map_or(&*value, |(_, region)| region);
+    if let Ok(region) = name.parse::<Region>() {
         let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.0);
         return Ok(code.map(|code| code.to_string()));
     }
-    let text = value.strip_suffix(".0").unwrap_or(&value);
+    let mut endings = [".0", ".00", ",0", ",00"].into_iter();
+    let text = endings.find_map(|ending| value.strip_suffix(ending));
+    let text = text.unwrap_or(&value);
     let digits: String = text.chars().filter(|c| !" -+()".contains(*c)).collect();
     let digits = digits.trim_start_matches('0');
     if is_digits(digits) && digits.len() <= CODE_DIGITS_MAX {
@@ -164,6 +195,16 @@ fn country_code(cell: &str) -> Result<Option<String>, Problem> {
     } else {
         Err(NO_CODE)
     }
+}
+
+/// Is this a country code that exists, whatever the column is called?
+pub(super) fn is_country_code(cell: &str) -> bool {
+    let exists = |code: i32| {
+        let known = PHONE_NUMBER_UTIL.get_region_for_country_code(code);
+        known.is_some()
+    };
+    let code = country_code(cell).ok().flatten();
+    code.and_then(|code| code.parse().ok()).is_some_and(exists)
 }
 
 /// A number in international form that is to have this country code; `1246` is that of Barbados,
@@ -433,7 +474,7 @@ mod tests {
     }
 
     /// Cells with what they are read as when an SMS is to be sent: digits, or part of the reason.
-    const GOLDEN: [(&str, &str); 129] = [
+    const GOLDEN: [(&str, &str); 147] = [
         ("9123456789", "919123456789"),
         ("919123456789", "919123456789"),
         ("09123456789", "919123456789"),
@@ -481,6 +522,24 @@ mod tests {
         ("6654 3210-11", "more than one"),
         ("66543210 (11)", "more than one"),
         ("66543210 11", "more than one"),
+        ("66543210-11.", "more than one"),
+        ("66543210-12-", "more than one"),
+        ("66543211 (11).", "more than one"),
+        ("66543210-1-2", "more than one"),
+        ("6654 3210-1-2", "more than one"),
+        ("987654329-0-", "more than one"),
+        ("98765432.1 0", "more than one"),
+        ("987654321.0.", "too few"),
+        ("987654321.0-", "too few"),
+        ("987654321.0 .", "too few"),
+        ("987654321.0()", "too few"),
+        ("(987654321.0)", "too few"),
+        ("+91-987654327.0.", "too few"),
+        ("987654321.5.", "decimal"),
+        ("987654321.5 -", "decimal"),
+        ("98765 43210.", "919876543210"),
+        ("+7 912 345-67-89", "79123456789"),
+        ("98-76-54-32-10", "919876543210"),
         ("9876543-210", "more than one"),
         ("+91 98765 33007 ::: +91 99999 33008", "more than one"),
         ("p:9876543210,p:9876543211", "more than one"),
@@ -587,7 +646,7 @@ mod tests {
     }
 
     /// A country code, a number beside it, and what they are.
-    const WITH_CODE: [(&str, &str, &str); 44] = [
+    const WITH_CODE: [(&str, &str, &str); 49] = [
         ("91", "9876500101", "919876500101"),
         ("+91", "98765 00101", "919876500101"),
         ("0091", "09876500101", "919876500101"),
@@ -629,7 +688,12 @@ mod tests {
         ("91", "447400123456", "too many digits"),
         ("91", "987650010", "too few"),
         ("999", "9876500101", "do not make one number"),
-        ("India", "9876500101", "cannot be read"),
+        ("India", "9876500101", "919876500101"),
+        ("91,0", "9876500101", "919876500101"),
+        ("44.00", "7400123456", "447400123456"),
+        ("UK", "7400123456", "447400123456"),
+        ("usa", "7025550143", "17025550143"),
+        ("Bharat", "9876500101", "cannot be read"),
         ("-", "9876500101", "cannot be read"),
         ("44", "7400123456/57", "more than one"),
     ];

@@ -5,13 +5,10 @@ use csv::StringRecord;
 use super::ReadOptions;
 use super::cell::{is_blank, unwrap};
 use super::codes::{self, Code};
-use super::columns::{Columns, Hidden, Own};
+use super::columns::{Columns, Hidden, Own, SHIFTED};
 use super::numbers::{self, Phone};
-use crate::job::{GivenCode, Lane, Problem, Request};
+use crate::job::{GivenCode, Lane, Operation, Problem, Request};
 
-const SHIFTED: Problem = Problem(
-    "more cells than the header: a separator that is not in quotes has shifted the row, most likely",
-);
 const NO_PHONE_CELL: Problem = Problem("the row is too short: it has no phone cell");
 const NO_OTP_CELL: Problem = Problem("the row is too short: it has no otp cell");
 const NO_CHANNEL: Problem =
@@ -33,25 +30,33 @@ pub(super) fn read(
         Some(Ok(_)) => Hidden::Code,
         _ => Hidden::Nothing,
     };
-    (request(cells, code, columns, options), hidden)
+    (request(cells, own, code, columns, options), hidden)
 }
 
 /// The number comes first, for that is what most rows lack.
 fn request(
     cells: &StringRecord,
+    own: &Own,
     code: Option<Result<GivenCode, Problem>>,
     columns: &Columns,
     options: &ReadOptions,
 ) -> Result<Request, Problem> {
-    let lane = match columns.channel.and_then(|i| cells.get(i)) {
+    let channel = columns.channel.and_then(|i| cells.get(i));
+    let lane = match channel.filter(|cell| !is_blank(cell)) {
         Some(cell) => lane(cell, options)?,
-        None => options.lane(),
+        None => lane_before(own, options).unwrap_or(options.lane()),
     };
     let phone = phone(cells, columns, lane, options)?;
+    let code = code.transpose()?;
+    if let Some(GivenCode::Plain(code)) = &code
+        && codes::is_number(code, phone.number)
+    {
+        return Err(codes::NUMBER);
+    }
     Ok(Request {
         number: phone.number,
         lane,
-        code: code.transpose()?,
+        code,
         assumed_mobile: phone.assumed_mobile,
     })
 }
@@ -96,6 +101,13 @@ pub(super) fn told(
 fn code_beside<'a>(cells: &'a StringRecord, columns: &Columns) -> &'a str {
     let code = columns.country_code.and_then(|i| cells.get(i));
     code.unwrap_or_default()
+}
+
+/// The lane that a result file says a row was for, unless the channel was said.
+fn lane_before(own: &Own, options: &ReadOptions) -> Option<Lane> {
+    let sends = options.operation == Operation::Send && !options.numbers_only;
+    let channel = own.channel.filter(|_| sends && !options.channel_is_given);
+    channel.map(Lane::from)
 }
 
 /// Is this neither a channel nor empty?

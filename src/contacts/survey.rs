@@ -4,9 +4,9 @@
 use csv::StringRecord;
 use secrecy::ExposeSecret as _;
 
-use super::cell::{is_blank, unwrap};
+use super::cell::is_blank;
 use super::codes::{self, CHARS_MAX, Code};
-use super::columns::{Columns, phone_by_name};
+use super::columns::{Columns, campaign_name, phone_by_name};
 use super::content::Content;
 use super::delimiter;
 use super::encoding::Encoding;
@@ -14,7 +14,7 @@ use super::error::{Fault, show, show_campaign};
 use super::note::Note;
 use super::swallow::Swallowed;
 use super::table::{Dialect, Row, Table};
-use super::{ReadOptions, row};
+use super::{ReadOptions, numbers, row};
 use crate::job::{Lane, Operation};
 use crate::number::mask_digits;
 use crate::text::visible;
@@ -113,6 +113,8 @@ pub(super) fn survey(
     if found.rows == 0 && !options.numbers_only {
         return Err(Fault::NoRows);
     }
+    columns.is_exact = found.exact > 0;
+    found.check_country_codes(&header)?;
     let mut notes = found.notes(&header, &mut columns, options);
     notes.extend(other_sheets(content));
     let column = |i: usize| header[i].to_owned();
@@ -182,6 +184,8 @@ struct Found {
     rows: u64,
     /// Cells of the widest row.
     width: usize,
+    /// Rows with as many cells as the header.
+    exact: u64,
     campaign: Option<String>,
     written_by: Option<Operation>,
     /// Rows whose number the file tells itself.
@@ -191,6 +195,9 @@ struct Found {
     no_channels: u64,
     /// Codes by length.
     lengths: [u64; CHARS_MAX + 1],
+    /// Columns that hold nothing but country codes so far, and whether numbers would be others
+    /// with them.
+    country_codes: Vec<(usize, bool)>,
 }
 
 impl Found {
@@ -205,12 +212,18 @@ impl Found {
         let mut found = Self {
             rows: 0,
             width: header.cells.len(),
+            exact: 0,
             campaign: None,
             written_by: None,
             told: 0,
             numbers: Vec::new(),
             no_channels: 0,
             lengths: [0; CHARS_MAX + 1],
+            country_codes: columns
+                .maybe_country_codes
+                .iter()
+                .map(|i| (*i, false))
+                .collect(),
         };
         // What this program wrote is no accident.
         let is_guarded = !options.accept_multiline_cells && !columns.results.ours;
@@ -237,6 +250,7 @@ impl Found {
         let (line, cells) = (row.line, row.cells);
         self.rows += 1;
         self.width = self.width.max(cells.len());
+        self.exact += u64::from(cells.len() == columns.width());
         if self.width > CELLS_MAX + columns.dropped() {
             let max = CELLS_MAX;
             return Err(Fault::WideRow { line, max });
@@ -244,10 +258,14 @@ impl Found {
         if options.campaign.is_none() {
             self.add_campaign(line, columns.results.campaign.and_then(|i| cells.get(i)))?;
         }
-        self.told += u64::from(row::told(cells, columns, options).is_some());
+        let is_told = row::told(cells, columns, options).is_some();
+        self.told += u64::from(is_told);
         self.written_by = self.written_by.or(columns.results.written_by(cells));
         if columns.is_shifted(cells) {
             return Ok(());
+        }
+        if !is_told {
+            self.add_country_codes(cells, columns, options);
         }
         if let Some(channel) = columns.channel.and_then(|i| cells.get(i)) {
             self.no_channels += u64::from(row::is_no_channel(channel, options));
@@ -265,12 +283,42 @@ impl Found {
         Ok(())
     }
 
+    /// A column that holds something else is none of country codes.
+    fn add_country_codes(
+        &mut self,
+        cells: &StringRecord,
+        columns: &Columns,
+        options: &ReadOptions,
+    ) {
+        let phone = cells.get(columns.phone).unwrap_or_default();
+        self.country_codes.retain_mut(|(i, matters)| {
+            let code = cells.get(*i).unwrap_or_default();
+            if is_blank(code) {
+                return true;
+            }
+            let read = |code| numbers::read_with_code(phone, code, Lane::Verify, options.region);
+            let alone = read("");
+            *matters = *matters || alone.is_ok() && alone != read(code);
+            numbers::is_country_code(code)
+        });
+    }
+
+    /// Refuses to guess whether a column holds country codes.
+    fn check_country_codes(&self, header: &StringRecord) -> Result<(), Fault> {
+        match self.country_codes.iter().find(|(_, matters)| *matters) {
+            Some((i, _)) => Err(Fault::MaybeCountryCodes {
+                name: show(&header[*i]),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn add_campaign(&mut self, line: u64, cell: Option<&str>) -> Result<(), Fault> {
-        let Some(campaign) = cell.map(unwrap).filter(|cell| !cell.is_empty()) else {
+        let Some(campaign) = cell.map(campaign_name).filter(|name| !name.is_empty()) else {
             return Ok(());
         };
         match &self.campaign {
-            None => self.campaign = Some(campaign.into_owned()),
+            None => self.campaign = Some(campaign),
             Some(known) if *known != campaign => {
                 return Err(Fault::ManyCampaigns {
                     line,

@@ -2,17 +2,14 @@
 //! between them in it.
 //!
 //! A cell may well hold lines, and lines may hold numbers. So a row over several lines is refused
-//! only when one of these looks like a row in full: as many cells as the header, the row itself or
-//! others of the file, and a number in the place of the phone column that is not the row's own.
-//! Prose has a space behind its commas. Who knows better says so (`--accept-multiline-cells`).
-
-use std::collections::{BTreeMap, BTreeSet};
+//! only when one of these looks like a row, however short: it has in the place of the phone column
+//! what looks like a number and is not the row's own. Prose has a space behind its commas. Who knows
+//! better says so (`--accept-multiline-cells`).
 
 use super::error::Fault;
 use super::numbers;
 use super::table::{LINE_ENDS, Row};
 use crate::contacts::Region;
-use crate::job::Lane;
 
 /// What was seen of a file's rows.
 pub(super) struct Swallowed {
@@ -21,13 +18,9 @@ pub(super) struct Swallowed {
     width: usize,
     delimiter: char,
     region: Region,
-    /// How many cells the rows of one line have that hold a number.
-    widths: BTreeSet<usize>,
     /// Has a row a space behind each delimiter, as prose has?
     spaced: bool,
-    /// Rows of several lines in which one could be a row if others were like it: how many cells
-    /// that one has, and where the first of them starts.
-    narrow: BTreeMap<usize, u64>,
+    /// Where the first row starts in which one could be, if rows had such spaces.
     prose: Option<u64>,
 }
 
@@ -38,9 +31,7 @@ impl Swallowed {
             width: header.cells.len(),
             delimiter,
             region,
-            widths: BTreeSet::new(),
             spaced: is_prose(header.text, delimiter),
-            narrow: BTreeMap::new(),
             prose: None,
         }
     }
@@ -59,13 +50,6 @@ impl Swallowed {
         let (line, cells) = (row.line, row.cells);
         if !row.spans_lines {
             self.spaced = self.spaced || is_prose(row.text, self.delimiter);
-            if !self.widths.contains(&cells.len())
-                && cells
-                    .get(self.phone)
-                    .is_some_and(|cell| self.is_number(cell))
-            {
-                self.widths.insert(cells.len());
-            }
             return Ok(());
         }
         let own = cells.get(self.phone).unwrap_or_default().split(LINE_ENDS);
@@ -95,9 +79,7 @@ impl Swallowed {
             } else {
                 text
             };
-            if parts.len() < self.width.min(cells.len()) {
-                self.narrow.entry(parts.len()).or_insert(line);
-            } else if is_prose(quoted, self.delimiter) {
+            if is_prose(quoted, self.delimiter) {
                 self.prose = self.prose.or(Some(line));
             } else {
                 return Err(Fault::SwallowedRow { line });
@@ -106,19 +88,16 @@ impl Swallowed {
         Ok(())
     }
 
-    /// Refuses the first row in which one seems to be that is like others of the file.
+    /// Refuses the first row in which one seems to be, if others have spaces as prose has.
     pub(super) fn end(&self) -> Result<(), Fault> {
-        let narrow = self.narrow.iter();
-        let narrow = narrow.filter(|(width, _)| self.widths.contains(width));
-        let prose = self.prose.filter(|_| self.spaced);
-        match narrow.map(|(_, line)| *line).chain(prose).min() {
+        match self.prose.filter(|_| self.spaced) {
             Some(line) => Err(Fault::SwallowedRow { line }),
             None => Ok(()),
         }
     }
 
     fn is_number(&self, cell: &str) -> bool {
-        numbers::read(cell.trim_matches('"'), Lane::Call, self.region).is_ok()
+        numbers::looks_like_one(cell.trim_matches('"'), self.region)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::job::Channel;
 use crate::record::{CampaignRecord, Row};
 use crate::status::Outcome;
 use crate::summary;
-use crate::text::is_hidden;
+use crate::text::{is_formula, is_hidden};
 
 /// Our columns, behind those of the input.
 const COLUMNS: &[u8] =
@@ -164,16 +164,6 @@ fn push_text(line: &mut Vec<u8>, text: &str) {
         line.insert(start, b'"');
         line.push(b'"');
     }
-}
-
-/// Would a spreadsheet run it? Blanks or quotes in front of the sign do not keep each of them from
-/// it, nor does a sign of full width.
-fn is_formula(text: &str) -> bool {
-    let idle = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\'');
-    text.starts_with(['\t', '\r'])
-        || text
-            .trim_start_matches(idle)
-            .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]

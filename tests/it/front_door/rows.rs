@@ -70,15 +70,13 @@ fn a_country_code_in_its_own_column_is_never_overruled_by_the_default() {
 #[test]
 fn a_row_shifted_by_a_comma_is_invalid() {
     let list = "name,address,alt,phone\nA,12 MG Road,9999900202,9876500201\n\
-        B,7 Park St, Kolkata,9999900203,9876500204\nC,5 Hill Rd,9999900205,9876500206,,\n";
+        B,7 Park St, Kolkata,9999900203,9876500204\nDoe, Jane,12 MG Road,9876500207,\n";
     let (dir, _, asked) = send(list, "");
-    assert_eq!(asked, ["+919876500201", "+919876500206"]);
-    assert_eq!(dir.statuses(), ["sent", "invalid", "sent"]);
-    let details = column(&dir.results(), "otp_detail");
-    assert!(
-        details[1].contains("more cells than the header"),
-        "{details:?}"
-    );
+    assert_eq!(asked, ["+919876500201"]);
+    assert_eq!(dir.statuses(), ["sent", "invalid", "invalid"]);
+    for detail in &column(&dir.results(), "otp_detail")[1..] {
+        assert!(detail.contains("more cells than the header"), "{detail}");
+    }
 }
 
 #[test]
@@ -272,6 +270,10 @@ fn results_are_a_valid_next_input_whatever_the_list_was() {
             "name,phone\nA, B,9876543210\nC,9876543211\n9876543212\n",
             "",
         ),
+        (
+            "name,alt,phone,note\nC,x,9876543211,\nDoe, Jane,9876543212,9876543210,\n",
+            "",
+        ),
         (COUNTRIES, ""),
     ] {
         let (stub, dir) = (Stub::start(), Workdir::with(list));
@@ -344,6 +346,16 @@ fn what_a_row_of_results_says_by_now_goes_before_what_was_read_of_it() {
 }
 
 #[test]
+fn a_column_of_results_with_other_numbers_than_were_read_is_asked_for() {
+    let text = "fon,otp_phone,otp_status\n+17025550144,+917025550145,pending\n";
+    let (_, ran, asked) = send(text, "--campaign list");
+    assert_eq!((ran.code, asked.len()), (2, 0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("in \"fon\" (#1)"), "{}", ran.stderr);
+    let (.., asked) = send(text, "--campaign list --phone-column fon");
+    assert_eq!(asked, ["+17025550144"]);
+}
+
+#[test]
 fn a_country_code_or_region_that_is_said_now_goes_before_what_was_read() {
     let list = "cc,phone\n,9876500014\n,7400123454\n";
     let edit = ("\n,7400123454", "\n44,7400123454");
@@ -382,4 +394,159 @@ fn results_of_a_list_without_its_country_codes_are_refused_when_they_would_be_re
         .flags("--country-code-column none")
         .run();
     assert_eq!(stub.count(), count);
+}
+
+#[test]
+fn two_codes_a_date_or_the_number_itself_are_no_code() {
+    let list = "phone,otp\n9876533010,123456 654321\n9876533011,12-05-2026\n\
+        9876533012,9876533012\n9876533013,+91 98765 33013\n9876533014,12 34 56\n\
+        9876533015,123 456\n";
+    let (dir, _, asked) = verify(list, "");
+    let codes: Vec<&str> = asked.iter().map(|(_, code)| code.as_str()).collect();
+    assert_eq!(codes, ["123456", "123456"]);
+    assert_eq!(dir.count("invalid"), 4);
+}
+
+#[test]
+fn a_row_of_results_keeps_its_channel_unless_one_is_said() {
+    let list = "phone\n02223456789\n9876500302\n9876500303\n";
+    let (stub, dir) = (Stub::start(), Workdir::with(list));
+    dir.send(&stub).flags("--channel call --limit 2").run();
+    dir.write("next.csv", dir.read("list-results/results.csv"));
+    dir.send(&stub).input("next.csv").run();
+    assert_eq!(column(&dir.results(), "otp_channel"), ["call"; 3]);
+    assert_eq!(dir.statuses(), ["sent"; 3]);
+    assert_eq!(stub.count(), 3);
+
+    let dir = Workdir::with("phone\n9876500304\n9876500305\n");
+    dir.send(&stub).flags("--channel call --limit 1").run();
+    dir.write("next.csv", dir.read("list-results/results.csv"));
+    dir.send(&stub)
+        .input("next.csv")
+        .flags("--channel sms")
+        .run();
+    assert_eq!(column(&dir.results(), "otp_channel"), ["call", "sms"]);
+}
+
+#[test]
+fn a_suppression_list_is_read_with_the_columns_of_the_list_where_it_has_them() {
+    let list = "CC,phone\n44,7400123456\n44,7400123457\n";
+    let (stub, dir) = (Stub::start(), Workdir::with(list));
+    dir.write("stop.csv", "CC,phone\n44,7400123456\n");
+    let flags = "--country-code-column CC --exclude stop.csv";
+    let ran = dir.send(&stub).flags(flags).run();
+    assert_eq!(asked(&stub), ["+447400123457"]);
+    let told = "stop.csv: 1 numbers in column \"phone\", country code in column \"CC\"";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+
+    let dir = Workdir::with("a~fon\nx~9876500311\ny~9876500312\n");
+    dir.write("stop.csv", "fon~phone\n9876500311~1\n");
+    let two = "phone,mobile\n9876500311,9876500312\n";
+    dir.write("two.csv", two);
+    let flags = "--phone-column #2 --delimiter ~ --exclude";
+    let run = |list| dir.send(&stub).flags(flags).args(&[list]).run();
+    let count = stub.count();
+    let ran = run("two.csv");
+    assert_eq!((ran.code, stub.count()), (2, count), "{}", ran.stderr);
+    assert!(ran.stderr.contains("suppression list"), "{}", ran.stderr);
+    run("stop.csv");
+    assert_eq!(dir.statuses(), ["suppressed", "sent"]);
+    // A list without such columns is read by its own.
+    dir.write("plain.csv", "phone\n9876500312\n");
+    let ran = dir.send(&stub).flags(flags).args(&["plain.csv"]).run();
+    assert!(
+        ran.stderr.contains("plain.csv: 1 numbers"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn numbers_that_were_looked_up_are_read_with_their_country_codes() {
+    let (stub, dir) = (Stub::start(), Workdir::with("CC,phone\n44,7400123456\n"));
+    stub.script("smsotp", "+447400123456", [Reply::dropped()]);
+    dir.send(&stub).flags("--country-code-column CC").run();
+    assert_eq!(dir.statuses(), ["unknown"]);
+    dir.line("settle list.csv --as sent --country-code-column CC")
+        .ends(0);
+}
+
+#[test]
+fn a_column_of_country_codes_is_used_or_refused_whatever_its_name() {
+    for name in [
+        "ISD/Country Code",
+        "Country/ISD",
+        "Country Code 1",
+        "Contact Country Code",
+        "country_code_phone",
+        "Mobile ISD",
+        "International Code",
+    ] {
+        let list = format!("{name},phone\n+44,7400123456\nIN,9876500401\n");
+        assert_eq!(
+            send(&list, "").2,
+            ["+447400123456", "+919876500401"],
+            "{name}"
+        );
+    }
+    for name in [
+        "CC",
+        "Country",
+        "Phone Prefix",
+        "Dial Prefix",
+        "Country ISO",
+    ] {
+        let list = format!("{name},phone\nGB,7400123456\n,9876500401\n");
+        let (_, ran, asked) = send(&list, "");
+        assert_eq!((ran.code, asked.len()), (2, 0), "{name}: {}", ran.stderr);
+        let remedy = format!("--country-code-column \"{name}\"");
+        assert!(ran.stderr.contains(&remedy), "{}", ran.stderr);
+        assert_eq!(
+            send(&list, "--country-code-column #1").2[0],
+            "+447400123456"
+        );
+        assert_eq!(send(&list, "--country-code-column none").2.len(), 2);
+        // Where nothing would be another number, or it is something else, there is nothing to ask.
+        let agreeing = list.replace("GB,7400123456", "IN,9876500402");
+        assert_eq!(send(&agreeing, "").2.len(), 2, "{name}");
+        let own = list.replace("GB,7400123456", "GB,+447400123456");
+        assert_eq!(send(&own, "").2.len(), 2, "{name}");
+        let other = list.replace("GB,7400123456", "Mrs,9876500402");
+        assert_eq!(send(&other, "").2.len(), 2, "{name}");
+    }
+    let whole = "phone,phone_with_country_code\n9876500401,919876500401\n";
+    assert_eq!(send(whole, "").2, ["+919876500401"]);
+    let list = "country code,phone\nnowhere,9876500401\n91,9876500402\n";
+    let (dir, _, asked) = send(list, "");
+    assert_eq!(asked, ["+919876500402"]);
+    let detail = &column(&dir.results(), "otp_detail")[0];
+    assert!(!detail.contains("none"), "{detail}");
+}
+
+#[test]
+fn a_campaign_is_known_again_whatever_its_name() {
+    for name in [
+        " list",
+        "list ",
+        "\u{a0}list",
+        "'list",
+        "\"list\"",
+        "=list",
+        "a;=b",
+        "li\u{200d}st",
+    ] {
+        let (stub, dir) = (Stub::start(), Workdir::new());
+        let file = format!("{name}.csv");
+        dir.write(&file, "phone\n9876500501\n");
+        dir.send(&stub).input(&file).ends(0);
+        dir.write("next.csv", dir.read(&format!("{name}-results/results.csv")));
+        dir.send(&stub).input("next.csv").ends(0);
+        assert_eq!(stub.count(), 1, "{name:?}");
+    }
+    let (stub, dir) = (Stub::start(), Workdir::with("phone\n9876500501\n"));
+    let ran = dir
+        .send(&stub)
+        .args(&["--campaign", "li\u{200b}st"])
+        .ends(2);
+    assert!(ran.stderr.contains("U+200B"), "{}", ran.stderr);
 }
