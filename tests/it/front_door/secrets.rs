@@ -145,7 +145,7 @@ fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
     let ran = dir
         .send(&stub)
         .env("KOOKOO_API_KEY", KEY)
-        .flags("-vvv --concurrency 1")
+        .flags("-vvv --concurrency 1 --refused-alike off")
         .ends(1);
     for disguise in &disguises {
         dir.has_nowhere(&format!("<{disguise}"), &ran);
