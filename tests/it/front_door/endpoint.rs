@@ -158,11 +158,14 @@ fn a_certificate_that_turns_bad_during_a_run_is_an_outage() {
 
 #[test]
 fn what_speaks_no_tls_is_not_waited_for() {
-    let stub = Stub::start();
+    let wire = Wire::start(|line| {
+        line.say("HTTP/1.1 400 Bad Request\r\n\r\n");
+        line.wait_for_close();
+    });
     let dir = Workdir::with(contacts(0..4));
-    let url = stub.url().replace("http://", "https://");
     let words = "does not speak TLS";
-    is_not_waited_for(&dir, &url, &Authority::new("any"), "wrong_endpoint", words);
+    let any = Authority::new("any");
+    is_not_waited_for(&dir, &wire.https(), &any, "wrong_endpoint", words);
 }
 
 #[test]

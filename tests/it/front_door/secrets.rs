@@ -133,8 +133,8 @@ fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
         grouped(4, "&shy;"),
         grouped(4, "<br/>"),
         each(|c| format!("%u{c:04x}")),
-        each(|c| format!("\\u{{{c:x}}}")),
-        each(|c| format!("\\{c:03o}")),
+        each(|c| format!("\\\\u{{{c:x}}}")),
+        each(|c| format!("\\\\{c:03o}")),
         each(|c| char::from_u32(c + 0xfee0).unwrap().into()),
         "S0tkZWFkYmUxMmVmMzQ1Njc4OTBhYmNkZWZmZWRjYmE5OA==".to_owned(),
     ];
