@@ -29,7 +29,7 @@
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
-//! | 0 | [`text`] [`redact`] | what is invisible or obeyed by a terminal; keys and codes taken out |
+//! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`clock`] | the wall clock, read once per run |
 //! | 0 | [`mistake`] | switches for the mistakes that the proofs have to catch; nothing in a build |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
@@ -88,6 +88,7 @@ pub mod campaign;
 pub mod cli;
 pub mod clock;
 pub mod contacts;
+pub mod decode;
 pub mod gateway;
 pub mod job;
 pub mod ledger;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::decode::{Seen, layers};
 use crate::text::is_invisible;
 
 /// A telephone number in E.164 form: country code and national number, 7 to 15 digits, no `+`.
@@ -85,91 +86,113 @@ pub fn mask_digits(text: &str) -> String {
     text.chars().filter_map(mask).collect()
 }
 
-/// Masks every number of seven or more digits, in one piece or in groups, in a text that came from
-/// elsewhere (the gateway's messages may repeat the number), so that it may be logged or counted in
-/// a report.
+/// Masks every number of seven or more digits, in one piece or in groups, plain or encoded, in a text
+/// that came from elsewhere (the gateway's messages may repeat the number), so that it may be logged
+/// or counted in a report.
 #[must_use]
 pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
-    masked(text, |digits| digits.chars().count() >= SHORTEST_NUMBER)
+    masked(text, |digits| {
+        Some(digits).filter(|digits| digits.len() >= SHORTEST_NUMBER)
+    })
 }
 
 /// Masks the telephone numbers in the name of a file or a campaign, and leaves dates and counters.
 #[must_use]
 pub fn mask_name(name: &str) -> String {
-    masked(name, is_number_in_name)
+    let parts = name.split('/').map(|part| masked(part, number_in_name));
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// The telephone numbers in such a name as they stand there, each with what stands for it.
 #[must_use]
 pub fn numbers_in_name(name: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut rest = name;
-    while let Some(start) = rest.find(char::is_numeric) {
-        let (digits, end) = number_at_start(&rest[start..]);
-        if is_number_in_name(&digits) {
-            found.push((rest[start..start + end].to_owned(), mask(&digits)));
+    for part in name.split('/') {
+        for layer in layers(part) {
+            let numbers = numbers(&layer, number_in_name).into_iter();
+            found.extend(numbers.map(|(span, masked)| (part[span].to_owned(), masked)));
         }
-        rest = &rest[start + end..];
     }
     found
 }
 
-/// Has it as many digits as an Indian number, and does not begin as a date does: `20261126_1530`?
-fn is_number_in_name(digits: &str) -> bool {
-    let part = |range: Range<usize>| digits.get(range).and_then(|part| part.parse::<u32>().ok());
+/// Which of some digits are a telephone number?
+type Which = fn(&[Seen]) -> Option<&[Seen]>;
+
+/// As many as an Indian number has, but for a date in front of them: `20261126_1530`.
+fn number_in_name(digits: &[Seen]) -> Option<&[Seen]> {
+    const DATE: usize = 8;
+    const SHORTEST_NUMBER: usize = 10;
+    let text: String = digits.iter().map(|digit| digit.c).collect();
+    let part = |range: Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
     let is_date = matches!(
-        (part(0..2), part(4..6), part(6..8)),
+        (part(0..2), part(4..6), part(6..DATE)),
         (Some(19 | 20), Some(1..=12), Some(1..=31))
     );
-    digits.chars().count() >= 10 && !is_date
+    let digits = if is_date { &digits[DATE..] } else { digits };
+    Some(digits).filter(|digits| digits.len() >= SHORTEST_NUMBER)
 }
 
-/// Masks the groups of digits that are numbers.
-fn masked(text: &str, is_number: impl Fn(&str) -> bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(char::is_numeric) {
-        let (before, from) = rest.split_at(start);
-        let (digits, end) = number_at_start(from);
-        if is_number(&digits) {
-            out.push_str(before.strip_suffix('+').unwrap_or(before));
-            out.push_str(&mask(&digits));
-        } else {
-            out.push_str(before);
-            out.push_str(&from[..end]);
+/// Masks the groups of digits that are numbers, what is encoded first: what is left may be more
+/// numbers.
+fn masked(text: &str, which: Which) -> String {
+    let mut text = text.to_owned();
+    loop {
+        let layers = layers(&text);
+        let mut found = layers.iter().rev().map(|layer| numbers(layer, which));
+        let Some(found) = found.find(|found| !found.is_empty()) else {
+            return text;
+        };
+        for (span, masked) in found.into_iter().rev() {
+            text.replace_range(span, &masked);
         }
-        rest = &from[end..];
     }
-    out.push_str(rest);
-    out
+}
+
+/// Where numbers stand, each with what stands for it.
+fn numbers(layer: &[Seen], which: Which) -> Vec<(Range<usize>, String)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(before) = layer[at..].iter().position(|seen| seen.c.is_numeric()) {
+        let start = at + before;
+        let (digits, length) = number_at_start(&layer[start..]);
+        if let Some(number) = which(&digits)
+            && let [first, .., last] = number
+        {
+            let text: String = number.iter().map(|digit| digit.c).collect();
+            let plus = layer[at..start].last().filter(|seen| seen.c == '+');
+            let is_whole = number.len() == digits.len();
+            let first = plus.filter(|_| is_whole).unwrap_or(first);
+            found.push((first.start..last.end, mask(&text)));
+        }
+        at = start + length;
+    }
+    found
 }
 
 /// The groups of digits that a text begins with, and where they end: between them may stand a few
-/// separators, also percent-encoded.
-fn number_at_start(text: &str) -> (String, usize) {
+/// separators.
+fn number_at_start(layer: &[Seen]) -> (Vec<Seen>, usize) {
     const SEPARATORS_MAX: usize = 3;
-    let (mut digits, mut end) = (String::new(), 0);
+    let (mut digits, mut end) = (Vec::new(), 0);
     loop {
-        let mut rest = &text[end..];
-        for _ in 0..SEPARATORS_MAX {
-            rest = after_separator(rest).unwrap_or(rest);
+        let rest = layer[end..].iter();
+        let next = rest
+            .take(SEPARATORS_MAX + 1)
+            .position(|seen| !is_separator(seen.c));
+        match next.map(|gap| (gap, layer[end + gap])) {
+            Some((gap, digit)) if digit.c.is_numeric() => {
+                digits.push(digit);
+                end += gap + 1;
+            }
+            _ => return (digits, end),
         }
-        let Some(digit) = rest.chars().next().filter(|c| c.is_numeric()) else {
-            return (digits, end);
-        };
-        digits.push(digit);
-        end = text.len() - rest.len() + digit.len_utf8();
     }
 }
 
-fn after_separator(text: &str) -> Option<&str> {
-    let dash = |c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}');
-    let plain = |c: char| c.is_whitespace() || is_invisible(c) || "-.()/,_+".contains(c) || dash(c);
-    ["%20", "%2D", "%2d", "%2C", "%2c", "&nbsp;"]
-        .into_iter()
-        .find_map(|encoded| text.strip_prefix(encoded))
-        .or_else(|| text.strip_prefix(plain))
+fn is_separator(c: char) -> bool {
+    let dash = matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}');
+    c.is_whitespace() || is_invisible(c) || "-.()/,_+".contains(c) || dash
 }
 
 #[cfg(test)]
@@ -204,6 +227,14 @@ mod tests {
             "91_98_76_54_32_10",
             "९१९८७६५४३२१०",
             "９１98765４３210",
+            "+91 %39%38%37%36%35%31%32%33%34%30",
+            "+91 &#57;&#56;&#55;&#54;&#53;&#49;&#50;&#51;&#52;&#48;",
+            "+91 98765<b>12340</b>",
+            "+91 98765&nbsp;&shy;12340",
+            "+91 98765%E2%80%8B12340",
+            "+91 98\\u200b765\\u{31}2340",
+            "+91 %EF%BC%99%EF%BC%98765 12340",
+            "+91 98765&amp;nbsp;12340",
         ] {
             let masked = mask_numbers(form);
             let digits = masked.chars().filter(|c| c.is_numeric()).count();
@@ -212,6 +243,9 @@ mod tests {
         for (name, masked) in [
             ("9876543210.csv", "+98******10.csv"),
             ("lists/91 98765-43210.csv", "lists/+9198******10.csv"),
+            ("2026-11-26 9876512340.csv", "2026-11-26 +98******40.csv"),
+            ("20261126_9876512340", "20261126_+98******40"),
+            ("2026/9876543210.csv", "2026/+98******10.csv"),
             ("leads-2026-11-26.csv", "leads-2026-11-26.csv"),
             ("leads_20261126_153000.csv", "leads_20261126_153000.csv"),
         ] {

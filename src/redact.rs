@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::decode::{Seen, layers};
 use crate::text::percent_encoded;
 
 /// What stands where a key stood.
@@ -19,12 +20,9 @@ const CODE_GONE: &str = "******";
 /// Shorter keys are placeholders, as in a rehearsal: taking them out would only spoil words.
 const KEY_LENGTH_MIN: usize = 6;
 
-/// So many characters of a key in a row are taken out also without the rest of it; twice as many
-/// digits where its bytes are in hexadecimal.
+/// So many characters of a key in a row are taken out also without the rest of it; as many bytes
+/// where it stands in digits.
 const PIECE_LENGTH_MIN: usize = 8;
-
-/// How often a text is decoded: what was encoded by a proxy and again by a page is twice.
-const LAYERS: usize = 4;
 
 /// What the keys of a provider look like: a prefix, and hexadecimal digits.
 #[derive(Clone, Copy)]
@@ -53,7 +51,8 @@ struct Needle {
 
 impl Redactor {
     /// Takes this key out, and whatever has the shape of a key: in any case, percent-encoded,
-    /// escaped as in JSON or HTML, in groups, and this key also in hexadecimal and cut short.
+    /// escaped as in JSON or HTML, in groups, and this key also in hexadecimal, octal and base64,
+    /// and cut short.
     #[must_use]
     pub fn new(key: &SecretString, shape: KeyShape) -> Self {
         let key = key.expose_secret();
@@ -61,13 +60,21 @@ impl Redactor {
         if key.len() >= KEY_LENGTH_MIN {
             // The second as it stands in an address: where that begins in the middle of another
             // escape, or the key is not in ASCII, decoding would miss it.
-            let bytes = key.bytes().map(|byte| format!("{byte:02x}"));
-            let in_hex = SecretString::from(bytes.collect::<String>());
             needles = vec![
-                Needle::new(folded(key), PIECE_LENGTH_MIN),
-                Needle::new(folded(&percent_encoded(key)), PIECE_LENGTH_MIN),
-                Needle::new(in_hex, 2 * PIECE_LENGTH_MIN),
+                Needle::new(key, PIECE_LENGTH_MIN),
+                Needle::new(&percent_encoded(key), PIECE_LENGTH_MIN),
+                Needle::new(
+                    &digits(key, |byte| format!("{byte:02x}")),
+                    2 * PIECE_LENGTH_MIN,
+                ),
+                Needle::new(
+                    &digits(key, |byte| format!("{byte:03o}")),
+                    3 * PIECE_LENGTH_MIN,
+                ),
             ];
+            let in_base64 = (0..3).map(|before| base64(key, before));
+            let in_base64 = in_base64.filter(|form| form.len() >= PIECE_LENGTH_MIN);
+            needles.extend(in_base64.map(|form| Needle::new(&form, 4 * PIECE_LENGTH_MIN / 3 + 1)));
         }
         Self { needles, shape }
     }
@@ -97,9 +104,35 @@ impl Redactor {
 }
 
 impl Needle {
-    fn new(text: SecretString, piece_min: usize) -> Self {
+    fn new(text: &str, piece_min: usize) -> Self {
+        let text = folded(text);
         Self { text, piece_min }
     }
+}
+
+/// The bytes of a key one by one.
+fn digits(key: &str, form: fn(u8) -> String) -> String {
+    key.bytes().map(form).collect()
+}
+
+/// A key in base64 where so many bytes stand before it, without what depends on them and on what
+/// follows. Two of the digits are signs, and differ between alphabets: they are left out.
+fn base64(key: &str, before: usize) -> String {
+    /// How many bits of the key share a digit with what stands before it.
+    const SHARED: [usize; 3] = [0, 4, 2];
+    let bits = key
+        .bytes()
+        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    let bits: Vec<u8> = bits.skip(SHARED[before]).collect();
+    let digit = |six: &[u8]| six.iter().fold(0, |digit, bit| digit << 1 | bit);
+    let digits = bits.chunks_exact(6).map(digit);
+    let letters = digits.filter_map(|digit| match digit {
+        0..26 => Some(b'A' + digit),
+        26..52 => Some(b'a' + digit - 26),
+        52..62 => Some(b'0' + digit - 52),
+        _ => None,
+    });
+    letters.map(char::from).collect()
 }
 
 impl KeyShape {
@@ -130,37 +163,16 @@ fn folded(secret: &str) -> SecretString {
     SecretString::from(secret.to_ascii_lowercase())
 }
 
-/// A character as it is compared, and where it stands in the text.
-#[derive(Clone, Copy)]
-struct Seen {
-    c: char,
-    start: usize,
-    end: usize,
-}
-
 /// Parts of a text.
 type Spans = Vec<Range<usize>>;
 
 /// The text with a stand-in for each span that `search` finds. It searches the text in lower case,
 /// first as it is, then decoded.
 fn without<'t>(text: &'t str, stand_in: &str, search: impl Fn(&[Seen]) -> Spans) -> Cow<'t, str> {
-    let mut layer: Vec<Seen> = text
-        .char_indices()
-        .map(|(start, c)| Seen {
-            c: c.to_ascii_lowercase(),
-            start,
-            end: start + c.len_utf8(),
-        })
+    let mut spans: Spans = layers(text)
+        .iter()
+        .flat_map(|layer| search(layer))
         .collect();
-    let mut spans = Spans::new();
-    for _ in 0..LAYERS {
-        spans.extend(search(&layer));
-        let decoded = decoded(&layer);
-        if decoded.len() == layer.len() {
-            break;
-        }
-        layer = decoded;
-    }
     if spans.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -192,10 +204,10 @@ fn search_pieces(layer: &[Seen], needle: &SecretString, least: usize) -> Spans {
     })
 }
 
-/// The places that `length_in` knows the length of. It is shown letters, digits and the characters
-/// in `signs`: all others may stand between the groups of a key.
+/// The places that `length_in` knows the length of. It is shown the letters and digits of ASCII, and
+/// the characters in `signs`: all others may stand between the groups of a key.
 fn search(layer: &[Seen], signs: &str, length_in: impl Fn(&[Seen]) -> usize) -> Spans {
-    let counts = |seen: &&Seen| seen.c.is_alphanumeric() || signs.contains(seen.c);
+    let counts = |seen: &&Seen| seen.c.is_ascii_alphanumeric() || signs.contains(seen.c);
     let seen: Vec<Seen> = layer.iter().filter(counts).copied().collect();
     let (mut spans, mut at) = (Spans::new(), 0);
     while at < seen.len() {
@@ -206,65 +218,6 @@ fn search(layer: &[Seen], signs: &str, length_in: impl Fn(&[Seen]) -> usize) -> 
         at += length.max(1);
     }
     spans
-}
-
-/// Every escape replaced by what it stands for.
-fn decoded(layer: &[Seen]) -> Vec<Seen> {
-    let mut out = Vec::with_capacity(layer.len());
-    let mut rest = layer;
-    while let Some(first) = rest.first() {
-        let (c, length) = escape(rest).unwrap_or((first.c, 1));
-        out.push(Seen {
-            c: c.to_ascii_lowercase(),
-            start: first.start,
-            end: rest[length - 1].end,
-        });
-        rest = &rest[length..];
-    }
-    out
-}
-
-/// What an escape at the beginning stands for, and its length: `%2b`, `\u002b`, `\/`, `0x2b`,
-/// `&#43;`, `&amp;`. An entity may lack its semicolon.
-fn escape(seen: &[Seen]) -> Option<(char, usize)> {
-    const LONGEST: usize = 10;
-    /// How a number begins, how many digits it has, to which base.
-    const NUMBERS: [(&str, usize, u32); 6] = [
-        ("%", 2, 16),
-        ("0x", 2, 16),
-        ("\\u", 4, 16),
-        ("\\x", 2, 16),
-        ("&#x", 6, 16),
-        ("&#", 7, 10),
-    ];
-    const NAMES: [(&str, char); 8] = [
-        ("&amp;", '&'),
-        ("&lt;", '<'),
-        ("&gt;", '>'),
-        ("&quot;", '"'),
-        ("&apos;", '\''),
-        ("\\n", ' '),
-        ("\\r", ' '),
-        ("\\t", ' '),
-    ];
-    seen.first().filter(|seen| "%\\&0".contains(seen.c))?;
-    let text: String = seen.iter().take(LONGEST).map(|seen| seen.c).collect();
-    for (prefix, length, base) in NUMBERS {
-        if let Some(rest) = text.strip_prefix(prefix) {
-            let digits = rest.chars().take(length).take_while(|c| c.is_digit(base));
-            let digits: String = digits.collect();
-            let entity = prefix.starts_with('&');
-            let c = char::from_u32(u32::from_str_radix(&digits, base).ok()?)?;
-            let end = usize::from(entity && rest[digits.len()..].starts_with(';'));
-            let is_whole = entity || digits.len() == length;
-            return is_whole.then_some((c, prefix.len() + digits.len() + end));
-        }
-    }
-    if let Some((name, c)) = NAMES.iter().find(|(name, _)| text.starts_with(name)) {
-        return Some((*c, name.len()));
-    }
-    let c = text.strip_prefix('\\')?.chars().next()?;
-    c.is_ascii_punctuation().then_some((c, 2))
 }
 
 #[cfg(test)]
@@ -328,6 +281,18 @@ mod tests {
             "4b 4b 30 31 32 33 34 35",
             "0x4b,0x4b,0x30,0x31,0x32,0x33,0x34,0x35",
             "4B4B303132333435",
+            "KK01&nbsp;2345&NBSP;6789",
+            "KK01&shy;2345&shy6789",
+            "KK01&ZeroWidthSpace;23<br/>45",
+            "K<b>K01</b>2345 <!-- - -->6789",
+            "K&lt;b&gt;K01&lt;/b&gt;2345",
+            "%u004b%u004B%u00301%u0032345",
+            "\\u{4b}\\u{4B}\\u{30}12345",
+            "KK01%E2%80%8B2345%C2%A06789",
+            "ＫＫ０１２３４５",
+            "KK01é2345",
+            "\\113\\113\\060\\061\\062\\063\\064\\065",
+            "113 113 060 061 062 063 064 065",
         ] {
             let text = format!("no: {form}… .");
             assert_eq!(ours.clean(&text), "no: [key]… .", "{form}");
@@ -335,6 +300,19 @@ mod tests {
         assert_eq!(ours.clean("KK01234"), "KK01234");
         let other = "of another account: kk-FEDC ba98 7654 3210 fedc ba98 7654 3210.";
         assert_eq!(ours.clean(other), "of another account: [key].");
+    }
+
+    #[test]
+    fn a_key_is_taken_out_in_base64_wherever_it_stands() {
+        let redactor = redactor("KK>>?~0123456789abcdef");
+        for (form, left) in [
+            ("S0s+Pj9+MDEyMzQ1Njc4OWFiY2RlZg==", "[key]g=="),
+            ("S0s-Pj9-MDEyMzQ1Njc4OWFiY2RlZg", "[key]g"),
+            ("PUtLPj4/fjAxMjM0NTY3ODlhYmNkZWY=", "PU[key]Y="),
+            ("eT1LSz4+P34wMTIzNDU2Nzg5YWJjZGVmJno9", "eT1[key]Jno9"),
+        ] {
+            assert_eq!(redactor.clean(form), left);
+        }
     }
 
     #[test]
@@ -347,6 +325,9 @@ mod tests {
             "0&#48;a512",
             "00a\n512",
             "00a-512",
+            "00a<b>512",
+            "00a&nbsp;512",
+            "００ａ５１２",
         ] {
             assert_eq!(without_code(&format!("x{form}y"), &code), "x******y");
         }

@@ -75,6 +75,16 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A text as one word of a command line, to be pasted into a shell.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "-_./+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
 /// A value as it stands in a query: everything but unreserved characters (RFC 3986, 2.3) encoded,
 /// so `+` becomes `%2B` and never arrives as a space.
 #[must_use]
@@ -94,6 +104,14 @@ pub fn percent_encoded(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_for_a_shell_stays_one_word() {
+        assert_eq!(shell_word("june-2026.csv"), "june-2026.csv");
+        assert_eq!(shell_word("my leads"), "'my leads'");
+        assert_eq!(shell_word("it's $1"), r"'it'\''s $1'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_shown_instead() {

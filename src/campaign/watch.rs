@@ -77,6 +77,7 @@ impl Connecting {
         let kind = match cause {
             Cause::NoSuchHost if !self.resolved => StopKind::WrongEndpoint,
             Cause::Certificate => StopKind::Certificate,
+            Cause::NoTls => StopKind::WrongEndpoint,
             _ => return None,
         };
         (count >= LASTING_MAX && !self.reached).then_some(kind)
@@ -654,7 +655,7 @@ fn down(why: &str) -> NoConnection {
 fn shown(none: &NoConnection) -> String {
     let why = mask_numbers(&none.why);
     match none.cause {
-        Cause::Machine => why,
+        Cause::Machine | Cause::Proxy => why,
         _ => format!("the gateway is down ({why})"),
     }
 }
@@ -697,7 +698,7 @@ mod tests {
 
     #[test]
     fn what_waiting_cannot_mend_ends_a_run_unless_it_worked_before() {
-        use Cause::{Certificate, Gateway, Machine, NoSuchHost};
+        use Cause::{Certificate, Gateway, Machine, NoSuchHost, NoTls, Proxy};
         let ends = |causes: &[Cause], reached: bool| {
             let mut connecting = Connecting {
                 reached,
@@ -710,11 +711,12 @@ mod tests {
         let (host, certificate) = ([NoSuchHost; 3], [Certificate; 3]);
         assert_eq!(ends(&host, false), Some(StopKind::WrongEndpoint));
         assert_eq!(ends(&certificate, false), Some(StopKind::Certificate));
-        for lasting in [host, certificate] {
+        assert_eq!(ends(&[NoTls; 3], false), Some(StopKind::WrongEndpoint));
+        for lasting in [host, certificate, [NoTls; 3]] {
             assert_eq!(ends(&lasting[1..], false), None, "too few");
             assert_eq!(ends(&lasting, true), None, "it worked in this run");
         }
-        for passing in [Gateway, Machine] {
+        for passing in [Gateway, Machine, Proxy] {
             assert_eq!(ends(&[passing; 9], false), None);
             let before = |lasting: [Cause; 3]| [&[passing][..], &lasting].concat();
             let stop = ends(&before(certificate), false);

@@ -23,6 +23,9 @@ use crate::run::Policy;
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
 
+/// What is longer is no key.
+const KEY_LENGTH_MAX: usize = 256;
+
 /// The key that a rehearsal shows to the sandbox.
 const REHEARSAL_KEY: &str = "KK00000000000000000000000000000000";
 
@@ -171,10 +174,10 @@ impl Config {
                 channel,
                 channel_is_given: operation == Operation::Send && values.is_given("channel"),
                 numbers_only: false,
-                phone_column: values.optional("phone-column", str::parse)?,
+                phone_column: values.optional("phone-column", values::column)?,
                 country_code_column: values.optional("country-code-column", str::parse)?,
                 columns_are_optional: false,
-                otp_column: values.optional("otp-column", str::parse)?,
+                otp_column: values.optional("otp-column", values::column)?,
                 channel_column: values.optional("channel-column", str::parse)?,
                 otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
@@ -192,7 +195,7 @@ impl Config {
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),
             consent: Consent::of(operation, mode, values),
-            out: values.path("out"),
+            out: values.folder("out")?,
             cooldown: match operation {
                 Operation::Send => values.required("cooldown", values::duration)?,
                 Operation::Verify => Duration::ZERO,
@@ -364,6 +367,15 @@ pub fn key(file: Option<&Path>) -> anyhow::Result<SecretString> {
             .iter()
             .any(|quote| key.starts_with(*quote) && key.ends_with(*quote)),
         "the API key in {place} stands between quotes: take them out"
+    );
+    ensure!(
+        !key.to_ascii_uppercase().contains("API_KEY="),
+        "the API key in {place} stands behind its name: leave the key alone there, without `{KEY_VARIABLE}=`"
+    );
+    ensure!(
+        key.len() <= KEY_LENGTH_MAX,
+        "the API key in {place} has {} characters: is it really the key, and nothing else?",
+        key.len()
     );
     ensure!(
         key.chars().all(|c| c.is_ascii_graphic()),

@@ -13,14 +13,15 @@ use anyhow::{bail, ensure};
 use super::config::Config;
 use super::screen::Screen;
 use crate::report::{REPORT_JSON, RESULTS_CSV};
-use crate::text::visible;
+use crate::text::{shell_word, visible};
 
-/// Refuses a run that would replace its own input or ledger.
+/// Refuses a run that would replace its own input, ledger or key file.
 ///
 /// # Errors
-/// When an output is the input or the ledger, by whatever name, or the ledger is the input.
+/// When an output is one of them, by whatever name, or the ledger is the input.
 pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
     let ledger = Place::of(&config.ledger);
+    let key_file = config.key_file.as_deref().map(Place::of);
     let mut inputs = vec![Place::of_input(&config.input)];
     inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
     let is_input = |place: &Place| inputs.iter().any(|input| input.is(place));
@@ -36,6 +37,8 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
             "input"
         } else if output.is(&ledger) {
             "ledger"
+        } else if key_file.as_ref().is_some_and(|file| output.is(file)) {
+            "key file"
         } else {
             continue;
         };
@@ -57,9 +60,9 @@ pub fn warn_of_readers(config: &Config, screen: &Screen) {
             && found.mode() & 0o077 != 0
         {
             let path = path.to_string_lossy();
-            let path = visible(&path);
+            let (shown, word) = (visible(&path), shell_word(&path));
             screen.say(&format!(
-                "warning: the {what} {path} is open to other users of this machine: `chmod 600 {path}` closes it"
+                "warning: the {what} {shown} is open to other users of this machine: `chmod 600 {word}` closes it"
             ));
         }
     }

@@ -19,7 +19,7 @@ use crate::job::{Contact, Operation, Problem, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, CampaignKey, Store as _};
 use crate::number::Number;
-use crate::text::visible;
+use crate::text::{shell_word, visible};
 
 /// The files and what they hold as a whole: looked at before the ledger is touched.
 pub struct Input {
@@ -179,10 +179,11 @@ impl Input {
         let is_another = |beside: &PathBuf| beside.is_file() && real(beside) != real(ledger);
         if let Some(beside) = beside.into_iter().find(is_another) {
             bail!(
-                "there is a ledger beside the list: {0}. Has campaign {1} been sent with that one? To go on with it: --ledger {0}. To begin in this folder: --ledger {2}. Nothing was sent",
+                "there is a ledger beside the list: {}. Has campaign {} been sent with that one? To go on with it: --ledger {}. To begin in this folder: --ledger {}. Nothing was sent",
                 beside.display(),
                 visible(&self.campaign.name),
-                ledger.display()
+                shell_word(&beside.to_string_lossy()),
+                shell_word(&ledger.to_string_lossy())
             );
         }
         Ok(())

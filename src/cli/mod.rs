@@ -150,6 +150,7 @@ pub fn main() -> Exit {
     };
     screen.report_panics();
     let run = || {
+        signals::ensure_file_handles()?;
         signals::leave_no_core()?;
         signals::survive_file_limits()?;
         let mut commands = COMMANDS.iter();

@@ -11,7 +11,7 @@ use crate::record::{Row, RowState, Suppression};
 use crate::run::Runs;
 use crate::status::Status;
 use crate::summary::Counts;
-use crate::text::visible;
+use crate::text::{shell_word, visible};
 
 /// Problems shown with their lines.
 const PROBLEMS_SHOWN: usize = 5;
@@ -141,11 +141,12 @@ impl Plan {
             }
         }
         for (campaign, count) in &self.recent {
-            let campaign = visible(campaign);
+            let word = shell_word(campaign);
+            let (campaign, word) = (visible(campaign), visible(&word));
             line(
                 "",
                 format!(
-                    "{count} x campaign {campaign} has just sent to it, or may have; to go on with that one: --campaign {campaign}; to send all the same: --cooldown 0s"
+                    "{count} x campaign {campaign} has just sent to it, or may have; to go on with that one: --campaign {word}; to send all the same: --cooldown 0s"
                 ),
             );
         }

@@ -67,7 +67,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         };
     }
     let default = || Mode::of(values).out(record.operation, &record.name);
-    let folder = values.path("out").unwrap_or_else(default);
+    let folder = values.folder("out")?.unwrap_or_else(default);
     write_results(&ledger, &campaign, &runs, &folder, screen)?;
     Ok(Exit::Done)
 }
@@ -205,7 +205,8 @@ pub fn choose(
         .map(|campaign| {
             let record = &campaign.record;
             let rehearsal = if record.sandbox { ", --sandbox" } else { "" };
-            format!("{} ({}{rehearsal})", record.name, record.operation.name())
+            let name = shown_name(&record.name, values);
+            format!("{name} ({}{rehearsal})", record.operation.name())
         })
         .collect();
     let names = names.join(", ");
@@ -219,6 +220,15 @@ pub fn choose(
     bail!("name one campaign with {flags}: {names}");
 }
 
+/// A campaign's name as people see it.
+pub fn shown_name(name: &str, values: &Values) -> String {
+    if values.is_on("log-numbers") {
+        name.to_owned()
+    } else {
+        mask_name(name)
+    }
+}
+
 /// Lists the campaigns.
 ///
 /// # Errors
@@ -230,14 +240,6 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         return verify(&ledger, &path);
     }
     let holder = ledger.holder();
-    let whole = values.is_on("log-numbers");
-    let shown = |name: &str| {
-        if whole {
-            name.to_owned()
-        } else {
-            mask_name(name)
-        }
-    };
     let mut text = Vec::new();
     for campaign in &ledger.campaigns()? {
         let id = campaign.record.id;
@@ -254,7 +256,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         writeln!(
             text,
             "{}\t{}{}\t{} rows\t{}{}\t{}",
-            visible(&shown(&record.name)),
+            visible(&shown_name(&record.name, values)),
             record.operation.name(),
             if record.sandbox { " (sandbox)" } else { "" },
             summary.counts().total(),

@@ -170,6 +170,10 @@ fn take_in<'l>(
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
 ) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
+    // The plan may name those that have just sent to a number.
+    for known in ledger.campaigns()? {
+        screen.mask_numbers_of(&known.record.name);
+    }
     input.ensure_fits(config, ledger)?;
     let memory = Memory::of(ledger, &input.campaign)?;
     let Input {
@@ -286,7 +290,8 @@ fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
     let id = &config.gateway.sender_id;
     if plan.lanes().contains(&Lane::Sms) && !words::is_usual_sender_id(id) {
         screen.say(&format!(
-            "warning: the sender id {id:?} is not 3 to 11 letters and digits, as registered ones are"
+            "warning: the sender id \"{}\" is not 3 to 11 letters and digits, as registered ones are",
+            visible(id)
         ));
     }
 }
@@ -320,8 +325,7 @@ fn work(
                 .parse()
                 .context("the sandbox's address")?;
         }
-        let gateway = KooKoo::new(&gateway, clock)
-            .map_err(|why| anyhow::anyhow!("the HTTP client cannot be set up: {why}"))?;
+        let gateway = KooKoo::new(&gateway, clock).map_err(anyhow::Error::msg)?;
         let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
         let context = RunContext {
             ledger: &ledger,

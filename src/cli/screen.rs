@@ -102,8 +102,8 @@ impl Screen {
             progress: values.required("progress", values::word)?,
             log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
         };
-        for name in ["input", "campaign", "exclude"] {
-            let name = values.path(name).unwrap_or_default();
+        let names = ["input", "campaign", "ledger", "out"].map(|name| values.path(name));
+        for name in names.into_iter().flatten().chain(values.paths("exclude")) {
             screen.mask_numbers_of(&name.to_string_lossy());
         }
         let level = match verbose.unwrap_or(0) {

@@ -150,6 +150,8 @@ pub const RUN: &[Setting] = settings! {
     /// A rehearsal against a gateway in the process: no key, ids or network; it never counts as the
     /// real thing, even in the same ledger. Not with `--endpoint`, `--proxy`, `--api-key-file`
     switch("sandbox") { conflicts: &["endpoint", "proxy", "api-key-file"] };
+    /// Send without asking; a real `send` asks once, where stdin and stderr are a terminal
+    switch("yes");
 };
 
 /// What `send` and `check` take besides.
@@ -173,8 +175,6 @@ pub const SEND: &[Setting] = settings! {
     /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
     /// risk a second OTP
     value("on-unknown", "hold|retry") { default: Some("hold") };
-    /// Send without asking; a real `send` asks once, where stdin and stderr are a terminal
-    switch("yes");
 };
 
 /// What `verify` takes besides.
@@ -314,6 +314,7 @@ impl Setting {
             return arg;
         }
         arg.value_name(self.value)
+            .allow_negative_numbers(self.name != "input")
             .value_parser(clap::value_parser!(OsString))
             .default_value(self.default)
             .env(self.variable)

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -23,6 +23,23 @@ const SIGHUP: u32 = 1;
 /// Core dumps of this many bytes are none. With 0, Linux would still hand one to the program that
 /// collects them, where there is one.
 const NO_CORE: u64 = 1;
+
+/// So many files the process may have open at least: half of them are open before the first request.
+const FILES_MIN: u64 = 32;
+
+/// Refuses to start where there are too few file handles for anything to work.
+///
+/// # Errors
+/// When there are.
+pub fn ensure_file_handles() -> anyhow::Result<()> {
+    let most = getrlimit(Resource::Nofile).current;
+    ensure!(
+        most.is_none_or(|most| most >= FILES_MIN),
+        "this process may have {} files open, and needs {FILES_MIN} at least: raise the limit (ulimit -n). Nothing was sent",
+        most.unwrap_or_default()
+    );
+    Ok(())
+}
 
 /// Lets a write beyond `ulimit -f` fail with a message, instead of the process ending without one.
 ///

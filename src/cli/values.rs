@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
@@ -19,11 +19,11 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value as Json;
 
 use super::config_file::ConfigFile;
-use super::settings::{ALL, RUN, SEND, VERIFY};
+use super::settings::{ALL, RUN, SEND, Setting, VERIFY};
 use crate::pace::Rate;
 use crate::retry::Backoff;
 use crate::status::Status;
-use crate::text::{is_hidden, is_invisible};
+use crate::text::{is_hidden, is_invisible, visible};
 
 /// What a command was told, as text.
 pub struct Values {
@@ -113,10 +113,31 @@ impl Values {
     /// When it cannot be read: says what is wanted.
     pub fn optional<T, E: Display>(&self, name: &str, read: Read<T, E>) -> Result<Option<T>> {
         let read = |text: OsString| match text.to_str().map(read) {
-            Some(read) => read.map_err(|wanted| anyhow!("--{name}: {wanted}")),
-            None => bail!("--{name}: wanted UTF-8"),
+            Some(read) => read.map_err(|wanted| anyhow!("{}: {wanted}", self.source(name))),
+            None => bail!("{}: wanted UTF-8", self.source(name)),
         };
         self.text(name).map(read).transpose()
+    }
+
+    /// What gave a value: its flag, or its environment variable.
+    fn source(&self, name: &str) -> String {
+        let mut settings = ALL.into_iter().flatten();
+        let is_it = |setting: &&Setting| setting.name == name && setting.variable.is_some();
+        let variable = settings.find(is_it).and_then(|setting| setting.variable);
+        let variable =
+            variable.filter(|_| self.matches.value_source(name) == Some(ValueSource::EnvVariable));
+        variable.map_or_else(|| format!("--{name}"), str::to_owned)
+    }
+
+    /// A folder, if one is named.
+    ///
+    /// # Errors
+    /// When its name is empty.
+    pub fn folder(&self, name: &str) -> Result<Option<PathBuf>> {
+        let folder = self.path(name);
+        let is_named = folder.iter().all(|folder| !folder.as_os_str().is_empty());
+        ensure!(is_named, "--{name}: wanted a folder, such as ./results");
+        Ok(folder)
     }
 
     /// A file or a folder.
@@ -160,21 +181,19 @@ impl Values {
 
 /// A campaign's name: it becomes part of a folder's name.
 pub fn campaign(text: &str) -> Result<String, String> {
-    let unfit = |c: char| c == '/' || c.is_control();
-    if text.is_empty() || text.starts_with('.') || text.contains(unfit) {
-        return Err(
-            "it becomes part of a folder's name, so it cannot be empty, begin with a dot or contain \
-             a slash; give another one with --campaign"
-                .to_owned(),
-        );
-    }
-    if let Some(c) = text.chars().find(|c| is_hidden(*c)) {
-        let code = u32::from(c);
-        return Err(format!(
-            "it has a character that cannot be seen, U+{code:04X}; give another one with --campaign"
-        ));
-    }
-    Ok(text.to_owned())
+    let unfit = if text.contains(is_hidden) {
+        format!(
+            "hold a character that cannot be seen, as in \"{}\"",
+            visible(text)
+        )
+    } else if text.is_empty() || text.starts_with('.') || text.contains('/') {
+        "be empty, begin with a dot or contain a slash".to_owned()
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(format!(
+        "it becomes part of a folder's name, so it cannot {unfit}; give another one with --campaign"
+    ))
 }
 
 /// The form of log lines.
@@ -290,6 +309,15 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(wanted)
 }
 
+/// `mobile`, `#2`: a column that there has to be.
+pub fn column<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    if text.eq_ignore_ascii_case("none") {
+        let why = "it is needed, so it cannot be none; one of that name is named by its place";
+        return Err(format!("{why}, such as '#2'"));
+    }
+    text.parse().map_err(|why: T::Err| why.to_string())
+}
+
 /// `OZONTL`, `914012345678`
 pub fn id(text: &str) -> Result<String, String> {
     let id = trimmed(text);
@@ -303,7 +331,8 @@ pub fn id(text: &str) -> Result<String, String> {
                 _ => "a character that cannot be seen",
             };
             Err(format!(
-                "there is {what} in {id:?}: wanted the id alone, such as OZONTL or 914012345678"
+                "there is {what} in \"{}\": wanted the id alone, such as OZONTL or 914012345678",
+                visible(id)
             ))
         }
     }
@@ -375,5 +404,8 @@ mod tests {
         assert_eq!(alike("1"), Ok(Some(NonZeroUsize::MIN)));
         assert!(alike("0").is_err() && alike("1001").is_err());
         assert!(latency("80ms..20ms").is_err());
+        let error = campaign("a\u{1}b").unwrap_err();
+        assert!(error.contains(r#""a\u0001b""#), "{error}");
+        assert!(column::<u32>("None").is_err() && column::<u32>("2") == Ok(2));
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf};
 use reqwest::{Client, Proxy, Request, Response, Version, header, redirect};
-use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 use tokio::select;
@@ -90,16 +90,21 @@ struct Idle {
     max: Duration,
 }
 
-/// What TLS needs: the roots of the platform, loaded once, for each copy of it shares them.
+/// What TLS needs: the roots of the platform, loaded once, for each copy of it shares them; none where
+/// all is plain.
 ///
 /// # Errors
 /// When the platform has no roots.
-pub fn tls() -> Result<ClientConfig, rustls::Error> {
+pub fn tls(is_plain: bool) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth();
+    let tls =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let tls = if is_plain {
+        tls.with_root_certificates(RootCertStore::empty())
+    } else {
+        tls.with_platform_verifier()?
+    };
+    let mut tls = tls.with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, Proxy, Request, Response, Url, header};
 use rustix::io::Errno;
-use rustls::{CertificateError, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +28,8 @@ const NOT_IN_TIME: &str = "no answer in time";
 
 const NO_FILE_HANDLE: &str =
     "no file handle is left on this machine: raise the limit (ulimit -n), or lower --concurrency";
+
+const NO_ROOTS: &str = "this machine has no certificates of authorities to trust: install ca-certificates, or name a file of them in SSL_CERT_FILE. Nothing was sent";
 
 /// What the client needs to know.
 #[derive(Clone)]
@@ -56,6 +58,8 @@ pub struct KooKoo {
     redactor: Redactor,
     /// To which connections are made.
     host: String,
+    /// Is that the proxy's?
+    by_proxy: bool,
     endpoints: [Url; Lane::ALL.len()],
     key: SecretString,
     sender_id: String,
@@ -68,7 +72,9 @@ impl KooKoo {
     /// # Errors
     /// When TLS or the proxy cannot be set up.
     pub fn new(settings: &Settings, clock: Clock) -> Result<Self, String> {
-        let tls = connection::tls().map_err(|error| error.to_string())?;
+        let is_plain = |url: &Url| url.scheme() == "http";
+        let is_plain = is_plain(&settings.endpoint) && settings.proxy.iter().all(is_plain);
+        let tls = connection::tls(is_plain).map_err(|error| format!("{NO_ROOTS} ({error})"))?;
         Self::with_tls(settings, clock, tls)
     }
 
@@ -78,7 +84,7 @@ impl KooKoo {
         tls: ClientConfig,
     ) -> Result<Self, String> {
         let proxy = settings.proxy.clone().map(Proxy::all).transpose();
-        let proxy = proxy.map_err(describe)?;
+        let proxy = proxy.map_err(|error| format!("--proxy: {}", describe(error)))?;
         let host = settings.proxy.as_ref().unwrap_or(&settings.endpoint);
         let endpoint = |lane| {
             let mut url = settings.endpoint.clone();
@@ -92,6 +98,7 @@ impl KooKoo {
             timeout: settings.timeout,
             clock,
             redactor: super::redactor(&settings.key),
+            by_proxy: settings.proxy.is_some(),
             host: host.host_str().unwrap_or_default().to_owned(),
             endpoints: Lane::ALL.map(endpoint),
             key: SecretString::from(percent_encoded(settings.key.expose_secret())),
@@ -148,6 +155,11 @@ impl KooKoo {
         } else if let Some(why) = bad_certificate(&error) {
             let why = format!("the certificate of {host} {why}");
             (Cause::Certificate, why)
+        } else if let Some(why) = no_tls(&error) {
+            (Cause::NoTls, format!("what answers at {host} {why}"))
+        } else if self.by_proxy && is_refused(&error) {
+            let why = format!("no connection to the proxy {host}: refused, nobody listens there");
+            (Cause::Proxy, why)
         } else {
             (Cause::Gateway, describe(error))
         };
@@ -391,6 +403,24 @@ fn bad_certificate(error: &reqwest::Error) -> Option<&'static str> {
     })
 }
 
+/// Is what answers there something else than TLS, or too old? Only where no request left yet.
+fn no_tls(error: &reqwest::Error) -> Option<&'static str> {
+    chain(error).find_map(|error| match error.downcast_ref()? {
+        rustls::Error::InvalidMessage(_) => {
+            Some("does not speak TLS: http instead of https, or another port?")
+        }
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("speaks only an old TLS: 1.2 or newer is needed")
+        }
+        _ => None,
+    })
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    io_errors(error).any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 /// The error in words. reqwest's own text holds the address, with key and number: it is taken off
 /// here, where errors enter the program, and of the rest only the root cause is kept.
 fn describe(error: reqwest::Error) -> String {
@@ -405,7 +435,7 @@ fn describe(error: reqwest::Error) -> String {
             NOT_IN_TIME.to_owned()
         };
     }
-    if io_errors(&error).any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    if is_refused(&error) {
         return "no connection: refused, nobody listens there".to_owned();
     }
     let root = chain(&error).last().map(ToString::to_string);

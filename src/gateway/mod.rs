@@ -64,10 +64,14 @@ pub struct NoConnection {
 pub enum Cause {
     /// The gateway, or the way to it: it may come back.
     Gateway,
+    /// The proxy: it may come back.
+    Proxy,
     /// This machine lacks something: it may get it.
     Machine,
     /// There is no host of that name.
     NoSuchHost,
+    /// What answers there speaks no TLS that is spoken here.
+    NoTls,
     /// The certificate is not trusted, or not for that name.
     Certificate,
 }

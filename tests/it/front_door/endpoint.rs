@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustls::version::TLS13;
 
 use crate::support::authority::{Authority, localhost, trusting};
-use crate::support::stub::{Reply, Stub};
+use crate::support::stub::{self, Reply, Stub};
 use crate::support::wire::Wire;
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, e164};
@@ -154,6 +154,62 @@ fn a_certificate_that_turns_bad_during_a_run_is_an_outage() {
     assert!(ran.stderr.contains("is not trusted"), "{}", ran.stderr);
     assert_eq!(dir.report()["stop_reason"]["kind"], "outage");
     assert_eq!(dir.statuses(), ["sent", "pending", "pending"]);
+}
+
+#[test]
+fn what_speaks_no_tls_is_not_waited_for() {
+    let wire = Wire::start(|line| {
+        line.say("HTTP/1.1 400 Bad Request\r\n\r\n");
+        line.wait_for_close();
+    });
+    let dir = Workdir::with(contacts(0..4));
+    let words = "does not speak TLS";
+    let any = Authority::new("any");
+    is_not_waited_for(&dir, &wire.https(), &any, "wrong_endpoint", words);
+}
+
+#[test]
+fn a_proxy_that_is_down_is_not_called_the_gateway() {
+    let proxy = stub::url(Stub::nowhere());
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..4));
+    let run = dir.send(&stub).args(&["--proxy", &proxy]);
+    let ran = run.flags("--max-outage 300ms").ends(3);
+    assert!(
+        ran.stderr.contains("no connection to the proxy"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("gateway is down"), "{}", ran.stderr);
+}
+
+#[test]
+fn certificates_to_trust_are_needed_for_https_alone() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..4));
+    let without = |url: &str| {
+        let run = dir.send_to(url).env("SSL_CERT_FILE", "/nope");
+        run.env("SSL_CERT_DIR", "/nope")
+    };
+    let ran = without("https://localhost:1/").ends(2);
+    assert!(ran.stderr.contains("ca-certificates"), "{}", ran.stderr);
+    without(&stub.url()).ends(0);
+    assert_eq!(stub.count(), 4);
+}
+
+#[test]
+fn too_few_file_handles_are_refused_by_that_name() {
+    let dir = Workdir::with(contacts(0..1));
+    for most in [7, 9, 18, 31] {
+        let run = dir.line("send list.csv --sandbox");
+        let ran = run
+            .in_shell(&format!("ulimit -n {most}; exec \"$@\""))
+            .ends(2);
+        assert!(ran.stderr.contains("ulimit -n"), "{most}: {}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{most}: {}", ran.stderr);
+    }
+    let run = dir.line("send list.csv --sandbox");
+    run.in_shell("ulimit -n 32; exec \"$@\"").ends(0);
 }
 
 #[test]

@@ -75,6 +75,43 @@ fn every_value_that_cannot_be_read_is_answered_with_an_example() {
 }
 
 #[test]
+fn a_flag_is_not_taken_for_a_mistake_of_another_kind() {
+    let stub = Stub::start();
+    let dir = Workdir::with("phone,otp\n9876500000,123456\n");
+    dir.verify(&stub).flags("--yes").run();
+    assert_eq!(stub.count(), 1);
+    for (flags, words) in [
+        ("--limit -1", "--limit: wanted a whole number"),
+        ("--phone-column none", "--phone-column: it is needed"),
+        ("--otp-column none", "--otp-column: it is needed"),
+    ] {
+        let ran = dir.verify(&stub).flags(flags).ends(2);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    dir.write("a\u{1}b.csv", contacts(0..1));
+    let ran = dir.send(&stub).input("a\u{1}b.csv").ends(2);
+    assert!(
+        ran.stderr.contains("character that cannot be seen"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_remedy_can_be_pasted() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..1));
+    dir.write("my leads.csv", contacts(0..1));
+    dir.send(&stub).input("my leads.csv").ends(0);
+    let ran = dir.send(&stub).ends(0);
+    assert!(
+        ran.stderr.contains("--campaign 'my leads';"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_limit_that_was_asked_for_is_neither_warning_nor_error() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..3));
@@ -129,6 +166,16 @@ fn ids_are_trimmed_and_odd_ones_refused_by_their_names() {
             }
         }
     }
+    for (id, shown) in [
+        ("\"OZONTL\"", "\"\"OZONTL\"\""),
+        ("OZ\u{1}", "\"OZ\\u0001\""),
+    ] {
+        let run = dir.send(&stub).without("--sender-id");
+        let ran = run.env("KOOKOO_SENDER_ID", id).ends(2);
+        assert!(ran.stderr.contains("KOOKOO_SENDER_ID"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("--sender-id"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(shown), "{}", ran.stderr);
+    }
     assert_eq!(stub.count(), 0);
     let trimmed = dir.send(&stub).without("--sender-id");
     trimmed.env("KOOKOO_SENDER_ID", " OZONTL\r\n").ends(0);
@@ -144,6 +191,8 @@ fn a_key_file_is_looked_at_by_check_too_and_says_what_is_wrong_with_it() {
         ("empty", "\u{feff} \r\n", "is empty"),
         ("quoted", "\"KK12\"\n", "quotes"),
         ("odd", "KK 12", "odd character"),
+        ("named", "KOOKOO_API_KEY=KK12", "behind its name"),
+        ("long", &"K".repeat(300), "300 characters"),
         ("none", "", "cannot be read"),
         ("latin", "", "UTF-8"),
     ] {

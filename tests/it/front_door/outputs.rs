@@ -96,6 +96,25 @@ fn a_ledger_that_is_the_input_or_an_output_is_refused() {
 }
 
 #[test]
+fn a_key_file_is_not_replaced_and_a_folder_has_a_name() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    fs::create_dir(dir.path("out")).unwrap();
+    dir.write("out/results.csv", "KK12");
+    let run = dir
+        .send(&stub)
+        .flags("--api-key-file out/results.csv --out out");
+    refuses(&dir, &stub, run, "--out");
+    let ran = dir.send(&stub).args(&["--out", ""]).ends(2);
+    assert!(
+        ran.stderr.contains("--out: wanted a folder"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(stub.count(), 0);
+}
+
+#[test]
 fn a_folder_in_which_nothing_can_be_written_is_refused_before_the_first_request() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..2));

@@ -129,6 +129,14 @@ fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
         each(|c| format!("&#{c}")),
         each(|c| format!("&#x{c:x};")),
         each(|c| format!("{c:02x} ")),
+        grouped(4, "&nbsp;"),
+        grouped(4, "&shy;"),
+        grouped(4, "<br/>"),
+        each(|c| format!("%u{c:04x}")),
+        each(|c| format!("\\\\u{{{c:x}}}")),
+        each(|c| format!("\\\\{c:03o}")),
+        each(|c| char::from_u32(c + 0xfee0).unwrap().into()),
+        "S0tkZWFkYmUxMmVmMzQ1Njc4OTBhYmNkZWZmZWRjYmE5OA==".to_owned(),
     ];
     let stub = Stub::start();
     let said = disguises.clone();
@@ -137,7 +145,7 @@ fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
     let ran = dir
         .send(&stub)
         .env("KOOKOO_API_KEY", KEY)
-        .flags("-vvv --concurrency 1")
+        .flags("-vvv --concurrency 1 --refused-alike off")
         .ends(1);
     for disguise in &disguises {
         dir.has_nowhere(&format!("<{disguise}"), &ran);
@@ -147,6 +155,60 @@ fn a_key_that_the_gateway_repeats_in_disguise_is_taken_out() {
         details.iter().all(|detail| detail.contains("[key]")),
         "{details:?}"
     );
+}
+
+#[test]
+fn a_number_that_the_gateway_encodes_is_masked() {
+    let encoded = [
+        "%39%38%37%36%35%30%30%30%30%37",
+        "&#57;&#56;&#55;&#54;&#53;&#48;&#48;&#48;&#48;&#55;",
+        "98765<b>00007</b>",
+    ];
+    let stub = Stub::start();
+    stub.default(move |index, _| Reply::error(&format!("barred: {}.", encoded[index])));
+    let dir = Workdir::with(contacts(0..3));
+    let ran = dir.send(&stub).flags("-vvv --concurrency 1").ends(1);
+    let report = dir.read("list-results/report.json");
+    for text in [&ran.stderr, &report] {
+        assert!(text.contains("barred: +98******07"), "{text}");
+        for number in encoded {
+            assert!(!text.contains(number), "{number} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_number_in_the_name_of_any_campaign_is_masked() {
+    const NAME: &str = "2026-11-26 9876512340";
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    dir.write(&format!("{NAME}.csv"), contacts(0..2));
+    let named = dir.send(&stub).args(&["--campaign", NAME]).ends(0);
+    let again = dir.send(&stub).flags("--log-format json").ends(0);
+    let list = dir.send(&stub).input(&format!("{NAME}.csv")).ends(0);
+    assert!(
+        again.stderr.contains("'2026-11-26 +98******40'"),
+        "{}",
+        again.stderr
+    );
+    let report = |flags: &str| dir.line("report").flags(flags).ends(2);
+    let whole = report("--campaign none --log-numbers");
+    assert!(whole.stderr.contains(NAME), "{}", whole.stderr);
+    let results = dir.read(&format!("{NAME}-results/report.json"));
+    let status = dir.line("status").ends(0);
+    let (none, two) = (report("--campaign none"), report(""));
+    for text in [
+        &named.stderr,
+        &again.stderr,
+        &list.stderr,
+        &none.stderr,
+        &two.stderr,
+        &status.stdout,
+        &results,
+    ] {
+        assert!(!text.contains("9876512340"), "{text}");
+        assert!(text.contains("2026-11-26 +98******40"), "{text}");
+    }
 }
 
 #[test]

@@ -112,6 +112,11 @@ pub fn whole_forms(secret: &str) -> Vec<String> {
         in_groups(secret, 1, " "),
         in_groups(secret, 2, ":"),
         in_groups(secret, 4, "\u{200b} "),
+        in_groups(secret, 4, "&nbsp;"),
+        in_groups(secret, 4, "<br/>"),
+        each(|_| false, |c| format!("%u{c:04x}")),
+        each(|_| false, |c| format!("\\u{{{c:x}}}")),
+        each(|_| false, |c| format!("\\{c:03o}")),
     ]
 }
 
@@ -141,7 +146,14 @@ pub fn number_forms(national: &str) -> Vec<String> {
     let forms = "<> +91<> %2B91<> %2b91<> 91<> 0<> +91_<_> +91-<-> (+91)_(<)_> </> <\u{a0}> \
                  %2B91%20<%20> &#43;91<> <,> +91,_<,_> <_>";
     let forms = forms.split(' ').map(|form| form.replace('_', " "));
-    forms
-        .map(|form| form.replace('<', front).replace('>', back))
-        .collect()
+    let forms = forms.map(|form| form.replace('<', front).replace('>', back));
+    let encoded = |form: fn(u32) -> String| national.chars().map(|c| form(c.into())).collect();
+    let encoded = [
+        encoded(|c| format!("%{c:02x}")),
+        encoded(|c| format!("&#{c};")),
+        encoded(|c| format!("\\u{c:04x}")),
+        format!("{front}<b>{back}</b>"),
+        format!("{front}&nbsp;{back}"),
+    ];
+    forms.chain(encoded).collect()
 }

@@ -71,10 +71,10 @@ fn key(choices: &mut Choices<'_>) -> String {
 }
 
 fn text(choices: &mut Choices<'_>, key: &str) -> String {
-    const WORDS: [&str; 26] = [
+    const WORDS: [&str; 32] = [
         "KK", "K", "0aF1", "[key]", "%2B", "+91", "98765", "43210", "987", "6", " ", "-", ".",
         "  ", "é", "\u{966}", "500", "drop", "=", "2%", ",", "99.9%", "reset=1%", "nan%", "1e1%",
-        "\0",
+        "\0", "%39", "&#56;", "<b>", "&shy;", "\\u{37}", "９",
     ];
     let mut text = String::new();
     while !choices.is_empty() {
