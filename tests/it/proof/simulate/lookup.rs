@@ -48,13 +48,15 @@ pub fn settle(
         let mut expected = Noted::default();
         let mut numbers = vec![Number::new(919_876_599_999).unwrap()];
         expected.strange = 1;
-        for (number, status) in &before {
-            let unknown = *status == Status::Unknown;
+        for (number, known) in &before {
+            let unknown = known.status == Status::Unknown;
             if unknown && truth(*number) == found && random.bool() {
                 expected.noted += 1;
+                expected.former += u64::from(known.is_former);
                 looked_up.insert(*number, found);
                 world.look_up(of, *number, found, run);
-            } else if unknown || random.u32(0..8) > 0 {
+            } else if unknown || known.is_looked_up || random.u32(0..8) > 0 {
+                // What was found before could be put right, but it is.
                 continue;
             } else {
                 expected.not_unknown += 1;
@@ -65,8 +67,8 @@ pub fn settle(
         let noted = noted.unwrap();
         hold!(noted == expected, "noted {noted:?}, not {expected:?}");
     }
-    for (number, status) in statuses(&ledger, &campaign) {
-        let (found, before) = (looked_up.get(&number), before[&number]);
+    for (number, Known { status, .. }) in statuses(&ledger, &campaign) {
+        let (found, before) = (looked_up.get(&number), before[&number].status);
         let is_right = match found {
             Some(Found::Sent) => status == Status::Sent,
             Some(Found::Unsent) => !matches!(status, Status::Sent | Status::Unknown),
@@ -77,17 +79,36 @@ pub fn settle(
     Ok(())
 }
 
+/// What is known of a number.
+struct Known {
+    status: Status,
+    /// The last thing that was done for it was to look it up.
+    is_looked_up: bool,
+    is_former: bool,
+}
+
 /// What became of each number of a campaign.
-fn statuses(ledger: &SqliteLedger, campaign: &Campaign) -> BTreeMap<Number, Status> {
+fn statuses(ledger: &SqliteLedger, campaign: &Campaign) -> BTreeMap<Number, Known> {
     let runs = ledger.runs(campaign.record.id).unwrap();
-    let mut rows = former(ledger, campaign);
+    let mut known = BTreeMap::new();
+    let mut add = |row: &Row, is_former| {
+        let status = row.outcome(&runs).status;
+        let is_job = !matches!(status, Status::Invalid | Status::Duplicate);
+        let last = row.attempts().last();
+        let of = Known {
+            status,
+            is_looked_up: last.is_some_and(|last| last.lookup.is_some()),
+            is_former,
+        };
+        known.extend(row.number.filter(|_| is_job).map(|number| (number, of)));
+    };
+    for row in former(ledger, campaign) {
+        add(&row, true);
+    }
     let read = ledger.for_each_row(campaign, Records::Skip, &mut |row| {
-        rows.push(row.clone());
+        add(row, false);
         ControlFlow::Continue(())
     });
     read.unwrap();
-    let status = |row: &Row| Some((row.number?, row.outcome(&runs).status));
-    let of_jobs =
-        |(_, status): &(Number, Status)| !matches!(status, Status::Invalid | Status::Duplicate);
-    rows.iter().filter_map(status).filter(of_jobs).collect()
+    known
 }
