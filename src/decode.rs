@@ -169,7 +169,8 @@ fn entity(seen: &[Seen]) -> Option<(char, usize)> {
 fn escaped(seen: &[Seen]) -> Option<(char, usize)> {
     match seen.get(1)?.c {
         'n' | 'r' | 't' | 'b' | 'f' | 'v' => Some((' ', 2)),
-        c if c.is_ascii_punctuation() => Some((c, 2)),
+        // In front of a tag or an entity it is a sign of its own.
+        c if c.is_ascii_punctuation() && !"<&".contains(c) => Some((c, 2)),
         _ => None,
     }
 }
@@ -199,6 +200,7 @@ mod tests {
                 "a<br/>b</B>c<span title=\"x\">d<e f<!-- -->",
                 "a b c d<e f ",
             ),
+            ("\\<br/>\\&nbsp;", "\\ \\ "),
             ("ＫＫ％３９", "kk9"),
             ("%EF%BC%99 %E2%82%AC %A0", "9 € \u{a0}"),
             ("\\342\\202\\254 \\xc2\\xa0 \\ud83d\\ude00.", "€ \u{a0}   ."),

@@ -60,7 +60,8 @@ pub fn warn_of_readers(config: &Config, screen: &Screen) {
             && found.mode() & 0o077 != 0
         {
             let path = path.to_string_lossy();
-            let (shown, word) = (visible(&path), shell_word(&path));
+            let word = shell_word(&path);
+            let (shown, word) = (visible(&path), visible(&word));
             screen.say(&format!(
                 "warning: the {what} {shown} is open to other users of this machine: `chmod 600 {word}` closes it"
             ));

@@ -146,14 +146,7 @@ pub fn number_forms(national: &str) -> Vec<String> {
     let forms = "<> +91<> %2B91<> %2b91<> 91<> 0<> +91_<_> +91-<-> (+91)_(<)_> </> <\u{a0}> \
                  %2B91%20<%20> &#43;91<> <,> +91,_<,_> <_>";
     let forms = forms.split(' ').map(|form| form.replace('_', " "));
-    let forms = forms.map(|form| form.replace('<', front).replace('>', back));
-    let encoded = |form: fn(u32) -> String| national.chars().map(|c| form(c.into())).collect();
-    let encoded = [
-        encoded(|c| format!("%{c:02x}")),
-        encoded(|c| format!("&#{c};")),
-        encoded(|c| format!("\\u{c:04x}")),
-        format!("{front}<b>{back}</b>"),
-        format!("{front}&nbsp;{back}"),
-    ];
-    forms.chain(encoded).collect()
+    forms
+        .map(|form| form.replace('<', front).replace('>', back))
+        .collect()
 }
