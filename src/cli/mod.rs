@@ -3,6 +3,7 @@
 mod config;
 mod exit;
 mod files;
+mod forecast;
 mod input;
 mod lookup;
 mod plan;

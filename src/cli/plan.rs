@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::job::Lane;
+use super::forecast::{Forecast, Wait};
+use crate::calendar::Bounds;
+use crate::campaign::{Limits, Settings};
+use crate::job::{Lane, UnixMicros};
+use crate::money::Amount;
 use crate::next::{Step, next_step};
-use crate::pace::Rate;
 use crate::record::{Row, RowState, Suppression};
 use crate::run::Runs;
 use crate::status::Status;
@@ -25,7 +28,9 @@ pub struct Plan {
     pub counts: [u64; Status::ALL.len()],
     /// Numbers for which a request is due, by lane.
     pub due: [u64; Lane::ALL.len()],
-    /// Of those, how many were tried before.
+    /// Requests that are billed, or may be, by lane.
+    pub billed: [u64; Lane::ALL.len()],
+    /// Of those that are due, how many were tried before.
     pub again: u64,
     /// Numbers taken as mobiles against the numbering plan's data.
     pub assumed_mobile: u64,
@@ -46,7 +51,9 @@ impl Plan {
     pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
         self.rows += 1;
         self.assumed_mobile += u64::from(assumed_mobile);
-        self.counts[row.outcome(runs).status.index()] += 1;
+        let outcome = row.outcome(runs);
+        self.counts[outcome.status.index()] += 1;
+        self.bill(outcome.billed);
         match &row.state {
             RowState::Invalid(problem) => {
                 *self.problems.entry(problem.clone()).or_default() += 1;
@@ -72,7 +79,15 @@ impl Plan {
 
     /// Takes a number into account that was attempted and that the file has no more.
     pub fn add_earlier(&mut self, row: &Row, runs: &Runs) {
-        self.earlier += row.outcome(runs).status;
+        let outcome = row.outcome(runs);
+        self.earlier += outcome.status;
+        self.bill(outcome.billed);
+    }
+
+    fn bill(&mut self, billed: [u32; Lane::ALL.len()]) {
+        for (sum, billed) in self.billed.iter_mut().zip(billed) {
+            *sum += u64::from(billed);
+        }
     }
 
     /// Rows with this status.
@@ -106,13 +121,13 @@ impl Plan {
         100.0 * self.count(Status::Invalid) as f64 / self.rows as f64
     }
 
-    /// The plan in words; `about` are lines to begin with.
+    /// The plan in words, as of `now`; `about` are lines to begin with.
     #[must_use]
     pub fn describe(
         &self,
         about: &[(&str, String)],
-        rate: Option<Rate>,
-        limit: Option<u64>,
+        settings: &Settings,
+        now: UnixMicros,
     ) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -160,21 +175,115 @@ impl Plan {
         for (number, problem) in &self.first_problems {
             line("", format!("line {number}: {problem}"));
         }
+        let limit = settings.limit;
         let requests = limit.map_or(self.requests(), |limit| limit.min(self.requests()));
         line("to do", self.to_do(requests));
-        if let Some(rate) = rate.filter(|_| requests > 0) {
-            let time = in_words(time_for(requests, rate));
-            line("time", format!("about {time} at this rate"));
+        if requests > 0 {
+            for (label, value) in self.time(settings, now, requests) {
+                line(label, value);
+            }
         }
-        if self.due[Lane::Call.index()] > 0 {
+        if let Some(cost) = self.cost(settings, requests) {
+            line("cost", cost);
+        }
+        if self.due[Lane::Call.index()] > 0 && settings.limits.calendar.calls == Bounds::default() {
             line(
                 "calls",
                 "many accounts may call 50 times a day and not from 21:00 to 09:00 IST, and only \
-                 after asking the provider"
+                 after asking the provider: --call-daily-cap 50 --call-window 09:00-21:00"
                     .to_owned(),
             );
         }
         text
+    }
+
+    /// How long it takes, when that is, and what waits for its hours or for another day.
+    fn time(
+        &self,
+        settings: &Settings,
+        now: UnixMicros,
+        requests: u64,
+    ) -> Vec<(&'static str, String)> {
+        let calendar = &settings.limits.calendar;
+        let forecast = Forecast::new(settings, now, self.due, requests);
+        let mut lines = Vec::new();
+        let took = forecast.ends.since(now);
+        if settings.rate.is_some() || took > Duration::ZERO {
+            let mut time = format!("about {} at this rate", in_words(took));
+            if settings.limits.follow_the_wall() {
+                let ends = calendar.shown(forecast.ends, now);
+                time = format!("about {}, done at {ends}", in_words(took));
+            }
+            lines.push(("time", time));
+        }
+        if let Some(at) = settings.limits.start_at.filter(|at| *at > now) {
+            let at = calendar.shown(at, now);
+            lines.push(("", format!("nothing leaves before {at} (--start-at)")));
+        }
+        for Wait { lane, left, until } in forecast.waits {
+            let until = calendar.shown(until, now);
+            let of = lane.name();
+            lines.push(("", format!("{left} {of} wait until {until}")));
+        }
+        if let Some(deadline) = settings.limits.deadline {
+            let at = calendar.shown(deadline, now);
+            let left = if deadline < forecast.ends {
+                ": the rest stays pending"
+            } else {
+                ""
+            };
+            lines.push((
+                "",
+                format!("nothing new is started after {at} (--deadline){left}"),
+            ));
+        }
+        lines
+    }
+
+    /// What it costs at most.
+    fn cost(&self, settings: &Settings, requests: u64) -> Option<String> {
+        let Limits { prices, budget, .. } = &settings.limits;
+        prices.least()?;
+        let fallback = settings.policy.fallback.map(Lane::from);
+        // One of the two is billed: the fallback follows what surely was not sent.
+        let dearest = |lane| {
+            prices
+                .of(lane)
+                .max(fallback.and_then(|lane| prices.of(lane)))
+        };
+        let mut left = requests;
+        let mut each = Vec::new();
+        let mut most = Amount::default();
+        for lane in Lane::ALL {
+            let due = self.due[lane.index()].min(left);
+            left -= due;
+            if due > 0 {
+                let Some(price) = dearest(lane) else {
+                    let lane = lane.name();
+                    return Some(format!("not known: --price has none for {lane}"));
+                };
+                most = most + price * due;
+                each.push(format!("{} {price}", lane.name()));
+            }
+        }
+        let spent = prices.total(&self.billed).unwrap_or_default();
+        let mut cost = format!(
+            "at most {most} ({} each), and no retry of unknown ones",
+            each.join(", ")
+        );
+        if each.is_empty() {
+            "nothing".clone_into(&mut cost);
+        }
+        if spent > Amount::default() {
+            let _ = write!(cost, "; {spent} spent before");
+        }
+        if let Some(budget) = budget {
+            let _ = write!(cost, "; budget {budget}");
+            if spent + most > *budget {
+                let _ = write!(cost, ", which will stop it (exit 3)");
+            }
+        }
+        Some(cost)
     }
 
     fn to_do(&self, requests: u64) -> String {
@@ -196,11 +305,6 @@ impl Plan {
             ),
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn time_for(requests: u64, rate: Rate) -> Duration {
-    Duration::try_from_secs_f64(requests as f64 / rate.per_second()).unwrap_or(Duration::MAX)
 }
 
 /// `1h 5m`, `2m 10s`, `12s`

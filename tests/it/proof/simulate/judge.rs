@@ -281,6 +281,7 @@ fn end_is_true(
         StopKind::Certificate => return Err("there are no certificates".to_owned()),
         StopKind::Limit => reached.note("a limit"),
         StopKind::MaxDuration => reached.note("a time to start numbers is over"),
+        StopKind::Deadline | StopKind::Budget => panic!("nobody has asked for it: {stop:?}"),
     }
     Ok(())
 }

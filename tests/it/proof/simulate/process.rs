@@ -133,6 +133,7 @@ struct Process<'w> {
 #[derive(Default)]
 struct Plan {
     lanes: Vec<Lane>,
+    billed: [u64; Lane::ALL.len()],
     numbers: usize,
     counts: [u64; Status::ALL.len()],
     runs: Runs,
@@ -167,11 +168,13 @@ impl Process<'_> {
             ledger: &disk,
             gateway,
             progress: &progress,
+            wall: &|| self.clock.now(),
         };
         let task = Task {
             run,
             lanes: plan.lanes,
             runs: plan.runs,
+            billed: plan.billed,
         };
         let finished = campaign::run(&context, settings, task, signal).await;
         self.killer.point("all is done").await;
@@ -213,7 +216,11 @@ impl Process<'_> {
         let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
         let mut cut_off = false;
         let planned = intake.for_each_row(|row, _| {
-            plan.counts[row.outcome(&runs).status.index()] += 1;
+            let outcome = row.outcome(&runs);
+            plan.counts[outcome.status.index()] += 1;
+            for (sum, billed) in plan.billed.iter_mut().zip(outcome.billed) {
+                *sum += u64::from(billed);
+            }
             let RowState::Job(attempts) = &row.state else {
                 return;
             };

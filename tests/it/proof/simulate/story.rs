@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use fastrand::Rng;
-use otpdrive::campaign::{EarlierHolds, LogNumbers, Settings};
+use otpdrive::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
 use otpdrive::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, UnixMicros};
 use otpdrive::number::Number;
 use otpdrive::pace::Rate;
@@ -190,6 +190,7 @@ impl Story {
             },
             seed: random.u64(..),
             log_numbers: LogNumbers::Masked,
+            limits: Limits::default(),
         }
     }
 
