@@ -222,7 +222,11 @@ impl Plan {
         }
         for Wait { lane, left, until } in forecast.waits {
             let until = calendar.shown(until, now);
-            let of = lane.name();
+            let of = match lane {
+                Lane::Sms => "sms",
+                Lane::Call => "calls",
+                Lane::Verify => "codes",
+            };
             lines.push(("", format!("{left} {of} wait until {until}")));
         }
         if let Some(deadline) = settings.limits.deadline {
@@ -333,6 +337,92 @@ mod tests {
         }
     }
 
+    fn settings(flags: &str) -> Settings {
+        crate::cli::tests::engine(&format!("otpdrive send list.csv {flags}"))
+    }
+
+    /// So many numbers are due.
+    fn due(sms: u64, call: u64) -> Plan {
+        Plan {
+            rows: sms + call,
+            due: [sms, call, 0],
+            ..Plan::default()
+        }
+    }
+
+    #[track_caller]
+    fn says(plan: &Plan, flags: &str, words: &[&str]) {
+        // 10:00 in India, on a Thursday.
+        let now = "2026-11-26T04:30:00Z".parse().unwrap();
+        let text = plan.describe(&[], &settings(flags), now);
+        for word in words {
+            assert!(text.contains(word), "no {word:?} in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_plan_says_when_it_is_done_and_what_waits() {
+        says(
+            &due(4_615, 0),
+            "--rate 10/s",
+            &["about 7m 42s at this rate"],
+        );
+        let day = "--window 09:00-21:00";
+        says(&due(4_615, 0), day, &["about 7m 42s, done at 10:07 IST"]);
+        // Eleven hours at 1/s, and the rest.
+        says(
+            &due(40_000, 0),
+            "--rate 1/s --window 09:00-21:00",
+            &[
+                "400 sms wait until Fri 2026-11-27 09:00 IST",
+                "done at Fri 2026-11-27 09:06 IST",
+            ],
+        );
+        says(
+            &due(100, 120),
+            "--call-daily-cap 50 --call-window 11:00-21:00",
+            &[
+                "120 calls wait until 11:00 IST",
+                "done at Sat 2026-11-28 11:00 IST",
+            ],
+        );
+        let now = UnixMicros(0);
+        let mut settings = settings("--rate 10/s --timezone UTC");
+        settings.limits.start_at = Some(now + Duration::from_hours(1));
+        settings.limits.deadline = Some(now + Duration::from_secs(3_630));
+        let text = due(600, 0).describe(&[], &settings, now);
+        assert!(text.contains("before 01:00 UTC (--start-at)"), "{text}");
+        let late = "after 01:00 UTC (--deadline): the rest stays pending";
+        assert!(text.contains(late), "{text}");
+    }
+
+    #[test]
+    fn a_plan_says_what_it_costs_at_most() {
+        let mut plan = due(4_615, 0);
+        says(
+            &plan,
+            "--price sms=0.25",
+            &["at most 1153.75 (sms 0.25 each)"],
+        );
+        says(&plan, "--price call=1", &["--price has none for sms"]);
+        plan.billed = [100, 0, 0];
+        says(
+            &plan,
+            "--price sms=0.25 --budget 1000",
+            &[
+                "25 spent before",
+                "budget 1000, which will stop it (exit 3)",
+            ],
+        );
+        let fallback = "--fallback call --price sms=0.25,call=1.10 --limit 10";
+        says(&plan, fallback, &["at most 11 (sms 1.10 each)"]);
+        assert!(
+            !plan
+                .describe(&[], &settings("-v"), UnixMicros(0))
+                .contains("cost")
+        );
+    }
+
     #[test]
     fn a_plan_counts_each_row_once_and_estimates_the_time() {
         let runs = Runs::default();
@@ -347,11 +437,9 @@ mod tests {
         assert_eq!(plan.rows, 3);
         assert_eq!(plan.requests(), 1);
         assert_eq!(plan.lanes(), [Lane::Sms]);
-        let rate = Rate {
-            requests: std::num::NonZeroU32::MIN,
-            per: Duration::from_mins(2),
-        };
-        let text = plan.describe(&[("campaign", "june (new)".to_owned())], Some(rate), None);
+        let settings = settings("--rate 30/h");
+        let about = [("campaign", "june (new)".to_owned())];
+        let text = plan.describe(&about, &settings, UnixMicros(0));
         assert!(text.contains("line 4: no number"), "{text}");
         assert!(text.contains("about 2m 0s"), "{text}");
     }

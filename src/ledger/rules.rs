@@ -193,8 +193,8 @@ impl Departure {
 /// [`RunFact::ClockMoved`], in their order: when, and how far the wall was ahead from then on.
 #[must_use]
 pub fn on_the_wall(at: UnixMicros, moves: &[(UnixMicros, i64)]) -> UnixMicros {
-    let moved = moves.iter().rfind(|(from, _)| *from <= at);
-    UnixMicros(at.0.saturating_add(moved.map_or(0, |(_, ahead)| *ahead)))
+    let latest = moves.iter().rfind(|(from, _)| *from <= at);
+    UnixMicros(at.0.saturating_add(latest.map_or(0, |(_, ahead)| *ahead)))
 }
 
 /// An answer of a run that was killed.

@@ -409,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_spent_is_that_of_requests_that_were_accepted_or_may_have_been() {
+        let priced = |prices: &str| {
+            let mut run = samples::run();
+            run.settings["price"] = prices.into();
+            report(&run, &sample_summary())["campaign_totals"]["spent"].clone()
+        };
+        // An SMS that was accepted, a call without an answer.
+        assert_eq!(sample_summary().billed(), &[1, 1, 0]);
+        assert_eq!(priced("sms=0.25,call=1.5"), 1.75);
+        assert_eq!(
+            report(&samples::run(), &sample_summary())["campaign_totals"]["spent"],
+            Value::Null
+        );
+    }
+
+    #[test]
     fn counts_are_all_statuses_in_their_order() {
         let text = rendered(&samples::campaign(), &samples::run(), &sample_summary());
         let counts = &text[text.find("\"counts\"").unwrap()..];

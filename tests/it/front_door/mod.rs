@@ -8,6 +8,7 @@ mod consent;
 mod crash;
 mod endpoint;
 mod fallback;
+mod hours;
 mod identity;
 mod lanes;
 mod limits;
