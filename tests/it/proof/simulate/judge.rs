@@ -35,6 +35,7 @@ pub fn any_process(world: &World, story: &Story, orders: &Orders, traces: &Trace
     one_process(&log, orders, traces)?;
     nobody_twice(&log, story.on_unknown, &world.reached)?;
     rate_is_kept(&log, story.rate)?;
+    limits_are_kept(&log, orders, &world.reached)?;
     retry_after_is_kept(&log, orders, story.clock_jumps)
 }
 
@@ -111,6 +112,28 @@ fn rate_is_kept(log: &[Request], rate: Option<Rate>) -> Verdicts {
         let count = n - start + 1;
         let run = request.run;
         hold!(count <= most, "{count} in a second at {rate:?}, run {run}");
+    }
+    Ok(())
+}
+
+/// Nothing leaves outside of its hours, nor beyond the day's cap, nor beyond the budget.
+fn limits_are_kept(log: &[Request], orders: &Orders, reached: &Reached) -> Verdicts {
+    let limits = &orders.settings.limits;
+    let of_run = log.iter().enumerate().filter(|(_, r)| r.run == orders.run);
+    for (n, request) in of_run {
+        let (before, lane, wall) = (&log[..n], request.lane, request.wall);
+        let open = limits.calendar.is_open(lane, wall);
+        hold!(open, "outside of its hours: {request:?}");
+        let day = limits.calendar.day(wall);
+        let today = before.iter().filter(|r| day.contains(&r.wall)).count() as u64 + 1;
+        if let Some(cap) = limits.calendar.all.daily_cap {
+            hold!(today <= cap.get(), "{today} on a day, not {cap}");
+            reached.note_if(today == cap.get(), "a day's cap is reached");
+        }
+        let billed = before.iter().filter(|r| r.may_be_accepted()).count() as u64 + 1;
+        if let Some((budget, price)) = limits.budget.zip(limits.prices.of(lane)) {
+            hold!(price * billed <= budget, "{billed} cost more than {budget}");
+        }
     }
     Ok(())
 }
@@ -281,7 +304,14 @@ fn end_is_true(
         StopKind::Certificate => return Err("there are no certificates".to_owned()),
         StopKind::Limit => reached.note("a limit"),
         StopKind::MaxDuration => reached.note("a time to start numbers is over"),
-        StopKind::Deadline | StopKind::Budget => panic!("nobody has asked for it: {stop:?}"),
+        StopKind::Budget => {
+            hold!(
+                orders.settings.limits.budget.is_some(),
+                "there is no budget"
+            );
+            reached.note("a budget is used up");
+        }
+        StopKind::Deadline => return Err("there is no deadline".to_owned()),
     }
     Ok(())
 }

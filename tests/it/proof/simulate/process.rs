@@ -139,6 +139,14 @@ struct Plan {
     runs: Runs,
 }
 
+impl Plan {
+    fn bill(&mut self, billed: [u32; Lane::ALL.len()]) {
+        for (sum, billed) in self.billed.iter_mut().zip(billed) {
+            *sum += u64::from(billed);
+        }
+    }
+}
+
 impl Process<'_> {
     async fn live(&self, gateway: &SimGateway<'_>, signal: impl Future<Output = Signal>) -> Ended {
         let settings = &self.orders.settings;
@@ -218,9 +226,7 @@ impl Process<'_> {
         let planned = intake.for_each_row(|row, _| {
             let outcome = row.outcome(&runs);
             plan.counts[outcome.status.index()] += 1;
-            for (sum, billed) in plan.billed.iter_mut().zip(outcome.billed) {
-                *sum += u64::from(billed);
-            }
+            plan.bill(outcome.billed);
             let RowState::Job(attempts) = &row.state else {
                 return;
             };
@@ -231,6 +237,8 @@ impl Process<'_> {
             }
         });
         planned.unwrap();
+        let former = intake.for_each_former(|row| plan.bill(row.outcome(&runs).billed));
+        former.unwrap();
         let reached = &self.world.reached;
         reached.note_if(cut_off, "intents without an answer at a restart");
         plan.lanes.sort_unstable();

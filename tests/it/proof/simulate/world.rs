@@ -25,6 +25,8 @@ pub struct Request {
     /// The process that made it: 0, 1, 2 …
     pub run: usize,
     pub at: Instant,
+    /// What the clock of its process showed.
+    pub wall: UnixMicros,
     pub lane: Lane,
     pub number: Number,
     pub code: Option<String>,
@@ -353,6 +355,7 @@ impl Ready for SimReady<'_> {
         world.log.borrow_mut().push(Request {
             run: gateway.orders.run,
             at: Instant::now(),
+            wall: gateway.clock.now(),
             lane,
             number: self.number,
             code: self.code.clone(),
