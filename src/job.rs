@@ -157,10 +157,22 @@ pub struct Contact {
     /// The row's own columns (without `otp_*` ones, a code masked) as a CSV fragment: comma
     /// separated, quoted where needed, no line end.
     pub record: String,
-    /// The row comes from a result file of the campaign, which says that a request was made for it.
-    pub was_tried: bool,
+    /// What a result file of the campaign says of the row, if it comes from one.
+    pub told: Told,
     /// What the row asks for, or why it is `invalid`.
     pub request: Result<Request, Problem>,
+}
+
+/// What a result file of a campaign says of a row: whoever does not know of it is not the ledger that
+/// the file was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing; or the row has been repaired since, so that it means somebody else.
+    Nothing,
+    /// The campaign had this number.
+    Known,
+    /// And made a request for it.
+    Tried,
 }
 
 /// What a usable row asks for.

@@ -48,6 +48,7 @@ mistakes! {
     FallbackAfterDoubt: "the other channel is tried after a doubt",
     OneTryTooMany: "one try too many",
     AcceptedAgain: "an accepted OTP is sent again",
+    LookupForgotten: "what was looked up is forgotten",
     DoubtForgotten: "an earlier doubt is forgotten in the status",
     ServerErrorBelieved: "a 500 is believed against orders",
     OutageUsesTries: "an outage uses up tries",
@@ -75,6 +76,9 @@ mistakes! {
     LineIsIdentity: "identity is the line, not the number",
     LastRowLost: "the last row is lost",
     NoCooldown: "what another campaign has just sent does not count",
+    DoubtCoolsNothing: "what another campaign may have sent does not count",
+    AnyCode: "a masked code stands for any code of its number",
+    FormerDropped: "numbers that the input has no more are dropped",
     EndpointForgotten: "that an endpoint has proved right is forgotten",
 }
 

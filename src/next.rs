@@ -3,7 +3,7 @@
 use crate::job::{Attempt, Job, Lane};
 use crate::mistake::{Mistake, is_made};
 use crate::run::{Meaning, Policy, RunId, Runs, WhenUncertain};
-use crate::status::is_uncertain;
+use crate::status::{decisive, is_uncertain};
 
 /// What is to be done for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Step {
 pub fn next_step(lane: Lane, attempts: &[Attempt], runs: &Runs) -> Step {
     let policy = runs.policy();
     let run = runs.latest().unwrap_or(RunId::NEXT);
-    let Some(last) = attempts.iter().rfind(|attempt| !attempt.never_left()) else {
+    let Some(last) = decisive(attempts, runs) else {
         return Step::Try(lane);
     };
     let uncertain = is_uncertain(attempts, runs);
@@ -122,7 +122,7 @@ mod tests {
         Accepted, AccountRefused, Ambiguous, KeyRefused, Misdirected, NoAnswer, NotVerified,
         Rejected, ServerError, Throttled, Unreachable, Withdrawn,
     };
-    use crate::job::{Channel, JobId, RowId, VerdictKind};
+    use crate::job::{Channel, Found, JobId, Lookup, RowId, UnixMicros, VerdictKind};
     use crate::number::Number;
     use crate::run::tests::{
         CALL_NEXT, NEXT_RUN, POLICY, RETRY, RUN, attempt, held, one_run, outage, wave,
@@ -172,6 +172,25 @@ mod tests {
                 assert_eq!(after(policy, &[], &[kind]), [None, None]);
                 assert_eq!(after(policy, &[], &[Ambiguous, kind]), [None, None]);
                 assert_eq!(after(policy, &[], &[kind, Withdrawn]), [None, None]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_person_found_to_be_sent_is_final_whatever_followed_it() {
+        let mut doubt = attempt(RUN, Lane::Sms, 1, NoAnswer);
+        doubt.lookup = Some(Lookup {
+            found: Found::Sent,
+            at: UnixMicros(9),
+        });
+        for kind in [Rejected, Throttled, KeyRefused] {
+            let attempts = [doubt.clone(), attempt(RUN, Lane::Sms, 2, kind)];
+            for policy in [POLICY, RETRY, CALL_NEXT] {
+                let runs = one_run(policy, &[]);
+                let outcome = outcome(Lane::Sms, &attempts, &runs);
+                assert_eq!(outcome.status, Status::Sent, "{kind:?}");
+                assert_eq!(outcome.settled_at, Some(UnixMicros(9)));
+                assert_eq!(steps(&attempts, runs), [None, None], "{kind:?}");
             }
         }
     }

@@ -110,7 +110,7 @@ impl fmt::Display for Suppression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recent { campaign, at } => {
-                write!(f, "campaign {campaign} sent to it at {at}")
+                write!(f, "campaign {campaign} sent to it, or may have, at {at}")
             }
             Self::Excluded(list) => write!(f, "it stands in {list}"),
         }

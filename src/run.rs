@@ -294,6 +294,7 @@ impl Runs {
     #[must_use]
     pub fn meaning(&self, attempt: &Attempt) -> Meaning {
         match attempt.lookup.map(|lookup| lookup.found) {
+            Some(_) if is_made(Mistake::LookupForgotten) => {}
             Some(Found::Sent) => return Meaning::Accepted,
             Some(Found::Unsent) => return Meaning::Nothing,
             None => {}

@@ -108,7 +108,7 @@ pub struct Outcome<'a> {
     pub retries: u32,
     /// How many of them were sent although the one before may have been accepted.
     pub after_unknown: u32,
-    /// When the first request left, as well as is known.
+    /// When the first request left that was, or may have been, acted on, as well as is known.
     pub first_sent_at: Option<UnixMicros>,
     /// When the status became final; `None` while it is not.
     pub settled_at: Option<UnixMicros>,
@@ -151,12 +151,14 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         if let Some(before) = before {
             outcome.retries += u32::from(before.lane == attempt.lane);
             outcome.after_unknown += u32::from(runs.meaning(before) == Meaning::Ambiguous);
-        } else {
-            outcome.first_sent_at = attempt.left_at();
         }
         before = Some(attempt);
+        let may_be_sent = [Meaning::Accepted, Meaning::NotVerified, Meaning::Ambiguous];
+        if outcome.first_sent_at.is_none() && may_be_sent.contains(&runs.meaning(attempt)) {
+            outcome.first_sent_at = attempt.left_at();
+        }
     }
-    let Some(last) = before else {
+    let Some(last) = decisive(attempts, runs) else {
         return outcome;
     };
     let status = status(lane, attempts, last, runs);
@@ -188,7 +190,16 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
     outcome
 }
 
-/// The status of a job whose last attempt that left, or may have left, is `last`.
+/// The attempt that decides what became of a job: the one that was accepted, be it that a person
+/// found that out after others were made, or else the last that left, or may have.
+#[must_use]
+pub fn decisive<'a>(attempts: &'a [Attempt], runs: &Runs) -> Option<&'a Attempt> {
+    let mut left = attempts.iter().filter(|attempt| !attempt.never_left());
+    let accepted = |attempt: &&Attempt| runs.meaning(attempt) == Meaning::Accepted;
+    left.clone().find(accepted).or_else(|| left.next_back())
+}
+
+/// The status of a job of which `last` is the [`decisive`] attempt.
 fn status(lane: Lane, attempts: &[Attempt], last: &Attempt, runs: &Runs) -> Status {
     let meaning = runs.meaning(last);
     if meaning == Meaning::Accepted {
@@ -395,7 +406,7 @@ mod tests {
         let outcome = outcome(Lane::Sms, &attempts, &runs);
         assert_eq!((outcome.lane, outcome.reference), (Lane::Call, "CA1"));
         assert_eq!((outcome.attempts, outcome.retries), (3, 1));
-        assert_eq!(outcome.first_sent_at, Some(second(1)));
+        assert_eq!(outcome.first_sent_at, Some(second(3)), "not before");
         assert_eq!(outcome.latency, Some(Duration::from_millis(5)));
         let answered_at = second(3) + Duration::from_millis(5);
         assert_eq!(outcome.settled_at, Some(answered_at), "the answer's time");

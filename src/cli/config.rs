@@ -45,6 +45,8 @@ pub struct Config {
     pub mode: Mode,
     /// The ledger.
     pub ledger: PathBuf,
+    /// Was the region named, or is it the default?
+    pub region_is_given: bool,
     /// Was the ledger named, or is it the one of this folder?
     pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
@@ -144,8 +146,21 @@ impl Config {
     /// # Errors
     /// When a value cannot be read, values contradict each other or something is missing.
     pub fn new(operation: Operation, key: Key, values: &Values) -> anyhow::Result<Self> {
-        let mode = Mode::of(values);
         let input = input(values.path("input"))?;
+        Self::of(operation, key, values, input)
+    }
+
+    /// The same for this input.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(
+        operation: Operation,
+        key: Key,
+        values: &Values,
+        input: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let mode = Mode::of(values);
         let engine = engine(values)?;
         let gateway = gateway(values, mode, key)?;
         let channel = values.optional("channel", values::word)?;
@@ -175,6 +190,7 @@ impl Config {
             operation,
             mode,
             ledger: mode.ledger(values),
+            region_is_given: values.is_given("region"),
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),

@@ -41,19 +41,13 @@ struct Walk<'s> {
 }
 
 impl Forecast {
-    /// From `now` on; `requests` of those that are `due` are made, the first ones.
-    pub fn new(
-        settings: &Settings,
-        now: UnixMicros,
-        due: [u64; Lane::ALL.len()],
-        requests: u64,
-    ) -> Self {
-        let all = due.iter().sum::<u64>().max(1);
+    /// From `now` on, for so many requests on each lane.
+    pub fn new(settings: &Settings, now: UnixMicros, requests: [u64; Lane::ALL.len()]) -> Self {
         let start = settings.limits.start_at.unwrap_or(now).max(now);
         let mut walk = Walk {
             settings,
             at: start,
-            to_go: due.map(|due| as_f64(due) * as_f64(requests) / as_f64(all)),
+            to_go: requests.map(as_f64),
             today: [0.0; Lane::ALL.len()],
             waits: Vec::new(),
         };

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
+use serde_json::{Value as Json, json};
+
 use super::config::Config;
 use super::plan::in_words;
 use super::values;
 use crate::clock::Clock;
 use crate::contacts::{self, ReadOptions, Survey};
-use crate::job::{Contact, Problem, UnixMicros};
+use crate::job::{Contact, Operation, Problem, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, CampaignKey, Store as _};
 use crate::number::Number;
@@ -25,6 +27,8 @@ pub struct Input {
     pub survey: Survey,
     pub campaign: CampaignKey,
     named_by: NamedBy,
+    /// All settings, no secrets, with what was found out about the columns.
+    pub settings: Json,
     /// Numbers in suppression lists, with the name of the list.
     pub excluded: HashMap<Number, Arc<str>>,
 }
@@ -48,6 +52,11 @@ impl Input {
         let survey = file.survey()?;
         let (name, named_by) = match (&config.read.campaign, &survey.campaign) {
             (Some(name), _) => (name.clone(), NamedBy::User),
+            (None, Some(name)) if is_of_codes(&survey, config.operation) => bail!(
+                "{} is what `verify` wrote for campaign {}, not a list to send to. To send to its numbers, name a campaign with --campaign. Nothing was sent",
+                visible(&survey.name),
+                visible(name)
+            ),
             (None, Some(name)) => (name.clone(), NamedBy::Rows),
             (None, None) if survey.is_result => bail!(
                 "{} is a result file that does not say to which campaign its rows belong: name that with --campaign, or one more to send to all of them. Nothing was sent",
@@ -56,11 +65,15 @@ impl Input {
             (None, None) => (stem(&config.input)?, NamedBy::FileName),
         };
         let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
+        let mut settings = config.settings.clone();
+        settings[PHONE_COLUMN] = json!(survey.phone_column);
+        settings[COUNTRY_CODE_COLUMN] = json!(survey.country_code_column);
         Ok(Self {
             file,
             survey,
             campaign: config.campaign(&name),
             named_by,
+            settings,
             excluded: excluded(config)?,
         })
     }
@@ -78,40 +91,115 @@ impl Input {
             "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
             ledger.display()
         );
-        let parts = config.input.parent().zip(ledger.file_name());
-        let beside = parts.map(|(folder, name)| folder.join(name));
-        let is_meant = |beside: &PathBuf| !there && !config.ledger_is_named && beside.is_file();
-        if let Some(beside) = beside.filter(is_meant) {
-            bail!(
-                "there is no ledger in this folder, but one beside the file: {0}. To go on with that one: --ledger {0}. To begin a new one here: --ledger {1}. Nothing was sent",
-                beside.display(),
-                ledger.display()
-            );
+        if !there {
+            self.ensure_not_beside(config)?;
         }
         Ok(there)
     }
 
-    /// Looks whether the ledger knows the campaign that the file belongs to.
+    /// A ledger of the default name beside the list may be the one that is meant.
+    fn ensure_not_beside(&self, config: &Config) -> anyhow::Result<()> {
+        let ledger = &config.ledger;
+        if config.ledger_is_named {
+            return Ok(());
+        }
+        let real = |path: &Path| path.canonicalize().ok();
+        let stdin = Path::new("/proc/self/fd/0");
+        let given = match config.input.as_path() {
+            path if path == Path::new("-") => stdin,
+            path => path,
+        };
+        let lists = [Some(given.to_owned()), real(given)].into_iter().flatten();
+        let beside = lists.filter_map(|list| Some(list.parent()?.join(ledger.file_name()?)));
+        let is_another = |beside: &PathBuf| beside.is_file() && real(beside) != real(ledger);
+        if let Some(beside) = beside.into_iter().find(is_another) {
+            bail!(
+                "there is a ledger beside the list: {0}. Has campaign {1} been sent with that one? To go on with it: --ledger {0}. To begin in this folder: --ledger {2}. Nothing was sent",
+                beside.display(),
+                visible(&self.campaign.name),
+                ledger.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks whether the ledger is the one that is meant, and the file read as before.
     ///
     /// # Errors
-    /// When it does not.
-    pub fn ensure_known(&self, campaigns: &[Campaign], ledger: &Path) -> anyhow::Result<()> {
+    /// When it does not seem so.
+    pub fn ensure_fits(&self, config: &Config, ledger: &SqliteLedger) -> anyhow::Result<()> {
+        let campaigns = ledger.campaigns()?;
         let key = &self.campaign;
-        let is_it =
-            |one: &Campaign| one.record.name == key.name && one.record.sandbox == key.sandbox;
+        let mut campaigns = campaigns.iter();
+        if let Some(known) = campaigns.clone().find(|one| one.record.is(key)) {
+            let run = ledger.latest_run(known.record.id)?;
+            let run = run.filter(|_| self.survey.read_anew > 0);
+            return run.map_or(Ok(()), |run| self.ensure_read_alike(config, &run.settings));
+        }
+        // What was sent to can come from another command's file; what to send to cannot.
+        let is_it = |one: &Campaign| {
+            (&one.record.name, one.record.sandbox) == (&key.name, key.sandbox)
+                && (config.operation == Operation::Verify
+                    || one.record.operation == Operation::Send)
+        };
         ensure!(
-            self.named_by != NamedBy::Rows || campaigns.iter().any(is_it),
+            self.named_by != NamedBy::Rows || campaigns.any(is_it),
             "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
             visible(&key.name),
-            ledger.display()
+            config.ledger.display()
         );
+        self.ensure_not_beside(config)
+    }
+
+    /// A campaign that goes on without the flags that said how its list is read would take its
+    /// numbers for others.
+    fn ensure_read_alike(&self, config: &Config, before: &Json) -> anyhow::Result<()> {
+        let columns = &self.survey.columns_named;
+        for (flag, key, is_given) in [
+            ("region", "region", config.region_is_given),
+            (
+                "phone-column",
+                PHONE_COLUMN,
+                config.read.phone_column.is_some(),
+            ),
+            (
+                "country-code-column",
+                COUNTRY_CODE_COLUMN,
+                config.read.country_code_column.is_some(),
+            ),
+        ] {
+            let now = &self.settings[key];
+            let Some(was) = before[key].as_str().filter(|was| now != was && !is_given) else {
+                continue;
+            };
+            ensure!(
+                flag != "region" && columns.iter().all(|name| name != was),
+                "campaign {0} was read with --{flag} {was:?}, and now it would be {1}: say which with --{flag}. Nothing was sent",
+                visible(&self.campaign.name),
+                now.as_str()
+                    .map_or("none".to_owned(), |now| format!("{now:?}"))
+            );
+        }
         Ok(())
     }
 }
 
+/// Where the settings of a run keep the columns that were found.
+const PHONE_COLUMN: &str = "phone_column";
+const COUNTRY_CODE_COLUMN: &str = "country_code_column";
+
+/// Is this what `verify` wrote, to be sent to?
+fn is_of_codes(survey: &Survey, operation: Operation) -> bool {
+    operation == Operation::Send && survey.written_by == Some(Operation::Verify)
+}
+
 /// The name of a file without its ending; only a regular file has a name of its own.
 fn stem(input: &Path) -> anyhow::Result<String> {
-    let is_file = input != Path::new("-") && input.is_file();
+    // `/dev/stdin` may lead to a file, but is not its name.
+    let is_named = !["/dev", "/proc"]
+        .iter()
+        .any(|system| input.starts_with(system));
+    let is_file = input != Path::new("-") && is_named && input.is_file();
     let stem = input.file_stem().filter(|_| is_file);
     stem.map(|stem| stem.to_string_lossy().into_owned()).context(
         "the input has no name of its own: name the campaign with --campaign, the same each time for the same list, for that is what \"never twice\" refers to. Nothing was sent",
@@ -145,6 +233,8 @@ fn numbers_in(list: &Path, read: &ReadOptions) -> anyhow::Result<Vec<Number>> {
         let Contact { line, request, .. } = contact?;
         match request {
             Ok(request) => numbers.push(request.number),
+            // One of a result file that could not be read was never sent to.
+            Err(_) if survey.is_result => {}
             Err(Problem(why)) => bail!(
                 "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
                 visible(&list.to_string_lossy())
@@ -199,14 +289,15 @@ impl Memory {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(ledger: &SqliteLedger, all: &[Campaign], key: &CampaignKey) -> anyhow::Result<Self> {
+    pub fn of(ledger: &SqliteLedger, key: &CampaignKey) -> anyhow::Result<Self> {
+        let all = ledger.campaigns()?;
         let mut memory = Self {
             campaigns: all.len(),
             latest: None,
             of_this: None,
             now: Clock::start().now(),
         };
-        for campaign in all {
+        for campaign in &all {
             let run = ledger.latest_run(campaign.record.id)?;
             let began = run.map(|run| run.started_at);
             memory.latest = memory.latest.max(began);

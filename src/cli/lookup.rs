@@ -11,10 +11,11 @@ use super::report::{choose, print};
 use super::screen::Screen;
 use super::values::{self, Values};
 use crate::clock::Clock;
-use crate::contacts::{self, ReadOptions, Region};
+use crate::contacts::{self, ReadOptions, Region, Survey};
 use crate::job::{Attempt, Found, Lookup, Operation, Problem};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Life, Noted, Store as _};
+use crate::number::Number;
 use crate::text::visible;
 
 /// Notes what a person found out about numbers that are `unknown`.
@@ -24,7 +25,21 @@ use crate::text::visible;
 pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let found: Found = values.required("as", values::word)?;
     let path = input(values.path("input"))?;
-    let (numbers, campaign, unread) = numbers_in(&path, values)?;
+    let (numbers, survey, unread) = numbers_in(&path, values)?;
+    let asked: Option<String> = values.optional("campaign", str::parse)?;
+    if let (Some(asked), Some(says)) = (&asked, &survey.campaign) {
+        ensure!(
+            asked == says,
+            "the rows belong to campaign {}, not to {}. Nothing was noted",
+            visible(says),
+            visible(asked)
+        );
+    }
+    ensure!(
+        survey.written_by != Some(Operation::Verify),
+        "{} is what `verify` wrote: only OTPs are looked up. Nothing was noted",
+        visible(&survey.name)
+    );
     let ledger = Mode::of(values).ledger(values);
     ensure!(
         SqliteLedger::exists(&ledger)?,
@@ -32,20 +47,26 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         ledger.display()
     );
     let mut ledger = SqliteLedger::open(&ledger)?;
-    let campaign = choose(&ledger, values, campaign.as_deref(), Some(Operation::Send))?;
+    let name = survey.campaign.as_deref();
+    let campaign = choose(&ledger, values, name, Some(Operation::Send))?;
     let at = Clock::start().now();
     let Noted {
         noted,
+        former,
         not_unknown,
         strange,
     } = ledger.settle(&campaign, &numbers, Lookup { found, at })?;
-    let (now, then) = match found {
-        Found::Sent => ("sent", ""),
-        Found::Unsent => ("pending", "; the next run sends to them"),
+    let now = match found {
+        Found::Sent => "sent",
+        Found::Unsent => "pending: the next run sends to them",
     };
     let name = visible(&campaign.record.name);
-    let mut text = format!("{name}: {noted} numbers were unknown and are {now} now{then}");
+    let mut text = format!("{name}: of {noted} it was unknown, and they are {now}");
     for (count, why) in [
+        (
+            former,
+            "of them are not in the list any more: no run sends to them until they are",
+        ),
         (not_unknown, "were not unknown and are as they were"),
         (strange, "are not in this campaign"),
         (unread, "rows have no number that can be read"),
@@ -61,11 +82,8 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     })
 }
 
-/// The numbers in a file, the campaign that it says it belongs to, and how many rows have none.
-fn numbers_in(
-    path: &Path,
-    values: &Values,
-) -> anyhow::Result<(Vec<crate::number::Number>, Option<String>, u64)> {
+/// The numbers in a file, what else there is to know of it, and how many rows have none.
+fn numbers_in(path: &Path, values: &Values) -> anyhow::Result<(Vec<Number>, Survey, u64)> {
     let region: Region = values.required("region", str::parse)?;
     let options = ReadOptions {
         phone_column: values.optional("phone-column", str::parse)?,
@@ -81,7 +99,7 @@ fn numbers_in(
             Err(Problem(_)) => unread += 1,
         }
     }
-    Ok((numbers, survey.campaign, unread))
+    Ok((numbers, survey, unread))
 }
 
 /// Tells one number's whole life in a ledger.
@@ -108,12 +126,12 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
     }
     for Life {
         campaign,
-        runs,
         row,
         is_former,
     } in &lives
     {
-        let outcome = row.outcome(runs);
+        let runs = super::report::runs(&ledger, campaign.id)?;
+        let outcome = row.outcome(&runs);
         let rehearsal = if campaign.sandbox {
             ", a rehearsal"
         } else {

@@ -1,6 +1,8 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
 mod config;
+mod config_file;
+mod docs;
 mod exit;
 mod files;
 mod forecast;
@@ -24,11 +26,13 @@ use anyhow::Context as _;
 use crate::job::Operation::{Send, Verify};
 use crate::ledger::LedgerError;
 use crate::report::ReportError;
-use crate::text::visible;
+use crate::text::{visible, visible_lines};
 use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
-use settings::{EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO};
+use settings::{
+    COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+};
 use values::Values;
 
 /// What can be done.
@@ -85,6 +89,25 @@ const COMMANDS: &[Command] = &[
         run: lookup::who,
     },
     Command {
+        name: "config",
+        help: "Every setting of `send` and `verify`, its value and where it comes from, as a file for --config; no secrets",
+        // All but the input.
+        settings: &[RUN, SEND.split_at(1).1],
+        run: |values, _| config_file::show(values),
+    },
+    Command {
+        name: "completions",
+        help: "Completions for a shell, to stdout: `otpdrive completions bash > /etc/bash_completion.d/otpdrive`",
+        settings: &[COMPLETIONS],
+        run: |values, _| docs::completions(values, &mut command_line()),
+    },
+    Command {
+        name: "man",
+        help: "The manual page, to stdout: read it with `man -l -`",
+        settings: &[],
+        run: |_, _| docs::man(&command_line()),
+    },
+    Command {
         name: "sandbox",
         help: "A local gateway that speaks KooKoo's API, with magic numbers and faults",
         settings: &[SANDBOX],
@@ -115,14 +138,15 @@ pub fn main() -> Exit {
     };
     // clap has seen to it that a command is named.
     let (name, flags) = matches.remove_subcommand().unwrap_or_default();
-    let values = Values(flags);
-    let screen = match Screen::new(&values, cleaner.clone()) {
-        Ok(screen) => screen,
+    let started = Values::new(flags).and_then(|values| {
+        let screen = Screen::new(&values, cleaner.clone())?;
+        Ok((values, screen))
+    });
+    let (values, screen) = match started {
+        Ok(started) => started,
         Err(error) => {
-            return refuse(
-                &cleaner,
-                &visible(&format!("otpdrive: {}", in_full(&error))),
-            );
+            let why = format!("otpdrive: {}\n", in_full(&error));
+            return refuse(&cleaner, &visible_lines(&why));
         }
     };
     screen.report_panics();
@@ -150,6 +174,7 @@ fn command_line() -> clap::Command {
     let commands = COMMANDS.iter().map(|command| {
         clap::Command::new(command.name)
             .about(command.help)
+            .args_override_self(true)
             .args(command.settings.iter().copied().flatten().map(Setting::arg))
     });
     // They stand last, in every help.
@@ -159,6 +184,8 @@ fn command_line() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .args(EVERY.iter().map(global))
         .subcommands(commands)
+        // Wrappers can put their flags in front of those that they were given.
+        .args_override_self(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -215,7 +242,7 @@ mod tests {
         let mut matches = command_line().try_get_matches_from(line.split(' '))?;
         let (name, flags) = matches.remove_subcommand().expect("a command");
         let operation = if name == "verify" { Verify } else { Send };
-        Config::new(operation, Key::NotNeeded, &Values(flags))
+        Config::new(operation, Key::NotNeeded, &Values::new(flags)?)
     }
 
     pub(super) fn engine(line: &str) -> Settings {

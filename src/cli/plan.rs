@@ -27,11 +27,14 @@ pub struct Plan {
     /// All rows by what is known of them now, indexed by [`Status::index`].
     pub counts: [u64; Status::ALL.len()],
     /// Numbers for which a request is due, by lane.
-    pub due: [u64; Lane::ALL.len()],
+    due: [u64; Lane::ALL.len()],
+    /// The first of them, as many as the run starts (`--limit`).
+    started: [u64; Lane::ALL.len()],
+    limit: Option<u64>,
+    /// Of those, how many were tried before.
+    again: u64,
     /// Requests that are billed, or may be, by lane.
     pub billed: [u64; Lane::ALL.len()],
-    /// Of those that are due, how many were tried before.
-    pub again: u64,
     /// Numbers taken as mobiles against the numbering plan's data.
     pub assumed_mobile: u64,
     /// Numbers that are left out because another campaign has just sent to them, by its name.
@@ -47,6 +50,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// For a run that starts at most so many numbers.
+    #[must_use]
+    pub fn new(limit: Option<u64>) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
     /// Takes a row into account; `runs` ends with the one that is planned.
     pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
         self.rows += 1;
@@ -71,7 +83,10 @@ impl Plan {
             RowState::Job(attempts) => {
                 if let Step::Try(lane) = next_step(row.lane, attempts, runs) {
                     self.due[lane.index()] += 1;
-                    self.again += u64::from(!attempts.is_empty());
+                    if self.limit.is_none_or(|limit| self.requests() < limit) {
+                        self.started[lane.index()] += 1;
+                        self.again += u64::from(!attempts.is_empty());
+                    }
                 }
             }
         }
@@ -96,10 +111,10 @@ impl Plan {
         self.counts[status.index()]
     }
 
-    /// Requests that are due, if each works at once.
+    /// Requests that the run makes, if each works at once.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.due.iter().sum()
+        self.started.iter().sum()
     }
 
     /// The lanes on which requests are due.
@@ -175,18 +190,17 @@ impl Plan {
         for (number, problem) in &self.first_problems {
             line("", format!("line {number}: {problem}"));
         }
-        let limit = settings.limit;
-        let requests = limit.map_or(self.requests(), |limit| limit.min(self.requests()));
-        line("to do", self.to_do(requests));
-        if requests > 0 {
-            for (label, value) in self.time(settings, now, requests) {
+        line("to do", self.to_do());
+        if self.requests() > 0 {
+            for (label, value) in self.time(settings, now) {
                 line(label, value);
             }
         }
-        if let Some(cost) = self.cost(settings, requests) {
+        if let Some(cost) = self.cost(settings) {
             line("cost", cost);
         }
-        if self.due[Lane::Call.index()] > 0 && settings.limits.calendar.calls == Bounds::default() {
+        let unbound = settings.limits.calendar.calls == Bounds::default();
+        if self.started[Lane::Call.index()] > 0 && unbound {
             line(
                 "calls",
                 "many accounts may call 50 times a day and not from 21:00 to 09:00 IST, and only \
@@ -198,14 +212,9 @@ impl Plan {
     }
 
     /// How long it takes, when that is, and what waits for its hours or for another day.
-    fn time(
-        &self,
-        settings: &Settings,
-        now: UnixMicros,
-        requests: u64,
-    ) -> Vec<(&'static str, String)> {
+    fn time(&self, settings: &Settings, now: UnixMicros) -> Vec<(&'static str, String)> {
         let calendar = &settings.limits.calendar;
-        let forecast = Forecast::new(settings, now, self.due, requests);
+        let forecast = Forecast::new(settings, now, self.started);
         let mut lines = Vec::new();
         let took = forecast.ends.since(now);
         if settings.rate.is_some() || took > Duration::ZERO {
@@ -245,7 +254,7 @@ impl Plan {
     }
 
     /// What it costs at most.
-    fn cost(&self, settings: &Settings, requests: u64) -> Option<String> {
+    fn cost(&self, settings: &Settings) -> Option<String> {
         let Limits { prices, budget, .. } = &settings.limits;
         prices.least()?;
         let fallback = settings.policy.fallback.map(Lane::from);
@@ -255,18 +264,16 @@ impl Plan {
                 .of(lane)
                 .max(fallback.and_then(|lane| prices.of(lane)))
         };
-        let mut left = requests;
         let mut each = Vec::new();
         let mut most = Amount::default();
         for lane in Lane::ALL {
-            let due = self.due[lane.index()].min(left);
-            left -= due;
-            if due > 0 {
+            let requests = self.started[lane.index()];
+            if requests > 0 {
                 let Some(price) = dearest(lane) else {
                     let lane = lane.name();
                     return Some(format!("not known: --price has none for {lane}"));
                 };
-                most = most + price * due;
+                most = most + price * requests;
                 each.push(format!("{} {price}", lane.name()));
             }
         }
@@ -290,24 +297,24 @@ impl Plan {
         Some(cost)
     }
 
-    fn to_do(&self, requests: u64) -> String {
-        let lanes = Lane::ALL.into_iter();
-        let lanes: Vec<String> = lanes
-            .filter(|lane| self.due[lane.index()] > 0)
-            .map(|lane| format!("{} {}", self.due[lane.index()], lane.name()))
-            .collect();
-        let again = match self.again {
-            0 => String::new(),
-            again => format!(", {again} of them tried before"),
-        };
-        match requests {
-            0 => "nothing: all numbers are settled or held".to_owned(),
-            1 => format!("1 request ({}{again}), and retries", lanes.join(", ")),
-            _ => format!(
-                "{requests} requests ({}{again}), and retries",
-                lanes.join(", ")
-            ),
+    fn to_do(&self) -> String {
+        let (requests, due) = (self.requests(), self.due.iter().sum::<u64>());
+        if due == 0 {
+            return "nothing: all numbers are settled or held".to_owned();
         }
+        let started = Lane::ALL.into_iter().zip(self.started);
+        let started = started.filter(|(_, requests)| *requests > 0);
+        let mut parts: Vec<String> = started
+            .map(|(lane, requests)| format!("{requests} {}", lane.name()))
+            .collect();
+        if self.again > 0 {
+            parts.push(format!("{} of them tried before", self.again));
+        }
+        if requests < due {
+            parts.push(format!("the first of {due} that are due: --limit"));
+        }
+        let noun = if requests == 1 { "request" } else { "requests" };
+        format!("{requests} {noun} ({}), and retries", parts.join(", "))
     }
 }
 
@@ -346,6 +353,7 @@ mod tests {
         Plan {
             rows: sms + call,
             due: [sms, call, 0],
+            started: [sms, call, 0],
             ..Plan::default()
         }
     }
@@ -414,7 +422,8 @@ mod tests {
                 "budget 1000, which will stop it (exit 3)",
             ],
         );
-        let fallback = "--fallback call --price sms=0.25,call=1.10 --limit 10";
+        plan.started = [10, 0, 0];
+        let fallback = "--fallback call --price sms=0.25,call=1.10";
         says(&plan, fallback, &["at most 11 (sms 1.10 each)"]);
         assert!(
             !plan

@@ -14,7 +14,7 @@ use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::number::mask_name;
-use crate::record::RunRecord;
+use crate::record::{CampaignId, RunRecord};
 use crate::report::json::schema;
 use crate::report::results::fitted;
 use crate::report::{Pace, ReportError, ReportInput, Visit, print_only, write_all};
@@ -37,7 +37,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let operation = values.optional("operation", values::word)?;
     let campaign = choose(&ledger, values, None, operation)?;
     let record = &campaign.record;
-    let runs = runs(&ledger, &campaign)?;
+    let runs = runs(&ledger, campaign.record.id)?;
     if let Some(only) = only {
         let rows = |each: &mut Visit<'_>| {
             let mut going = ControlFlow::Continue(());
@@ -140,8 +140,10 @@ pub fn write_results(
 }
 
 /// The runs of a campaign, and whether the latest is on right now.
-fn runs(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Runs> {
-    let id = campaign.record.id;
+///
+/// # Errors
+/// When that cannot be read.
+pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
     let mut runs = ledger.runs(id)?;
     if let Some(run) = ledger.latest_run(id)?
         && run.end.is_none()
@@ -194,8 +196,12 @@ pub fn choose(
     if let [one] = fitting[..] {
         return Ok(one.clone());
     }
+    let can_be = |campaign: &&Campaign| {
+        operation.is_none_or(|operation| operation == campaign.record.operation)
+    };
     let names: Vec<String> = all
         .iter()
+        .filter(can_be)
         .map(|campaign| {
             let record = &campaign.record;
             let rehearsal = if record.sandbox { ", --sandbox" } else { "" };
@@ -206,7 +212,11 @@ pub fn choose(
     if fitting.is_empty() {
         bail!("there is no such campaign in this ledger; it has: {names}");
     }
-    bail!("name one campaign with --campaign, and --operation if that is not enough: {names}");
+    let flags = match operation {
+        Some(_) => "--campaign",
+        None => "--campaign, and --operation if that is not enough",
+    };
+    bail!("name one campaign with {flags}: {names}");
 }
 
 /// Lists the campaigns.
@@ -231,7 +241,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     let mut text = Vec::new();
     for campaign in &ledger.campaigns()? {
         let id = campaign.record.id;
-        let runs = runs(&ledger, campaign)?;
+        let runs = runs(&ledger, id)?;
         let mut summary = Summary::default();
         ledger.for_each_row(campaign, Records::Skip, &mut |row| {
             summary.add(row, &row.outcome(&runs));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use serde_json::Value as Json;
 
 use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
@@ -86,6 +87,7 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (input, out) = open(config, screen)?;
     input.find_ledger(config)?;
+    let settings = input.settings.clone();
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
@@ -99,7 +101,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     crate::report::make_folder(&out)?;
     crate::report::ensure_writable(&out)?;
     let clock = Clock::start();
-    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config))?;
+    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config, &settings))?;
 
     let progress = Arc::new(Progress::new(plan.counts));
     let engine = &config.engine;
@@ -169,13 +171,13 @@ fn take_in<'l>(
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
 ) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
-    let campaigns = ledger.campaigns()?;
-    input.ensure_known(&campaigns, &config.ledger)?;
-    let memory = Memory::of(ledger, &campaigns, &input.campaign)?;
+    input.ensure_fits(config, ledger)?;
+    let memory = Memory::of(ledger, &input.campaign)?;
     let Input {
         file,
         survey,
         campaign,
+        settings,
         excluded,
         ..
     } = input;
@@ -187,14 +189,14 @@ fn take_in<'l>(
     };
     let contacts = file.contacts(&survey)?;
     let intake = ledger.take_in(&campaign, &record, &survey.reading, contacts)??;
-    let elsewhere = intake.tried_elsewhere();
+    let elsewhere = intake.told_elsewhere();
     ensure!(
         elsewhere == 0,
-        "{elsewhere} rows say that they were tried in campaign {}, and the ledger {} knows nothing of it: it was another ledger, or this one is older than the file. Name the right one with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+        "{elsewhere} rows belong to campaign {}, as they say, but not as the ledger {} knows it: it was another ledger, this one is older than the file, or their numbers are read in another way than before. Name the right one with --ledger; leave otp_campaign empty in new rows. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
         visible(&campaign.name),
         config.ledger.display()
     );
-    let new = new_run(config);
+    let new = new_run(config, &settings);
     intake.leave_out(
         &new,
         &LeaveOut {
@@ -203,7 +205,7 @@ fn take_in<'l>(
             excluded: &excluded,
         },
     )?;
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(config.engine.limit);
     let runs = intake.runs(&new)?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
@@ -213,7 +215,7 @@ fn take_in<'l>(
     ];
     about.extend(how_it_is_read(&survey, config));
     let text = plan.describe(&about, &config.engine, Clock::start().now());
-    screen.say(&format!(
+    let text = format!(
         "{} {}{}\n{text}",
         campaign.operation.name(),
         visible(&survey.name),
@@ -222,16 +224,20 @@ fn take_in<'l>(
         } else {
             ""
         }
-    ));
+    );
+    match config.consent {
+        Consent::Asked => screen.show(&text),
+        Consent::Given => screen.say(&text),
+    }
     Ok((intake, plan))
 }
 
 /// What the ledger notes of the run that is to begin.
-fn new_run(config: &Config) -> NewRun<'_> {
+fn new_run<'a>(config: &Config, settings: &'a Json) -> NewRun<'a> {
     NewRun {
         policy: config.engine.policy,
-        endpoint: config.settings["endpoint"].as_str().unwrap_or_default(),
-        settings: &config.settings,
+        endpoint: settings["endpoint"].as_str().unwrap_or_default(),
+        settings,
     }
 }
 
@@ -258,8 +264,7 @@ fn shown_above(percent: f64, limit: f64) -> String {
 
 /// May OTPs go out? Asks whoever sits there, if that is wanted and any are due.
 fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
-    let limit = config.engine.limit.unwrap_or(u64::MAX);
-    let otps = match plan.requests().min(limit) {
+    let otps = match plan.requests() {
         0 => return true,
         1 => "1 OTP".to_owned(),
         more => format!("{} OTPs", in_thousands(more)),

@@ -145,16 +145,23 @@ impl Screen {
     pub fn ask(&self, question: &str) -> bool {
         self.print(&format!("{} ", self.cleaner.line(question).trim_end()));
         let mut answer = String::new();
-        // What cannot be read is no yes.
-        let _ = std::io::stdin().read_line(&mut answer);
+        // What cannot be read is no yes, and has moved nothing on.
+        if std::io::stdin().read_line(&mut answer).unwrap_or(0) == 0 {
+            self.print("\n");
+        }
         matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
 
     /// Says something, in one line or more, unless the user wants quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.print(&self.cleaner.lines(text));
+            self.show(text);
         }
+    }
+
+    /// Says what has to be seen, in one line or more.
+    pub fn show(&self, text: &str) {
+        self.print(&self.cleaner.lines(text));
     }
 
     /// Says what has to be said, in one line.

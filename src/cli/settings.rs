@@ -51,12 +51,24 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 9] = [
-    EVERY, RUN, SEND, VERIFY, REPORT, STATUS, SETTLE, WHO, SANDBOX,
+pub const ALL: [&[Setting]; 10] = [
+    EVERY,
+    RUN,
+    SEND,
+    VERIFY,
+    REPORT,
+    STATUS,
+    SETTLE,
+    WHO,
+    COMPLETIONS,
+    SANDBOX,
 ];
 
 /// What every command takes.
 pub const EVERY: &[Setting] = settings! {
+    /// A file of settings: TOML, a key for each flag of `send` and `verify` (`max_outage = "1h"`), paths
+    /// relative to its folder. A flag wins over the environment, that over the file
+    value("config", "FILE");
     /// More on stderr: `-v` why it waits, `-vv` what each request came to
     switch("verbose") { short: Some('v'), action: ArgAction::Count };
     /// Nothing but errors
@@ -261,6 +273,12 @@ pub const WHO: &[Setting] = settings! {
     switch("sandbox");
     /// The country of a national number, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
+};
+
+/// What `completions` takes.
+pub const COMPLETIONS: &[Setting] = settings! {
+    /// bash, zsh or fish
+    value("input", "SHELL");
 };
 
 /// What `sandbox` takes.

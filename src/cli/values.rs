@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde::Deserialize;
 use serde::de::value::Error as ValueError;
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value as Json;
 
+use super::config_file::ConfigFile;
 use super::settings::{ALL, RUN, SEND, VERIFY};
 use crate::pace::Rate;
 use crate::retry::Backoff;
@@ -24,21 +26,76 @@ use crate::status::Status;
 use crate::text::{is_hidden, is_invisible};
 
 /// What a command was told, as text.
-pub struct Values(pub ArgMatches);
+pub struct Values {
+    matches: ArgMatches,
+    file: Option<ConfigFile>,
+}
+
+/// Where a value comes from; each wins over those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag,
+    /// The environment.
+    Variable,
+    /// The file that `--config` names.
+    File,
+    /// Nobody said anything.
+    Default,
+}
 
 /// How the text of a value is read.
 type Read<T, E> = fn(&str) -> Result<T, E>;
 
 impl Values {
-    /// The flag, else the environment variable, else the default: clap knows all three, and
-    /// `value_source` which one it was. A file of settings would be asked here in front of defaults.
+    /// What the command line and the environment say, and the file that `--config` names.
     ///
-    /// A switch that is on is `true`, a count a number; a list has commas.
-    fn text(&self, name: &str) -> Option<OsString> {
+    /// # Errors
+    /// When that file cannot be used.
+    pub fn new(matches: ArgMatches) -> Result<Self> {
+        let mut values = Self {
+            matches,
+            file: None,
+        };
+        if let Some(path) = values.path("config") {
+            values.file = Some(ConfigFile::read(&path)?);
+        }
+        Ok(values)
+    }
+
+    /// The file of settings, if one was named.
+    pub fn file(&self) -> Option<&ConfigFile> {
+        self.file.as_ref()
+    }
+
+    /// The flag, else the environment variable, else what the file says, else the default. Of a
+    /// setting that the command does not have there is nothing.
+    fn texts(&self, name: &str) -> Option<(Vec<OsString>, Source)> {
         let mut known = ALL.into_iter().flatten().map(|setting| setting.name);
         debug_assert!(known.any(|known| known == name), "no setting is {name}");
-        let texts = self.0.try_get_raw(name).ok()??;
-        Some(texts.collect::<Vec<_>>().join(OsStr::new(",")))
+        let given = self.matches.try_get_raw(name).ok()?;
+        let source = match self.matches.value_source(name) {
+            Some(ValueSource::CommandLine) => Source::Flag,
+            Some(ValueSource::EnvVariable) => Source::Variable,
+            _ => Source::Default,
+        };
+        let in_file = self.file.as_ref().and_then(|file| file.texts(name));
+        if let (Source::Default, Some(texts)) = (source, in_file) {
+            return Some((texts.to_vec(), Source::File));
+        }
+        let texts = given?.map(OsStr::to_owned).collect();
+        Some((texts, source))
+    }
+
+    /// A value as it is effective, as text, and where it comes from. A switch that is on is `true`, a
+    /// count a number; a list has commas.
+    pub fn effective(&self, name: &str) -> Option<(OsString, Source)> {
+        let (texts, source) = self.texts(name)?;
+        Some((texts.join(OsStr::new(",")), source))
+    }
+
+    fn text(&self, name: &str) -> Option<OsString> {
+        self.effective(name).map(|(text, _)| text)
     }
 
     /// A value that is needed.
@@ -69,8 +126,15 @@ impl Values {
 
     /// Files, of a flag that may be given several times.
     pub fn paths(&self, name: &str) -> Vec<PathBuf> {
-        let given = self.0.try_get_raw(name).ok().flatten();
-        given.into_iter().flatten().map(PathBuf::from).collect()
+        let given = self.texts(name).map(|(texts, _)| texts);
+        let given = given.into_iter().flatten();
+        given.map(PathBuf::from).collect()
+    }
+
+    /// Did somebody say it, or is it the default?
+    pub fn is_given(&self, name: &str) -> bool {
+        let source = self.texts(name).map(|(_, source)| source);
+        source.is_some_and(|source| source != Source::Default)
     }
 
     /// Is this switched on?
@@ -263,7 +327,7 @@ pub fn alike(text: &str) -> Result<Option<NonZeroUsize>, String> {
 
 /// `failed,unknown`
 pub fn statuses(text: &str) -> Result<Vec<Status>, String> {
-    text.split(',').map(word).collect()
+    text.split(',').map(|one| word(one.trim())).collect()
 }
 
 /// One of a few words: the variants of the type.

@@ -118,10 +118,12 @@ pub(super) struct Results {
 pub(super) struct Own {
     /// The line of the row that it was made from; none if that could not be used.
     pub(super) line: Option<u64>,
-    /// When that was settled.
+    /// When that got its answer.
     pub(super) settled_at: Option<UnixMicros>,
-    /// The number for which an OTP was sent, or tried to be.
-    pub(super) tried: Option<Number>,
+    /// What was done for it, if the same is to be done now: was a request made?
+    pub(super) tried: Option<bool>,
+    /// For this number, if that can still be read.
+    pub(super) number: Option<Number>,
 }
 
 /// What of a row's record is hidden.
@@ -234,27 +236,56 @@ impl Results {
         }
     }
 
-    /// What the file says of a row of this campaign.
-    pub(super) fn own(&self, cells: &StringRecord, campaign: Option<&str>) -> Own {
+    /// What the file says of a row of this campaign. A cell that a spreadsheet has spoilt, or a column
+    /// that is gone, takes nothing back of what the others say.
+    pub(super) fn own(
+        &self,
+        cells: &StringRecord,
+        campaign: Option<&str>,
+        operation: Operation,
+    ) -> Own {
         let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
         let is_own = cell(self.campaign).is_some_and(|cell| Some(&*cell) == campaign);
-        if !is_own {
+        let status = cell(self.status);
+        let is = |of: &[Status]| {
+            let status = status.as_deref().unwrap_or_default();
+            of.iter().any(|of| of.name() == status)
+        };
+        if !is_own || is(&[Status::Invalid]) {
             return Own::default();
         }
-        let usable = cell(self.status).is_some_and(|cell| cell != Status::Invalid.name());
-        // What `verify` has written names no channel.
-        let by_send = cell(self.channel).is_some_and(|cell| !cell.is_empty());
+        let settled = is(&[Status::Verified, Status::NotVerified, Status::Rejected]);
         let attempts = cell(self.attempts).and_then(|cell| cell.parse::<u64>().ok());
+        let may_be = attempts.is_none_or(|attempts| attempts > 0);
+        let number = cell(self.phone).and_then(|cell| cell.strip_prefix('+')?.parse().ok());
+        let by = self.written_by(cells).unwrap_or(operation);
         Own {
-            line: cell(self.line)
-                .filter(|_| usable)
+            line: cell(self.line).and_then(|cell| cell.parse().ok()),
+            settled_at: cell(self.settled_at)
+                .filter(|_| settled)
                 .and_then(|cell| cell.parse().ok()),
-            settled_at: cell(self.settled_at).and_then(|cell| cell.parse().ok()),
-            tried: cell(self.phone)
-                .filter(|_| attempts > Some(0) && by_send)
-                .and_then(|cell| cell.strip_prefix('+')?.parse().ok())
-                .and_then(Number::new),
+            tried: (by == operation).then_some(
+                attempts > Some(0)
+                    || may_be && (settled || is(&[Status::Sent, Status::Failed, Status::Unknown])),
+            ),
+            number: number.and_then(Number::new),
         }
+    }
+
+    /// What wrote this row, if that shows: what `verify` writes names no channel.
+    pub(super) fn written_by(&self, cells: &StringRecord) -> Option<Operation> {
+        let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
+        let channel = cell(self.channel)?;
+        let status = cell(self.status)?;
+        let asks_for_none = [Status::Invalid, Status::Duplicate].map(Status::name);
+        if status.is_empty() || asks_for_none.contains(&&*status) {
+            return None;
+        }
+        Some(if channel.is_empty() {
+            Operation::Verify
+        } else {
+            Operation::Send
+        })
     }
 }
 

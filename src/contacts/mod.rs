@@ -27,8 +27,9 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use crate::job::{Channel, Contact, Lane, Operation, Problem, Request};
+use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, Told};
 use crate::number::Number;
+use columns::Own;
 pub use error::ContactsError;
 use error::Fault;
 pub use note::Note;
@@ -222,12 +223,16 @@ impl Contacts {
             }
             self.rows += 1;
             let campaign = self.options.campaign.as_ref().or(campaign.as_ref());
-            let own = columns.results.own(row.cells, campaign.map(String::as_str));
+            let own = columns.results.own(
+                row.cells,
+                campaign.map(String::as_str),
+                self.options.operation,
+            );
             let (request, hidden) = row::read(row.cells, &own, columns, &self.options);
             return Ok(Some(Contact {
                 line: row.line,
                 record: columns.record(row.cells, *width, hidden),
-                was_tried: is_about(&request, own.tried),
+                told: told(&own, &request),
                 request,
             }));
         }
@@ -239,10 +244,17 @@ impl Contacts {
     }
 }
 
-/// Does a row ask for an OTP for this very number? One that was repaired does not any more.
-fn is_about(request: &Result<Request, Problem>, number: Option<Number>) -> bool {
-    let asked = request.as_ref().ok().filter(|asked| asked.code.is_none());
-    asked.is_some_and(|asked| Some(asked.number) == number)
+/// What a row says of itself. One that was repaired asks for another number than it did.
+fn told(own: &Own, request: &Result<Request, Problem>) -> Told {
+    let (Some(tried), Ok(request)) = (own.tried, request) else {
+        return Told::Nothing;
+    };
+    let same_code = !matches!(request.code, Some(GivenCode::Plain(_)));
+    match own.number {
+        Some(number) if number != request.number => Told::Nothing,
+        _ if tried && same_code => Told::Tried,
+        _ => Told::Known,
+    }
 }
 
 #[cfg(test)]

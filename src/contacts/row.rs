@@ -66,15 +66,26 @@ pub(super) fn phone(
 ) -> Result<Phone, Problem> {
     let cell = cells.get(columns.phone);
     let before = columns.results.phone.and_then(|i| cells.get(i));
-    if let Some(before) = before.and_then(numbers::written_by_us) {
-        let cell = cell.unwrap_or_default();
-        if is_blank(cell) || numbers::can_mean(cell, &before) {
-            return numbers::read(&before, lane, region);
-        }
+    if let Some(before) = before.and_then(numbers::written_by_us)
+        && means(cells, columns, &before)
+    {
+        return numbers::read(&before, lane, region);
     }
     let cell = cell.ok_or(NO_PHONE_CELL)?;
     let code = columns.country_code.and_then(|i| cells.get(i));
     numbers::read_with_code(cell, code.unwrap_or_default(), lane, region)
+}
+
+/// Is the number of a row the one that a result file tells?
+pub(super) fn is_told(cells: &StringRecord, columns: &Columns) -> bool {
+    let before = columns.results.phone.and_then(|i| cells.get(i));
+    let before = before.and_then(numbers::written_by_us);
+    before.is_some_and(|before| means(cells, columns, &before))
+}
+
+fn means(cells: &StringRecord, columns: &Columns, before: &str) -> bool {
+    let cell = cells.get(columns.phone).unwrap_or_default();
+    is_blank(cell) || numbers::can_mean(cell, before)
 }
 
 /// Is this neither a channel nor empty?

@@ -16,7 +16,7 @@ use super::note::Note;
 use super::swallow::Swallowed;
 use super::table::{Dialect, Row, Table};
 use super::{ReadOptions, row};
-use crate::job::Lane;
+use crate::job::{Lane, Operation};
 use crate::number::mask_digits;
 use crate::text::visible;
 
@@ -39,6 +39,8 @@ pub struct Survey {
     ///
     /// [`Contact::record`]: crate::job::Contact::record
     pub header: String,
+    /// The names of all columns.
+    pub columns_named: Vec<String>,
     /// The name of the phone column.
     pub phone_column: String,
     /// The name of the column of country codes, when there is one.
@@ -55,6 +57,10 @@ pub struct Survey {
     pub campaign: Option<String>,
     /// This program wrote the file.
     pub is_result: bool,
+    /// Rows whose number is not one that such a file tells (`otp_phone`): how it is read matters.
+    pub read_anew: u64,
+    /// The command that did, if that shows.
+    pub written_by: Option<Operation>,
     /// What was guessed, or is odd.
     pub notes: Vec<Note>,
     /// The first cells that hold a number, and the numbers, masked unless it was said otherwise.
@@ -114,6 +120,7 @@ pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result
         sha256: table.sha256(),
         rows: found.rows,
         header: columns.header(&header, found.width),
+        columns_named: header.iter().map(str::to_owned).collect(),
         phone_column: column(columns.phone),
         country_code_column: columns.country_code.map(column),
         otp_column: columns.otp.map(column),
@@ -122,6 +129,8 @@ pub(super) fn survey(file: &File, name: String, options: &ReadOptions) -> Result
         encoding: dialect.encoding.name(),
         campaign: found.campaign,
         is_result: columns.results.ours,
+        read_anew: found.rows - found.told,
+        written_by: found.written_by,
         notes,
         first_numbers: found.numbers,
         reading: reading(dialect, &columns, options),
@@ -155,6 +164,9 @@ struct Found {
     /// Cells of the widest row.
     width: usize,
     campaign: Option<String>,
+    written_by: Option<Operation>,
+    /// Rows whose number the file tells itself.
+    told: u64,
     numbers: Vec<(String, String)>,
     /// Cells of the column of channels that hold none.
     no_channels: u64,
@@ -175,6 +187,8 @@ impl Found {
             rows: 0,
             width: header.cells.len(),
             campaign: None,
+            written_by: None,
+            told: 0,
             numbers: Vec::new(),
             no_channels: 0,
             lengths: [0; CHARS_MAX + 1],
@@ -211,6 +225,8 @@ impl Found {
         if options.campaign.is_none() {
             self.add_campaign(line, columns.results.campaign.and_then(|i| cells.get(i)))?;
         }
+        self.told += u64::from(row::is_told(cells, columns));
+        self.written_by = self.written_by.or(columns.results.written_by(cells));
         if columns.is_shifted(cells) {
             return Ok(());
         }

@@ -574,6 +574,11 @@ fn what_a_result_file_says_of_a_row_counts_for_its_own_campaign() {
     assert_eq!(row("list", "verified", settled), (Some(7), Some(1_500_000)));
     assert_eq!(row("list", "pending", ""), (Some(7), None));
     assert_eq!(
+        row("list", "unknown", settled),
+        (Some(7), None),
+        "no answer"
+    );
+    assert_eq!(
         row("list", "invalid", ""),
         (None, None),
         "there was no code"
@@ -583,19 +588,34 @@ fn what_a_result_file_says_of_a_row_counts_for_its_own_campaign() {
 }
 
 #[test]
-fn a_row_that_was_tried_says_so_as_long_as_it_means_the_same_number() {
-    let tried = |phone: &str, campaign: &str, channel: &str, attempts: &str| {
-        let text = format!(
-            "phone,otp_campaign,otp_phone,otp_channel,otp_status,otp_attempts\n\
-             {phone},{campaign},+919876543210,{channel},sent,{attempts}\n9876500000,list,,,,\n"
-        );
-        read_all(&text, send()).1[0].was_tried
+fn a_row_of_a_result_file_says_what_was_done_for_it_whatever_a_spreadsheet_spoilt() {
+    const COLUMNS: &str = "otp_campaign,otp_phone,otp_channel,otp_status,otp_attempts";
+    let told_in = |columns: &str, row: &str| {
+        let text = format!("phone,{columns}\n{row}\n9876500000,list\n");
+        read_all(&text, send()).1[0].told
     };
-    assert!(tried("9876543210", "list", "sms", "1"));
-    assert!(!tried("9876543219", "list", "sms", "1"), "repaired");
-    assert!(!tried("9876543210", "", "sms", "1"));
-    assert!(!tried("9876543210", "list", "", "1"), "by verify");
-    assert!(!tried("9876543210", "list", "sms", "0"));
+    let told = |row: &str| told_in(COLUMNS, row);
+    assert_eq!(
+        told("9876543210,list,+919876543210,sms,sent,1"),
+        Told::Tried
+    );
+    assert_eq!(told("9876543210,list,9.19877E+11,sms,sent,1"), Told::Tried);
+    assert_eq!(told("9876543210,list,,sms,sent,"), Told::Tried);
+    assert_eq!(
+        told("9876543210,list,+919876543210,sms,pending,0"),
+        Told::Known
+    );
+    for nothing in [
+        "9876543219,list,+919876543210,sms,sent,1",
+        "9876543210,,+919876543210,sms,sent,1",
+        "9876543210,list,+919876543210,,verified,1",
+        "9876543210,list,,,invalid,0",
+    ] {
+        assert_eq!(told(nothing), Told::Nothing, "{nothing}");
+    }
+    assert_eq!(told_in("otp_campaign", "9876543210,list"), Told::Known);
+    let short = "otp_campaign,otp_status";
+    assert_eq!(told_in(short, "9876543210,list,unknown"), Told::Tried);
 }
 
 #[test]

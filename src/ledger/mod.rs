@@ -209,9 +209,9 @@ pub trait Store: Sized {
 
 /// An input taken in but not yet durable: dropped, it leaves no mark.
 pub trait Intake {
-    /// How many rows say that the campaign made a request for them which this ledger knows nothing
-    /// of: another one does.
-    fn tried_elsewhere(&self) -> u64;
+    /// How many rows say something of themselves of which this ledger's campaign knows nothing:
+    /// another ledger does.
+    fn told_elsewhere(&self) -> u64;
 
     /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
     ///
@@ -307,8 +307,10 @@ pub struct LeaveOut<'a> {
 /// What a person looked up, and for how many numbers of a campaign that could be noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
-    /// They were `unknown`; now they are not.
+    /// They were `unknown`; now they are not. Or what was noted before was put right.
     pub noted: u64,
+    /// Of those, how many the latest input has no more: no run sends to them.
+    pub former: u64,
     /// The campaign knows them, but they were not `unknown`.
     pub not_unknown: u64,
     /// The campaign does not know them.
@@ -320,8 +322,6 @@ pub struct Noted {
 pub struct Life {
     /// The campaign.
     pub campaign: CampaignRecord,
-    /// Its runs.
-    pub runs: Runs,
     /// The row that asks for the number, or the last one that did.
     pub row: Row,
     /// The campaign's latest input has no such row any more.

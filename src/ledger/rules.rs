@@ -84,8 +84,9 @@ pub fn claim(
             first.map(|(.., line)| *line)
         };
         let found = if row.print == CodePrint::MASKED {
-            let candidates = known.iter().filter(|known| means(row, known));
-            let candidates: Vec<&KnownJob> = candidates.collect();
+            let any = is_made(Mistake::AnyCode);
+            let candidates = known.iter().filter(|known| any || means(row, known));
+            let candidates: Vec<&KnownJob> = candidates.take(if any { 1 } else { 2 }).collect();
             let of_use = |known: &KnownJob| known.settled_at.is_some() || known.has_code;
             let ([only], true) = (&candidates[..], candidates.iter().all(|job| of_use(job))) else {
                 each(row, Claimed::NoKnownCode);
@@ -130,7 +131,12 @@ pub fn is_recent(
     now: UnixMicros,
     cooldown: Duration,
 ) -> bool {
-    matches!(meaning, Meaning::Accepted | Meaning::Ambiguous) && now.since(left_at) < cooldown
+    let counts = match meaning {
+        Meaning::Accepted => true,
+        Meaning::Ambiguous => !is_made(Mistake::DoubtCoolsNothing),
+        _ => false,
+    };
+    counts && now.since(left_at) < cooldown
 }
 
 /// Is this an answer after which a code is of no more use? Then it is forgotten.

@@ -33,19 +33,23 @@ impl Pace {
     }
 
     /// Requests per second from the first to the last: the intervals between the departures over the
-    /// time that they took. Zero when there are no two points in time to measure between.
+    /// time that they took. Of less than a second that would say little: then it is how many there
+    /// were. Zero when there are less than two.
     #[must_use]
     pub fn achieved_per_s(&self) -> f64 {
         let (Some(first), Some(last)) = (self.first, self.window.back()) else {
             return 0.0;
         };
         let took = last.since(first);
-        if took.is_zero() {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+        let departures = self.departures as f64;
+        if self.departures < 2 {
             return 0.0;
         }
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
-        let intervals = (self.departures - 1) as f64;
-        intervals / took.as_secs_f64()
+        if took < WINDOW {
+            return departures;
+        }
+        (departures - 1.0) / took.as_secs_f64()
     }
 
     /// The most departures in any second, wherever it starts; a second includes its start and not
@@ -111,11 +115,12 @@ mod tests {
 
     #[test]
     fn without_two_points_in_time_there_is_no_pace() {
-        for micros in [&[][..], &[5], &[5, 5]] {
+        for micros in [&[][..], &[5]] {
             assert!(pace(micros).achieved_per_s().abs() < f64::EPSILON);
         }
         assert_eq!(pace(&[]).peak_1s(), 0);
         assert_eq!(pace(&[5, 5]).peak_1s(), 2);
+        assert!((pace(&[5, 5, 900]).achieved_per_s() - 3.0).abs() < 1e-9);
     }
 
     #[test]

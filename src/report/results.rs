@@ -203,12 +203,12 @@ mod tests {
     fn each_row_stands_as_it_was_with_what_became_of_it_behind() {
         let expected = "\
 phone,name,otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms
-098765 43210,\"Rao, A\",2,diwali,+919876543210,sms,sent,SM1,,2,2026-11-20T09:00:00.000Z,2026-11-20T09:00:01.123Z,123
+098765 43210,\"Rao, A\",2,diwali,+919876543210,sms,sent,SM1,,2,2026-11-20T09:00:01.000Z,2026-11-20T09:00:01.123Z,123
 98765O3211,B,3,diwali,,,invalid,,a letter among the digits,0,,,
 9876543212,C,4,diwali,+919876543212,call,unknown,,the answer was not recorded: it may have been delivered,1,2026-11-20T09:00:02.500Z,,
 9876543210,D,5,diwali,+919876543210,,duplicate,,same as line 2,0,,,
 9876543213,,6,diwali,+919876543213,sms,pending,,,0,,,
-9876543214,E,7,diwali,+919876543214,sms,rejected,,\"'=HYPERLINK(\"\"x\"\") , barred\",1,2026-11-20T09:00:03.000Z,2026-11-20T09:00:03.050Z,50
+9876543214,E,7,diwali,+919876543214,sms,rejected,,\"'=HYPERLINK(\"\"x\"\") , barred\",1,,2026-11-20T09:00:03.050Z,50
 ";
         assert_eq!(rendered("phone,name", &samples::rows()), expected);
     }

@@ -11,6 +11,7 @@ use super::rows::{self, Answers, Scan};
 use super::seal::{Sealed, Seals};
 use crate::job::{JobId, Operation};
 use crate::ledger::{Campaign, Records};
+use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
 use crate::run::RunId;
@@ -21,14 +22,20 @@ pub fn note_lines(db: &Connection, old: &Campaign) -> rusqlite::Result<()> {
         return Ok(());
     }
     db.execute(
-        "INSERT OR IGNORE INTO stood SELECT ?1, line, coalesce(job, id) FROM contact
-          WHERE id >= ?2 AND id < ?3 AND kind <> ?4",
+        "INSERT OR IGNORE INTO stood
+         SELECT ?1, line, CASE kind WHEN ?4 THEN -number ELSE coalesce(job, id) END FROM contact
+          WHERE id >= ?2 AND id < ?3 AND (kind <> ?4 OR number IS NOT NULL)",
         params![old.record.id.0, old.span.first, old.span.end, rows::INVALID],
     )
     .map(|_| ())
 }
 
-/// The jobs whose codes stood on this line, in any of the campaign's inputs.
+/// Stands for the job of a row whose masked code could not be told: no job of its number.
+pub fn not_told(number: Number) -> JobId {
+    JobId(-number.digits().cast_signed())
+}
+
+/// The jobs whose codes stood on this line, in any of the campaign's inputs; see also [`not_told`].
 pub fn stood_on(
     db: &Connection,
     campaign: CampaignId,
@@ -62,7 +69,8 @@ pub fn replace(
     scan.for_each(old.span, Records::Read, |stored| {
         let job = stored.job;
         let row = stored.into_row();
-        if !row.attempts().is_empty() && asked_for.binary_search(&job).is_err() {
+        let is_former = !row.attempts().is_empty() && asked_for.binary_search(&job).is_err();
+        if is_former && !is_made(Mistake::FormerDropped) {
             left.push((job, row));
         }
         Ok(true)

@@ -17,7 +17,7 @@ use super::error::failed_to;
 use super::rows::{self, Answers, BlockWriter, Scan};
 use super::seal::{Sealed, Seals};
 use super::{SELECT_CAMPAIGN, campaign, find_campaign, former, history, suppress};
-use crate::job::{Contact, GivenCode, JobId, Lane, Operation, UnixMicros};
+use crate::job::{Contact, GivenCode, JobId, Lane, Operation, Told, UnixMicros};
 use crate::ledger::rules::{Claim, Claimed, CodePrint, KnownJob, claim, is_settled, may_be_of};
 use crate::ledger::{Campaign, CampaignKey, Intake, LeaveOut, LedgerError, NewRun, Records, Span};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
@@ -34,7 +34,7 @@ const CHUNK: usize = 4_096;
 pub struct SqliteIntake<'l> {
     step: Transaction<'l>,
     campaign: Campaign,
-    tried_elsewhere: u64,
+    told_elsewhere: u64,
     path: &'l Path,
 }
 
@@ -75,18 +75,18 @@ impl<'l> SqliteIntake<'l> {
             }
         };
         let campaign = take().map_err(failed_to("store the input", path))?;
-        Ok(campaign.map(|(campaign, tried_elsewhere)| Self {
+        Ok(campaign.map(|(campaign, told_elsewhere)| Self {
             step,
             campaign,
-            tried_elsewhere,
+            told_elsewhere,
             path,
         }))
     }
 }
 
 impl Intake for SqliteIntake<'_> {
-    fn tried_elsewhere(&self) -> u64 {
-        self.tried_elsewhere
+    fn told_elsewhere(&self) -> u64 {
+        self.told_elsewhere
     }
 
     fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError> {
@@ -224,8 +224,10 @@ struct NewInput<'t> {
     masked: HashMap<i64, Masked>,
     /// What is to be said of rows that ask for no work.
     special: Vec<(i64, String)>,
-    /// The places of rows that say that a request was made for them.
-    tried: Vec<usize>,
+    /// The places of rows of which a result file says something.
+    told: Vec<(usize, Told)>,
+    /// How many rows say that they were settled when none was.
+    settled_elsewhere: u64,
 }
 
 /// Stores an input in place of the campaign's `old` one.
@@ -250,7 +252,8 @@ fn store<E>(
         given: HashMap::new(),
         masked: HashMap::new(),
         special: Vec::new(),
-        tried: Vec::new(),
+        told: Vec::new(),
+        settled_elsewhere: 0,
     };
     if let Err(error) = new.read(contacts)? {
         return Ok(Err(error));
@@ -262,8 +265,8 @@ fn store<E>(
     if let Some(old) = old {
         former::replace(db, &new.seals, old, &new.rows)?;
     }
-    let tried_elsewhere = new.tried_elsewhere()?;
-    Ok(Ok((new.campaign, tried_elsewhere)))
+    let told_elsewhere = new.told_elsewhere()?;
+    Ok(Ok((new.campaign, told_elsewhere)))
 }
 
 impl NewInput<'_> {
@@ -283,8 +286,8 @@ impl NewInput<'_> {
                 Err(error) => return Ok(Err(error)),
             };
             records.add(contact.record)?;
-            if contact.was_tried {
-                self.tried.push(self.rows.len());
+            if contact.told != Told::Nothing {
+                self.told.push((self.rows.len(), contact.told));
             }
             let mut row = Sealed {
                 row: id,
@@ -328,16 +331,29 @@ impl NewInput<'_> {
         Ok(Ok(()))
     }
 
-    /// How many rows say that a request was made for them of which the campaign knows nothing.
-    fn tried_elsewhere(&self) -> rusqlite::Result<u64> {
-        let mut select = self
-            .db
-            .prepare("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
-        let mut elsewhere = 0;
-        for row in self.tried.iter().map(|place| &self.rows[*place]) {
-            let is_known =
-                row.kind != rows::INVALID && select.query_row([row.job.0], |found| found.get(0))?;
-            elsewhere += u64::from(row.kind != rows::INVALID && !is_known);
+    /// How many rows say something of which the campaign knows nothing.
+    fn told_elsewhere(&self) -> rusqlite::Result<u64> {
+        let of_number = "k.number = ?1 AND k.campaign = ?2";
+        let exists = |what: &str| {
+            self.db
+                .prepare(&format!("SELECT EXISTS (SELECT 1 FROM known k {what})"))
+        };
+        let mut is_known = exists(&format!("WHERE {of_number} AND k.job < ?3"))?;
+        let is_tried = format!("JOIN intent i ON i.id = k.job << 20 | 1 WHERE {of_number}");
+        let mut is_tried = exists(&format!("{is_tried} AND k.job < ?3"))?;
+        let (id, first) = (self.campaign.record.id.0, self.campaign.span.first);
+        let mut elsewhere = self.settled_elsewhere;
+        for (place, told) in &self.told {
+            let Some(number) = self.rows[*place].number else {
+                continue;
+            };
+            let select = match told {
+                Told::Tried => &mut is_tried,
+                Told::Known | Told::Nothing => &mut is_known,
+            };
+            let bound = [number.digits().cast_signed(), id, first];
+            let is_so: bool = select.query_row(bound, |found| found.get(0))?;
+            elsewhere += u64::from(!is_so);
         }
         Ok(elsewhere)
     }
@@ -380,7 +396,11 @@ impl NewInput<'_> {
             }
             let means = |claim: &Claim, known: &KnownJob| {
                 let settled_at = self.masked.get(&claim.row).and_then(|masked| masked.1);
-                stood.contains(&(claim.row, known.job)) && may_be_of(settled_at, known)
+                // One that could not be told was never settled, and is no better told now.
+                let not_told = former::not_told(claim.number);
+                stood.contains(&(claim.row, known.job))
+                    && may_be_of(settled_at, known)
+                    && (settled_at.is_some() || !stood.contains(&(claim.row, not_told)))
             };
             claim(of_number, &known, means, |claim, claimed| {
                 // The rows lie in another order than the numbers: most are not touched again.
@@ -399,6 +419,11 @@ impl NewInput<'_> {
                         return;
                     }
                     Claimed::NoKnownCode => {
+                        let told = self.masked.get(&claim.row).and_then(|masked| masked.1);
+                        let is_ours =
+                            |known: &KnownJob| known.settled_at.is_some() && may_be_of(told, known);
+                        let elsewhere = told.is_some() && !known.iter().any(is_ours);
+                        self.settled_elsewhere += u64::from(elsewhere);
                         self.rows[place].kind = rows::INVALID;
                         self.special.push((claim.row, NO_KNOWN_CODE.to_owned()));
                         return;

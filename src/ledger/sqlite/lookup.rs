@@ -7,14 +7,15 @@ use rusqlite::{Connection, params};
 use super::rows::{Answers, Scan, attempt_id};
 use super::seal::Seals;
 use super::{SELECT_CAMPAIGN, campaign, former, history};
-use crate::job::{JobId, Lookup};
+use crate::job::{Attempt, Found, JobId, Lookup};
 use crate::ledger::{Campaign, Life, Noted, Records, Span};
 use crate::number::Number;
 use crate::record::Row;
-use crate::run::{Meaning, RunId};
+use crate::run::{Meaning, RunId, Runs};
 use crate::status::Status;
 
-/// Notes what was found out about those of these numbers that are unknown, in one transaction.
+/// Notes what was found out about those of these numbers that are unknown, in one transaction. What
+/// was found out before can be put right as long as nothing has followed from it.
 pub fn settle(
     db: &mut Connection,
     of: &Campaign,
@@ -28,35 +29,53 @@ pub fn settle(
     let distinct: HashSet<Number> = numbers.iter().copied().collect();
     for number in distinct {
         let jobs = jobs_of(&step, number, id.0)?;
-        let mut unknown = false;
+        let mut found = None;
         for job in &jobs {
-            let Some((row, _)) = row_of(&step, of, number, *job)? else {
+            let Some((row, is_former)) = row_of(&step, of, number, *job)? else {
                 continue;
             };
-            if row.outcome(&runs).status != Status::Unknown {
-                continue;
-            }
-            unknown = true;
-            let doubted = |attempt: &&_| runs.meaning(attempt) == Meaning::Ambiguous;
-            for attempt in row.attempts().iter().filter(doubted) {
+            let doubted = doubted(&row, &runs);
+            for attempt in &doubted {
                 step.execute(
-                    "INSERT INTO lookup (attempt, sent, at) VALUES (?1, ?2, ?3)",
+                    "INSERT OR REPLACE INTO lookup (attempt, at, sent) VALUES (?1, ?2, ?3)",
                     params![
                         attempt_id(*job, attempt.n),
-                        lookup.found == crate::job::Found::Sent,
-                        lookup.at.0
+                        lookup.at.0,
+                        lookup.found == Found::Sent
                     ],
                 )?;
             }
+            if !doubted.is_empty() {
+                found = Some(is_former);
+            }
         }
-        match (jobs.is_empty(), unknown) {
-            (true, _) => noted.strange += 1,
-            (false, true) => noted.noted += 1,
-            (false, false) => noted.not_unknown += 1,
+        match found {
+            None if jobs.is_empty() => noted.strange += 1,
+            None => noted.not_unknown += 1,
+            Some(is_former) => {
+                noted.noted += 1;
+                noted.former += u64::from(is_former);
+            }
         }
     }
     step.commit()?;
     Ok(noted)
+}
+
+/// The attempts that may be said to have been sent, or not: those that may have been, and those of
+/// which that was said before, unless another has followed.
+fn doubted<'a>(row: &'a Row, runs: &Runs) -> Vec<&'a Attempt> {
+    let attempts = row.attempts().iter();
+    if row.outcome(runs).status == Status::Unknown {
+        let doubted = |attempt: &&Attempt| runs.meaning(attempt) == Meaning::Ambiguous;
+        return attempts.filter(doubted).collect();
+    }
+    match row.attempts().last() {
+        Some(last) if last.lookup.is_some() => attempts
+            .filter(|attempt| attempt.lookup.is_some())
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// All that is known of a number, campaign by campaign.
@@ -71,7 +90,6 @@ pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
                 continue;
             };
             lives.push(Life {
-                runs: history::runs(db, of.record.id)?,
                 campaign: of.record.clone(),
                 row,
                 is_former,

@@ -107,7 +107,7 @@ impl Answers {
         }
         let mut select = db.prepare(
             "SELECT l.attempt, l.sent, l.at FROM lookup l CROSS JOIN intent i ON i.id = l.attempt
-               JOIN run r ON r.id = i.run WHERE r.campaign = ?1",
+               JOIN run r ON r.id = i.run WHERE r.campaign = ?1 ORDER BY l.attempt, l.at",
         )?;
         let found = select.query_map([campaign.0], |row| {
             let found = if row.get(1)? {

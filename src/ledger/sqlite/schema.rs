@@ -176,15 +176,16 @@ CREATE INDEX former_campaign ON former (campaign);
 CREATE TABLE stood (               -- where the codes of earlier inputs stood: what a mask may mean
     campaign INTEGER NOT NULL,
     line     INTEGER NOT NULL,
-    job      INTEGER NOT NULL,
+    job      INTEGER NOT NULL,     -- of a masked code that could not be told: minus the number
     PRIMARY KEY (campaign, line, job)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE lookup (              -- what a person found out about an attempt
-    attempt INTEGER PRIMARY KEY,
+CREATE TABLE lookup (              -- what a person found out about an attempt; the latest counts
+    attempt INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
     sent    INTEGER NOT NULL,
-    at      INTEGER NOT NULL
-) STRICT;
+    PRIMARY KEY (attempt, at)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Older formats dropped the rows that an input asked for no more; their attempts are there.

@@ -9,7 +9,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::job::{Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Verdict, VerdictKind};
+use crate::job::{
+    Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Told, Verdict, VerdictKind,
+};
 use crate::ledger::{Begun, Intake, Ledger, NewRun, Settled, Then};
 use crate::number::Number;
 use crate::record::RowState;
@@ -129,7 +131,7 @@ fn contact(line: u64, n: u64, code: Option<GivenCode>) -> Contact {
     Contact {
         line,
         record: format!("row {line}"),
-        was_tried: false,
+        told: Told::Nothing,
         request: Ok(Request {
             number: number(n),
             lane: code.as_ref().map_or(Lane::Sms, |_| Lane::Verify),
@@ -212,7 +214,7 @@ async fn what_is_written_reads_back() {
     input.push(Contact {
         line: 5,
         record: "x".to_owned(),
-        was_tried: false,
+        told: Told::Nothing,
         request: Err(Problem("no phone number")),
     });
     let (ledger, run) = home.start(Operation::Send, &input);
@@ -448,7 +450,15 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
             &["222222", "333333"],
             0,
         ),
-        (vec![masked(2, 1, Some(9)), masked(3, 1, None)], &[], 2),
+        (
+            vec![
+                masked(2, 1, Some(9)),
+                masked(3, 1, None),
+                masked(4, 1, None),
+            ],
+            &[],
+            3,
+        ),
     ] {
         let (ledger, _) = home.start(Operation::Verify, &input);
         let due = all_due(&ledger, Lane::Verify).await;
@@ -463,6 +473,10 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
         assert_eq!(found.count(), invalid);
         assert_eq!(home.wrong(), Vec::<String>::new());
     }
+    // A row that could not be told is fed back: another code of its number stood on its line before.
+    let (ledger, _) = home.start(Operation::Verify, &[masked(2, 1, Some(4))]);
+    close(ledger).await;
+    assert!(matches!(home.states()[0], RowState::Invalid(_)));
     // The code of number 2 was dropped with its row: it is not known any more, and none is sent.
     let (ledger, _) = home.start(Operation::Verify, &[masked(2, 2, Some(3))]);
     assert!(all_due(&ledger, Lane::Verify).await.is_empty());

@@ -4,6 +4,7 @@
 mod again;
 mod bad_input;
 mod campaign;
+mod config;
 mod consent;
 mod crash;
 mod endpoint;

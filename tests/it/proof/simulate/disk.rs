@@ -12,12 +12,13 @@ use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use otpdrive::ledger::sqlite::RunLedger;
 use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
 use otpdrive::run::RunFact;
+use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, sleep};
 
 use super::killer::Killer;
 use super::process::Orders;
 use super::weather::Mood;
-use super::world::World;
+use super::world::{Intent, World};
 
 /// The ledger of one process.
 pub struct Disk<'w> {
@@ -104,6 +105,13 @@ impl Ledger for Disk<'_> {
                 why: "disk full".to_owned(),
             });
         }
+        self.world.intents.borrow_mut().push(Intent {
+            run: self.orders.run,
+            campaign: self.orders.campaign,
+            number: job.number,
+            code: job.code.as_ref().map(|c| c.expose_secret().to_owned()),
+            begun_at: attempt.begun_at,
+        });
         let handed = self.handed.borrow().len();
         let begun = self.ledger.begin(job, attempt).await;
         if begun.is_ok() {

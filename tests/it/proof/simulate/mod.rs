@@ -8,24 +8,30 @@
 mod disk;
 mod judge;
 mod killer;
+mod lists;
+mod lookup;
 mod mistakes;
 mod process;
 mod reached;
+mod rows;
 mod story;
 mod weather;
 mod world;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use otpdrive::job::UnixMicros;
 use otpdrive::number::Number;
 
 use crate::proof::quick_or_long;
+use judge::Case;
 use process::Ended;
-use story::Story;
+use story::{EDITED, LOOKED_UP, Story};
 use world::World;
 
 /// No process takes longer than this, waits for a gateway and all.
@@ -62,35 +68,42 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
     std::fs::create_dir(&disk).unwrap();
     let began = tokio::time::Instant::now();
     let mut told = Told::default();
-    let mut crashes_in_flight = 0;
-    for run in 0..=story.runs {
-        let last = run == story.runs;
+    let (mut crashes_in_flight, mut killed) = (0, false);
+    for run in 0.. {
+        let healthy = run >= story.runs;
         if run > 0 {
-            story.edit();
-            let pause = [0, 3, 700, 5_000][story.random.usize(0..4)];
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            tokio::time::sleep(story.pause()).await;
+            let wall = story::BEGIN + began.elapsed();
+            in_between(&world, &disk, &mut story, (run, killed), wall)?;
         }
-        let orders = if last {
-            story.last(run, began.elapsed())
+        if story.now == story.lists.len() {
+            break;
+        }
+        let age = began.elapsed();
+        let orders = if healthy {
+            story.last(run, age)
         } else {
-            story.next(run, began.elapsed())
+            story.next(run, age)
         };
-        let input = story.input();
-        let life = process::run(&world, &disk, &input, &orders);
+        let life = process::run(&world, &disk, story.list().input(), &orders);
         let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
             return Err(format!("run {run} does not end"));
         };
         told.processes += 1;
         let log = world.log.borrow();
         if tell {
-            println!(
-                "run {run}: {} requests so far, {:?}",
-                log.len(),
-                orders.settings
-            );
+            println!("run {run} of {}: {:?}", orders.name, orders.settings);
         }
-        let judged = judge::any_process(&world, &story, &orders, &traces);
-        judged.map_err(|why| format!("run {run}: {why}"))?;
+        let case = Case {
+            log: &log,
+            world: &world,
+            story: &story,
+            orders: &orders,
+            traces: &traces,
+        };
+        let in_run = |why| format!("run {run}: {why}");
+        case.any_process().map_err(in_run)?;
+        killed = matches!(ended, Ended::Killed { .. });
         match ended {
             Ended::Killed { at, image } => {
                 *told.counts.entry(at).or_default() += 1;
@@ -105,10 +118,12 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
                 if tell {
                     println!("  it ended {:?}, {:?}", said.end, said.facts);
                 }
-                let judged = judge::a_process_that_ended(&said, &world, &story, &orders, &traces)
-                    .and_then(|()| judge::doubts_are_few(&said, &log, crashes_in_flight))
-                    .and_then(|()| judge::all_is_done(&said, last));
-                judged.map_err(|why| format!("run {run}: {why}"))?;
+                case.a_process_that_ended(&said)
+                    .and_then(|()| case.doubts_are_few(&said, crashes_in_flight))
+                    .and_then(|()| said.all_is_done(healthy))
+                    .map_err(in_run)?;
+                let now = story.now;
+                story.lists[now].keep_results(&said);
             }
         }
     }
@@ -123,9 +138,34 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
     Ok(told)
 }
 
+/// What somebody does before the process `run`; was the one before it killed? In the end each list is
+/// worked off.
+fn in_between(
+    world: &World,
+    disk: &Path,
+    story: &mut Story,
+    (run, killed): (usize, bool),
+    wall: UnixMicros,
+) -> judge::Verdicts {
+    if run >= story.runs {
+        story.now = run - story.runs;
+        return Ok(());
+    }
+    let what = story.happens();
+    world.reached.note(what);
+    let accident = killed && what != EDITED;
+    world
+        .reached
+        .note_if(accident, "an accident after a process was killed");
+    if what == LOOKED_UP {
+        lookup::settle(world, disk, story, run, wall)?;
+    }
+    Ok(())
+}
+
 /// Memory rather than a disk, where there is such a place: what is durable is simulated.
 fn scratch() -> std::path::PathBuf {
-    let memory = std::path::Path::new("/dev/shm");
+    let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         memory.to_owned()
     } else {

@@ -2,10 +2,12 @@
 //! everything outside handed in.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -14,9 +16,11 @@ use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Lane, Operation, UnixMicros};
 use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, Intake as _, LedgerError, NewRun, Records, Store as _,
+    Campaign, CampaignKey, Execution, Intake as _, LeaveOut, LedgerError, NewRun, Records,
+    Store as _,
 };
 use otpdrive::next::{Step, next_step};
+use otpdrive::number::Number;
 use otpdrive::record::{InputRecord, Row, RowState};
 use otpdrive::run::{End, RunFact, RunId, Runs, Signal};
 use otpdrive::status::Status;
@@ -30,7 +34,12 @@ use super::world::{SimGateway, World};
 /// What one process is started with, and what happens to it.
 pub struct Orders {
     pub run: usize,
+    pub campaign: usize,
     pub operation: Operation,
+    pub name: String,
+    pub cooldown: Duration,
+    /// The numbers in suppression lists.
+    pub excluded: HashMap<Number, Arc<str>>,
     pub settings: Settings,
     pub weather: Weather,
     pub timeout: Duration,
@@ -65,6 +74,8 @@ pub enum Ended {
 pub struct Said {
     pub end: End,
     pub rows: Vec<Row>,
+    /// Numbers that were tried and that the input has no more.
+    pub former: Vec<Row>,
     pub runs: Runs,
     pub run: RunId,
     pub facts: Vec<RunFact>,
@@ -78,7 +89,7 @@ pub struct Traces {
 }
 
 /// Runs a process on the ledger in `folder` and this input.
-pub async fn run(world: &World, folder: &Path, input: &Input, orders: &Orders) -> (Ended, Traces) {
+pub async fn run(world: &World, folder: &Path, input: Input, orders: &Orders) -> (Ended, Traces) {
     let mut random = orders.random.clone();
     let image = folder.with_file_name(format!("disk-{}", orders.run + 1));
     let killer = Killer::new(folder, &image, orders.kill_at_point, random.fork());
@@ -119,10 +130,22 @@ pub async fn run(world: &World, folder: &Path, input: &Input, orders: &Orders) -
     (ended, traces)
 }
 
+/// Opens the ledger in a folder.
+pub fn open(folder: &Path) -> SqliteLedger {
+    let path = folder.join(LEDGER);
+    match SqliteLedger::open(&path) {
+        // What a killed process leaves is copied here: nothing else may be found wrong with it.
+        Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
+            SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+        }
+        opened => opened.unwrap(),
+    }
+}
+
 struct Process<'w> {
     world: &'w World,
     folder: &'w Path,
-    input: &'w Input,
+    input: Input,
     orders: &'w Orders,
     killer: &'w Killer,
     clock: Clock,
@@ -133,9 +156,10 @@ struct Process<'w> {
 #[derive(Default)]
 struct Plan {
     lanes: Vec<Lane>,
-    billed: [u64; Lane::ALL.len()],
     numbers: usize,
+    former: usize,
     counts: [u64; Status::ALL.len()],
+    billed: [u64; Lane::ALL.len()],
     runs: Runs,
 }
 
@@ -151,14 +175,7 @@ impl Process<'_> {
     async fn live(&self, gateway: &SimGateway<'_>, signal: impl Future<Output = Signal>) -> Ended {
         let settings = &self.orders.settings;
         self.killer.point("at the start").await;
-        let path = self.folder.join(LEDGER);
-        let mut ledger = match SqliteLedger::open(&path) {
-            // What a killed process leaves is copied here: nothing else may be found wrong with it.
-            Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
-                SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
-            }
-            opened => opened.unwrap(),
-        };
+        let mut ledger = open(self.folder);
         self.killer.point("the ledger is open").await;
         let new_run = NewRun {
             policy: settings.policy,
@@ -195,9 +212,12 @@ impl Process<'_> {
         noted.unwrap();
         self.killer.point("the end is noted").await;
         let (rows, runs) = self.rows(&ledger, &campaign, &progress);
+        let former = former(&ledger, &campaign);
+        assert_eq!(former.len(), plan.former, "in the plan, and in the end");
         Ended::Finished(Said {
             end: finished.end,
             rows,
+            former,
             runs,
             run,
             facts,
@@ -208,7 +228,7 @@ impl Process<'_> {
     fn take_in(&self, ledger: &mut SqliteLedger, new: &NewRun<'_>) -> (Campaign, RunId, Plan) {
         let key = CampaignKey {
             operation: self.orders.operation,
-            name: "simulated".to_owned(),
+            name: self.orders.name.clone(),
             sandbox: false,
         };
         let contacts = &self.input.contacts;
@@ -221,24 +241,32 @@ impl Process<'_> {
         let contacts = contacts.iter().cloned().map(Ok::<_, Infallible>);
         let intake = ledger.take_in(&key, &record, "", contacts).unwrap();
         let Ok(intake) = intake;
+        let whom = LeaveOut {
+            now: self.clock.now(),
+            cooldown: self.orders.cooldown,
+            excluded: &self.orders.excluded,
+        };
+        intake.leave_out(new, &whom).unwrap();
         let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
+        let former = intake.for_each_former(|row| {
+            plan.former += 1;
+            plan.bill(row.outcome(&runs).billed);
+        });
+        former.unwrap();
         let mut cut_off = false;
         let planned = intake.for_each_row(|row, _| {
             let outcome = row.outcome(&runs);
             plan.counts[outcome.status.index()] += 1;
             plan.bill(outcome.billed);
-            let RowState::Job(attempts) = &row.state else {
-                return;
-            };
-            cut_off |= attempts.iter().any(|attempt| attempt.answer.is_none());
-            if let Step::Try(lane) = next_step(row.lane, attempts, &runs) {
+            cut_off |= row.attempts().iter().any(|a| a.answer.is_none());
+            if let RowState::Job(attempts) = &row.state
+                && let Step::Try(lane) = next_step(row.lane, attempts, &runs)
+            {
                 plan.numbers += 1;
                 plan.lanes.push(lane);
             }
         });
         planned.unwrap();
-        let former = intake.for_each_former(|row| plan.bill(row.outcome(&runs).billed));
-        former.unwrap();
         let reached = &self.world.reached;
         reached.note_if(cut_off, "intents without an answer at a restart");
         plan.lanes.sort_unstable();
@@ -294,4 +322,15 @@ impl Process<'_> {
             facts: RefCell::default(),
         }
     }
+}
+
+/// Numbers that were tried and that the input has no more.
+pub fn former(ledger: &SqliteLedger, campaign: &Campaign) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let read = ledger.for_each_former(campaign.record.id, &mut |_, row| {
+        rows.push(row.clone());
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
+    rows
 }

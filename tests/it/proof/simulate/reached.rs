@@ -4,19 +4,26 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The states, and how often each has to be reached in a thousand seeds.
-const STATES: [(&str, u64); 25] = [
-    ("a budget is used up", 10),
+const STATES: [(&str, u64); 43] = [
     ("a connection is gone when its turn comes", 300),
+    ("a budget is used up", 10),
     ("a day's cap is reached", 5),
     ("a fallback", 40),
+    ("a former number comes back", 100),
     ("a hold from before is ignored", 5),
     ("a hold from before is kept", 15),
     ("a key is refused", 15),
     ("a limit", 25),
+    ("a list is gone on with", 20),
+    ("a masked code cannot be told", 120),
+    ("a masked code is told", 700),
+    ("a part of the list is sent", 60),
+    ("a result file is fed back", 100),
     ("a second OTP is risked", 250),
     ("a time to start numbers is over", 5),
     ("a wave", 25),
     ("a wave with a fallback", 10),
+    ("an accident after a process was killed", 150),
     ("an account is refused with a 402", 12),
     ("an endpoint is wrong", 10),
     ("an outage", 120),
@@ -29,7 +36,18 @@ const STATES: [(&str, u64); 25] = [
     ("an outage with few numbers", 45),
     ("connections stall", 200),
     ("intents without an answer at a restart", 250),
+    ("left out by a suppression list", 400),
+    ("left out: another campaign may have sent to it", 400),
+    ("left out: another campaign sent to it", 1200),
+    ("looked up: it was not sent", 80),
+    ("looked up: it was sent", 70),
     ("refusals in doubt at an end", 1),
+    ("sent to again after the cool-down", 600),
+    ("sent to by two campaigns on purpose", 50),
+    ("the list is copied", 100),
+    ("the list is edited", 350),
+    ("the list is replaced", 50),
+    ("unknown numbers are looked up", 70),
 ];
 
 /// Counts them.

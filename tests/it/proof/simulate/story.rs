@@ -1,48 +1,46 @@
-//! A campaign by chance: who is in the file, how often the program is run on it, and what goes wrong
-//! each time. All of it follows from the seed.
+//! A story by chance: who is in the files, how often the program is run on them, what is done to them
+//! in between, and what goes wrong each time. All of it follows from the seed.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use fastrand::Rng;
 use otpdrive::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
-use otpdrive::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, UnixMicros};
-use otpdrive::number::Number;
+use otpdrive::job::{Channel, Operation, UnixMicros};
 use otpdrive::pace::Rate;
 use otpdrive::retry::Backoff;
 use otpdrive::run::{Policy, WhenUncertain};
-use secrecy::SecretString;
 
-use super::process::{Input, Orders};
+use super::lists::List;
+use super::process::Orders;
 use super::weather::{MS, SECOND, Weather};
-use super::world::right_code;
 
 const HOUR: Duration = Duration::from_hours(1);
+
+/// So many campaigns of one list at most.
+const LISTS_MAX: usize = 3;
+
+/// Somebody asks the provider what became of numbers that are unknown.
+pub const LOOKED_UP: &str = "unknown numbers are looked up";
+
+/// Somebody works on the list, which is no accident.
+pub const EDITED: &str = "the list is edited";
 
 /// When all simulations begin.
 pub const BEGIN: UnixMicros = UnixMicros(1_790_000_000_000_000);
 
-/// One line of the input.
-#[derive(Clone, Debug, Hash)]
-struct Line {
-    number: Option<Number>,
-    channel: Option<Channel>,
-    otp: String,
-    note: u32,
-}
-
-/// A campaign, before it happens.
+/// All that happens with one ledger, before it happens.
 pub struct Story {
     pub random: Rng,
-    pub operation: Operation,
     pub rate: Option<Rate>,
     pub on_unknown: WhenUncertain,
-    /// How many processes there are before the last, which nothing disturbs.
+    /// How many processes there are before the last ones, which nothing disturbs.
     pub runs: usize,
-    lines: Vec<Line>,
-    channel: Channel,
+    pub lists: Vec<List>,
+    /// The list that is worked with now.
+    pub now: usize,
+    pub cooldown: Duration,
     pub clock_jumps: bool,
 }
 
@@ -59,113 +57,83 @@ impl Story {
                 .choice([SECOND, SECOND, SECOND, 10 * SECOND])
                 .unwrap_or(SECOND),
         });
-        let mut story = Self {
-            operation,
+        let most = random.choice([8, 40, 100, 150]).unwrap_or(8);
+        let rows = random.usize(1..most);
+        let channel = [Channel::Call, Channel::Sms, Channel::Sms][random.usize(0..3)];
+        let cooldowns = [24 * HOUR, 24 * HOUR, HOUR, 20 * SECOND];
+        Self {
             rate,
             on_unknown: retry_if(match operation {
                 Operation::Send => random.u32(0..6) == 0,
                 Operation::Verify => random.u32(0..3) > 0,
             }),
-            runs: random.usize(0..5),
-            lines: Vec::new(),
-            channel: if random.u32(0..3) == 0 {
-                Channel::Call
-            } else {
-                Channel::Sms
-            },
+            runs: random.usize(0..7),
+            lists: vec![List::new(operation, channel, rows, &mut random)],
+            now: 0,
+            cooldown: random.choice(cooldowns).unwrap_or(HOUR),
             clock_jumps: random.u32(0..4) == 0,
             random,
-        };
-        let most = [8, 40, 100, 150][story.random.usize(0..4)];
-        for _ in 0..story.random.usize(1..most) {
-            let line = story.line();
-            story.lines.push(line);
         }
-        story
     }
 
-    fn line(&mut self) -> Line {
+    /// The list that is worked with now.
+    pub fn list(&self) -> &List {
+        &self.lists[self.now]
+    }
+
+    /// What somebody does before the next process, in words.
+    pub fn happens(&mut self) -> &'static str {
+        let lists = self.lists.len();
+        let (random, list) = (&mut self.random, &mut self.lists[self.now]);
+        match random.u32(0..14) {
+            0 | 1 if lists < LISTS_MAX => {
+                let operation = match random.u32(0..8) {
+                    0 => Operation::Verify,
+                    _ => list.operation,
+                };
+                let copy = list.copy(format!("copy {lists}"), operation);
+                self.now = lists;
+                self.lists.push(copy);
+                "the list is copied"
+            }
+            2 | 3 if lists > 1 => {
+                self.now = random.usize(0..lists);
+                "a list is gone on with"
+            }
+            4 => {
+                list.replace(random, true);
+                "the list is replaced"
+            }
+            5 => {
+                list.replace(random, false);
+                "a part of the list is sent"
+            }
+            6..8 if list.operation == Operation::Send => LOOKED_UP,
+            6..11 if list.feed_back(random) => "a result file is fed back",
+            _ => {
+                list.edit(random);
+                EDITED
+            }
+        }
+    }
+
+    /// How long it takes until the next process.
+    pub fn pause(&mut self) -> Duration {
         let random = &mut self.random;
-        let number = Number::new(919_876_500_000 + random.u64(0..200)).unwrap();
-        let otp = match random.u32(0..4) {
-            0 => format!("{:06}", random.u32(0..10)),
-            1 => String::new(),
-            _ => right_code(number),
-        };
-        let channels = [None, None, None, Some(Channel::Sms), Some(Channel::Call)];
-        Line {
-            number: (random.u32(0..12) > 0).then_some(number),
-            channel: random.choice(channels).flatten(),
-            otp,
-            note: random.u32(..),
-        }
-    }
-
-    /// The file as it is now.
-    pub fn input(&self) -> Input {
-        let mut hasher = DefaultHasher::new();
-        self.lines.hash(&mut hasher);
-        let contacts = (2..).zip(&self.lines).map(|(line, of)| Contact {
-            was_tried: false,
-            line,
-            record: format!("{:?},{},{}", of.number, of.otp.len(), of.note),
-            request: self.request(of),
-        });
-        Input {
-            sha256: format!("{:064x}", hasher.finish()),
-            contacts: contacts.collect(),
-        }
-    }
-
-    fn request(&self, row: &Line) -> Result<Request, Problem> {
-        let number = row.number.ok_or(Problem("not a number"))?;
-        let (lane, code) = match self.operation {
-            Operation::Send => (row.channel.unwrap_or(self.channel).into(), None),
-            Operation::Verify if row.otp.is_empty() => return Err(Problem("no code")),
-            Operation::Verify => {
-                let otp = SecretString::from(row.otp.clone());
-                (Lane::Verify, Some(GivenCode::Plain(otp)))
-            }
-        };
-        Ok(Request {
-            number,
-            lane,
-            code,
-            assumed_mobile: false,
-        })
-    }
-
-    /// The codes of the file's rows.
-    pub fn codes(&self) -> Vec<&str> {
-        self.lines.iter().map(|line| line.otp.as_str()).collect()
-    }
-
-    /// Somebody works on the file: rows come, go, move and change.
-    pub fn edit(&mut self) {
-        for _ in 0..self.random.u32(0..6) {
-            let at = self.random.usize(0..self.lines.len());
-            match self.random.u32(0..5) {
-                0 if self.lines.len() > 1 => drop(self.lines.remove(at)),
-                1 => self.random.shuffle(&mut self.lines),
-                2 => self.lines[at].note += 1,
-                3 => {
-                    let again = self.lines[at].clone();
-                    self.lines.push(again);
-                }
-                _ => {
-                    let line = self.line();
-                    self.lines.insert(at, line);
-                }
-            }
+        match random.u32(0..8) {
+            0 => self.cooldown + random.u32(0..4_000) * MS,
+            1 => self.cooldown.mul_f64(random.f64()),
+            _ => random.choice([0, 3, 700, 5_000]).unwrap_or(0) * MS,
         }
     }
 
     fn settings(&mut self) -> Settings {
+        let operation = self.list().operation;
         let random = &mut self.random;
         Settings {
             policy: Policy {
                 max_attempts: random.u32(1..6),
-                fallback: match self.operation {
+                fallback: match operation {
                     Operation::Verify => None,
                     Operation::Send => random
                         .choice([None, Some(Channel::Call), Some(Channel::Sms)])
@@ -198,7 +166,6 @@ impl Story {
     pub fn next(&mut self, run: usize, age: Duration) -> Orders {
         let mut settings = self.settings();
         let calm = self.last(run, age);
-        let operation = self.operation;
         let jumps = self.clock_jumps;
         let random = &mut self.random;
         let ends = random.u32(0..10);
@@ -206,14 +173,27 @@ impl Story {
             let most = random.choice([50, 2_000, 40_000]).unwrap_or(50);
             random.u32(0..most) * MS
         };
+        let mut excluded = HashMap::new();
+        if random.u32(0..8) == 0 {
+            let numbers = self.lists[self.now].lines.iter().filter_map(|l| l.number);
+            let some = numbers.filter(|_| random.u32(0..4) == 0);
+            excluded.extend(some.map(|number| (number, "bounced.csv".into())));
+        }
+        let asks_for_none = random.u32(0..10) == 0;
         let mut wall = calm.wall;
         if jumps {
             let off = random.i64(0..48) * random.choice([-1, 1]).unwrap_or(1);
             wall.0 += off * i64::try_from(HOUR.as_micros()).unwrap_or(0);
         }
-        settings.limits = limits(operation, settings.seed, wall);
+        settings.limits = limits(calm.operation, settings.seed, wall);
         Orders {
             settings,
+            cooldown: if asks_for_none {
+                Duration::ZERO
+            } else {
+                calm.cooldown
+            },
+            excluded,
             weather: Weather::by_chance(random),
             timeout: random.u32(1_000..30_000) * MS,
             commit_max: random.choice([1, 2, 5, 5, 300]).unwrap_or(1) * MS,
@@ -234,7 +214,11 @@ impl Story {
     pub fn last(&mut self, run: usize, age: Duration) -> Orders {
         Orders {
             run,
-            operation: self.operation,
+            campaign: self.now,
+            operation: self.list().operation,
+            name: self.list().name.clone(),
+            cooldown: self.cooldown,
+            excluded: HashMap::new(),
             settings: Settings {
                 limit: None,
                 max_duration: None,

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use otpdrive::clock::Clock;
 use otpdrive::gateway::words::{self, Reply};
 use otpdrive::gateway::{Gateway, NoConnection, Ready};
-use otpdrive::job::{Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
+use otpdrive::job::{Found, Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use otpdrive::number::Number;
 use otpdrive::run::WhenUncertain;
 use secrecy::ExposeSecret;
@@ -19,13 +19,18 @@ use super::killer::Killer;
 use super::process::Orders;
 use super::reached::Reached;
 
+/// No story takes so many.
+const REQUESTS_MAX: usize = 30_000;
+
 /// A request as the gateway saw it.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The process that made it: 0, 1, 2 …
     pub run: usize,
+    /// For which list.
+    pub campaign: usize,
     pub at: Instant,
-    /// What the clock of its process showed.
+    /// What the system's clock said then.
     pub wall: UnixMicros,
     pub lane: Lane,
     pub number: Number,
@@ -42,6 +47,17 @@ pub struct Request {
     pub recorded: bool,
     /// What its answer said: nothing on this lane before.
     pub not_before: Option<Instant>,
+    /// What somebody found out about it.
+    pub looked_up: Option<Found>,
+}
+
+/// A request that was about to leave, and may have.
+pub struct Intent {
+    pub run: usize,
+    pub campaign: usize,
+    pub number: Number,
+    pub code: Option<String>,
+    pub begun_at: UnixMicros,
 }
 
 impl Request {
@@ -52,13 +68,28 @@ impl Request {
 
     /// May it have been accepted, as far as the program can know?
     pub fn may_be_accepted(&self) -> bool {
-        self.heard.is_none() || self.accepted || self.doubtful
+        match self.looked_up {
+            Some(found) => found == Found::Sent,
+            None => self.heard.is_none() || self.accepted || self.doubtful,
+        }
+    }
+
+    /// Was it accepted, and does the program know?
+    pub fn is_known_to_be_accepted(&self) -> bool {
+        match self.looked_up {
+            Some(found) => found == Found::Sent,
+            None => self.recorded && self.accepted && !self.doubtful,
+        }
     }
 }
 
-/// Everything outside, over all processes of a campaign.
+/// Everything outside, over all processes.
 pub struct World {
     pub log: RefCell<Vec<Request>>,
+    /// All that the ledger was told, whether or not it is on the disk.
+    pub intents: RefCell<Vec<Intent>>,
+    /// Before which process what was known of a campaign's number was looked up.
+    pub lookups: RefCell<HashMap<(usize, Number), usize>>,
     pub reached: Reached,
     random: RefCell<Rng>,
     /// Numbers whose right code was used up.
@@ -95,6 +126,8 @@ impl World {
     pub fn new(random: Rng) -> Self {
         Self {
             log: RefCell::default(),
+            intents: RefCell::default(),
+            lookups: RefCell::default(),
             reached: Reached::default(),
             random: RefCell::new(random),
             used: RefCell::default(),
@@ -131,6 +164,23 @@ impl World {
         for index in requests {
             log[*index].recorded = true;
         }
+    }
+
+    /// Somebody found out what became of the requests for a number that are in doubt; `run` is the
+    /// next process.
+    pub fn look_up(&self, campaign: usize, number: Number, found: Found, run: usize) {
+        self.reached.note(match found {
+            Found::Sent => "looked up: it was sent",
+            Found::Unsent => "looked up: it was not sent",
+        });
+        for request in self.log.borrow_mut().iter_mut() {
+            let is_meant = (request.campaign, request.number) == (campaign, number);
+            let in_doubt = request.may_be_accepted() || !request.recorded;
+            if is_meant && in_doubt && request.looked_up.is_none() {
+                request.looked_up = Some(found);
+            }
+        }
+        self.lookups.borrow_mut().insert((campaign, number), run);
     }
 
     fn accepts(&self, number: Number, code: Option<&str>) -> bool {
@@ -352,8 +402,10 @@ impl Ready for SimReady<'_> {
         }
         let fate = gateway.fate(name, self.number, lane, self.code.as_deref());
         let index = world.log.borrow().len();
+        assert!(index < REQUESTS_MAX, "there is no end to the requests");
         world.log.borrow_mut().push(Request {
             run: gateway.orders.run,
+            campaign: gateway.orders.campaign,
             at: Instant::now(),
             wall: gateway.clock.now(),
             lane,
@@ -365,6 +417,7 @@ impl Ready for SimReady<'_> {
             heard: None,
             recorded: false,
             not_before: None,
+            looked_up: None,
         });
         killer.point("after it left").await;
         let verdict = gateway.answer(index, lane, fate).await;
