@@ -1,11 +1,19 @@
 //! The wall clock, read once: a run's times are counted from its start on the monotonic clock, so
-//! a clock that is set back or forth during a run moves nothing. Follows tokio's paused time.
+//! a clock that is set back or forth during a run moves nothing. Follows tokio's paused time. Only
+//! hours and days follow [`wall`], which is read anew each time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::job::UnixMicros;
+
+/// What the system's clock shows now: it may be set at any time, and goes on while the machine sleeps.
+#[must_use]
+pub fn wall() -> UnixMicros {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixMicros(0) + since_1970.unwrap_or_default()
+}
 
 /// Tells the time of a run.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +26,7 @@ impl Clock {
     /// A clock that starts now, at the system's time.
     #[must_use]
     pub fn start() -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self::at(UnixMicros(0) + since_1970.unwrap_or_default())
+        Self::at(wall())
     }
 
     /// A clock that starts now, and takes it to be `wall`, for simulations.

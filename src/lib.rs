@@ -30,12 +30,13 @@
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`money`] | amounts and prices, exact |
 //! | 0 | [`clock`] | the wall clock, read once per run |
 //! | 0 | [`mistake`] | switches for the mistakes that the proofs have to catch; nothing in a build |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
-//! | 1 | [`pace`] [`retry`] [`outage`] | pure policy: the rate, delays and their budget, the breaker |
+//! | 1 | [`pace`] [`retry`] [`outage`] [`calendar`] | pure policy: the rate, delays and their budget, the breaker, hours and caps |
 //! | 1 | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them |
 //! | 2 | [`campaign`] | the engine: `deliver` is one number's whole life; slots, watch |
 //! | 3 | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults |
@@ -84,6 +85,7 @@
 //!
 //! `tests/it/house.rs` keeps the table of rooms and the README true.
 
+pub mod calendar;
 pub mod campaign;
 pub mod cli;
 pub mod clock;
@@ -93,6 +95,7 @@ pub mod gateway;
 pub mod job;
 pub mod ledger;
 pub mod mistake;
+pub mod money;
 pub mod next;
 pub mod number;
 pub mod outage;

@@ -38,6 +38,9 @@ mistakes! {
     LimitOneMore: "--limit counts one too few",
     NoWave: "a wave is no reason to stop",
     NoDoubt: "a refusal that may be part of a wave is taken at its word",
+    HoursIgnored: "requests leave outside of their hours",
+    CapsIgnored: "a day's cap is no limit",
+    BudgetIgnored: "the budget is no limit",
     // The rules.
     NoAnswerNotSent: "no answer means not sent",
     DoubtTriedAgain: "what may have been delivered is tried again",

@@ -234,6 +234,13 @@ impl Breaker {
         }
     }
 
+    /// For so long nothing could leave in any case: that is no outage.
+    pub fn was_closed(&mut self, time: Duration) {
+        if let Some(open) = &mut self.open {
+            open.deadline += time;
+        }
+    }
+
     /// May a request go?
     #[must_use]
     pub fn gate(&self, now: Instant) -> Gate {

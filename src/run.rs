@@ -73,6 +73,14 @@ pub enum RunFact {
     },
     /// Something came back, in this run or an earlier one, that only the API itself can have said.
     EndpointProven,
+    /// The machine's clock was set during the run, or the machine slept: from then on, by the run's
+    /// own time, a clock on the wall showed so much more. Days are counted by the wall.
+    ClockMoved {
+        /// When, by the run's own time, which nothing moves.
+        at: UnixMicros,
+        /// How far the wall is ahead of it, in microseconds; negative: behind.
+        ahead: i64,
+    },
 }
 
 /// The facts of one run, as far as they decide what its attempts mean.
@@ -121,6 +129,8 @@ impl RunFacts {
             }
             RunFact::Wave { lane, from, words } => self.waves.push((*lane, *from, words.clone())),
             RunFact::EndpointProven => self.endpoint_proven = true,
+            // Says nothing about attempts.
+            RunFact::ClockMoved { .. } => {}
         }
     }
 
@@ -199,6 +209,12 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// Is the request billed, or may it be? What surely was not accepted costs nothing.
+    #[must_use]
+    pub fn is_billed(self) -> bool {
+        matches!(self, Self::Accepted | Self::Ambiguous)
+    }
+
     /// Did something go wrong that may be this number's own trouble?
     #[must_use]
     pub fn is_trouble(self) -> bool {
@@ -391,11 +407,24 @@ pub enum StopKind {
     Limit,
     /// `--max-duration` was reached.
     MaxDuration,
+    /// `--deadline` has passed.
+    Deadline,
+    /// The next request would have passed `--budget`.
+    Budget,
     /// The ledger could not be written.
     Ledger,
 }
 
 impl StopKind {
+    /// Did the user set this end?
+    #[must_use]
+    pub fn was_asked_for(self) -> bool {
+        matches!(
+            self,
+            Self::Limit | Self::MaxDuration | Self::Deadline | Self::Budget
+        )
+    }
+
     /// Is running the same command again of no use before somebody has changed something?
     #[must_use]
     pub fn needs_a_change(self) -> bool {

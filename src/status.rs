@@ -102,6 +102,8 @@ pub struct Outcome<'a> {
     pub is_in_flight: bool,
     /// How many requests left, or may have.
     pub attempts: u32,
+    /// How many of them are billed, or may be, on each lane.
+    pub billed: [u32; Lane::ALL.len()],
     /// How many of them repeated the one before on the same lane (a fallback is no retry).
     pub retries: u32,
     /// How many of them were sent although the one before may have been accepted.
@@ -135,6 +137,7 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
         detail: Cow::Borrowed(""),
         is_in_flight: false,
         attempts: 0,
+        billed: [0; Lane::ALL.len()],
         retries: 0,
         after_unknown: 0,
         first_sent_at: None,
@@ -144,6 +147,7 @@ pub fn outcome<'a>(lane: Lane, attempts: &'a [Attempt], runs: &Runs) -> Outcome<
     let mut before: Option<&Attempt> = None;
     for attempt in attempts.iter().filter(|attempt| !attempt.never_left()) {
         outcome.attempts += 1;
+        outcome.billed[attempt.lane.index()] += u32::from(runs.meaning(attempt).is_billed());
         if let Some(before) = before {
             outcome.retries += u32::from(before.lane == attempt.lane);
             outcome.after_unknown += u32::from(runs.meaning(before) == Meaning::Ambiguous);

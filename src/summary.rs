@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::job::{Attempt, Channel, VerdictKind};
+use crate::job::{Attempt, Channel, Lane, VerdictKind};
 use crate::number::mask_numbers;
 use crate::record::{Row, RowState};
 use crate::status::{NO_ANSWER_RECORDED, Outcome, Status};
@@ -117,6 +117,7 @@ pub struct Summary {
     counts: Counts,
     channels: [Counts; 2],
     attempts: Attempts,
+    billed: [u64; Lane::ALL.len()],
     in_flight: u64,
     latencies: Histogram<u64>,
     messages: HashMap<String, u64>,
@@ -129,6 +130,7 @@ impl Default for Summary {
             counts: Counts::default(),
             channels: <[Counts; 2]>::default(),
             attempts: Attempts::default(),
+            billed: [0; Lane::ALL.len()],
             in_flight: 0,
             latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS)
                 .expect("constant bounds that are in range"),
@@ -150,6 +152,9 @@ impl Summary {
         self.attempts.retries += u64::from(outcome.retries);
         self.attempts.recovered += u64::from(accepted && outcome.attempts > 1);
         self.attempts.after_unknown += u64::from(outcome.after_unknown > 0);
+        for (sum, billed) in self.billed.iter_mut().zip(outcome.billed) {
+            *sum += u64::from(billed);
+        }
         self.in_flight += u64::from(outcome.is_in_flight);
         for attempt in row.attempts() {
             self.add_attempt(attempt);
@@ -208,6 +213,12 @@ impl Summary {
     #[must_use]
     pub fn attempts(&self) -> Attempts {
         self.attempts
+    }
+
+    /// How many requests are billed, or may be, on each lane.
+    #[must_use]
+    pub fn billed(&self) -> &[u64; Lane::ALL.len()] {
+        &self.billed
     }
 
     /// From leaving to known fate, in microseconds, of every answered request: retries count too,

@@ -6,12 +6,14 @@
 //! polls of the others. [`slots`] says who goes next, [`watch`] what the answers say about the
 //! gateway as a whole.
 
+mod limits;
 mod progress;
 mod slots;
 mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -30,10 +32,12 @@ use crate::next::{Step, next_step};
 use crate::number::{Number, mask_numbers};
 use crate::pace::{Pace, Rate};
 use crate::retry::Backoff;
-use crate::run::{End, Policy, RunId, Runs, Signal, Stop, StopKind};
+use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, Stop, StopKind};
 use crate::status::{Status, outcome};
+use limits::Allowance;
+pub use limits::Limits;
 pub use progress::{Progress, Stall, Why};
-use slots::{Next, READ_AHEAD, Slot, Slots};
+use slots::{Next, Paces, READ_AHEAD, Slot, Slots};
 use watch::Watch;
 
 /// A `Retry-After` of an earlier run holds a lane back for at most this long.
@@ -54,6 +58,9 @@ const BATCH: Duration = Duration::from_millis(100);
 
 /// What is said of a run that `--max-duration` ends.
 const TIME_IS_OVER: &str = "--max-duration has passed; run the same command again to go on";
+
+/// What is said of a run that `--deadline` ends.
+const IT_IS_LATE: &str = "--deadline has passed; run the same command again to go on";
 
 /// What is said of a run that `--limit` ends.
 const LIMIT_IS_REACHED: &str = "--limit was reached; run the same command again to go on";
@@ -84,6 +91,8 @@ pub struct Settings {
     pub seed: u64,
     /// How numbers are logged.
     pub log_numbers: LogNumbers,
+    /// Hours, caps, money, and what binds calls besides.
+    pub limits: Limits,
 }
 
 /// What to do with a `Retry-After` that an earlier run was told.
@@ -112,6 +121,8 @@ pub struct Context<'a, L, G> {
     pub gateway: &'a G,
     /// What can be seen from outside.
     pub progress: &'a Progress,
+    /// What a clock on the wall shows, read anew each time: hours follow it, and nothing else.
+    pub wall: &'a dyn Fn() -> UnixMicros,
 }
 
 /// What a run is to do.
@@ -122,6 +133,8 @@ pub struct Task {
     pub lanes: Vec<Lane>,
     /// The runs of the campaign, this one included.
     pub runs: Runs,
+    /// How many requests of the campaign's earlier runs are billed, or may be, on each lane.
+    pub billed: [u64; Lane::ALL.len()],
 }
 
 /// How a run ended.
@@ -141,29 +154,35 @@ pub async fn run<L: Ledger, G: Gateway>(
     task: Task,
     stop: impl Future<Output = Signal>,
 ) -> Finished {
-    let pace = Pace::new(settings.rate);
+    let pace = Paces {
+        common: Pace::new(settings.rate),
+        calls: Pace::new(settings.limits.call_rate),
+    };
     let watch = Watch::new(settings, task.run, task.runs);
+    let allowance = Allowance::new(&settings.limits, &task.billed, context.wall);
     let slots = Slots::new(
         settings.concurrency,
         settings.limit,
         &task.lanes,
-        &pace,
-        &watch,
+        (&pace, &watch, &allowance),
     );
-    let engine = Engine::new(context, settings, task.run, (&pace, &watch, &slots));
+    let shared = (&pace, &watch, &allowance, &slots);
+    let engine = Engine::new(context, settings, task.run, shared);
     engine.reserve_first().await;
     let mut lives = FuturesUnordered::new();
     let mut reads = FuturesUnordered::new();
+    let mut counts = FuturesUnordered::new();
     let mut stop = pin!(stop.fuse());
     loop {
-        let wake = loop {
+        let (wake, over) = loop {
             match engine.next(Instant::now()) {
                 Next::Start(job, slot) => {
                     let hand = engine.hand(slot.lane);
                     lives.push(engine.deliver(job, slot, hand));
                 }
-                Next::At(at, _) => break Some(at),
-                Next::Nothing => break engine.deadline(),
+                Next::At(at, _) => break (Some(at), false),
+                Next::Nothing => break (engine.deadline(), false),
+                Next::Over => break (engine.deadline(), true),
             }
         };
         if reads.is_empty()
@@ -172,11 +191,20 @@ pub async fn run<L: Ledger, G: Gateway>(
             let due = context.ledger.due(lane, READ_AHEAD);
             reads.push(due.map(move |due| (lane, due)));
         }
+        if counts.is_empty()
+            && let Some(day) = allowance.wants()
+        {
+            let left = context.ledger.left_on(day.clone());
+            counts.push(left.map(move |left| (day, left)));
+        }
+        if over && slots.taken() == 0 && reads.is_empty() && counts.is_empty() {
+            engine.stop(StopKind::Budget, &allowance.budget_in_words());
+        }
         context.progress.set_queues(slots.taken(), slots.waiting());
         let ask = slots.asks_at(Instant::now());
         let wake = wake.into_iter().chain(ask).min();
         let wake = wake.filter(|_| !engine.has_ended());
-        if lives.is_empty() && reads.is_empty() && wake.is_none() {
+        if lives.is_empty() && reads.is_empty() && counts.is_empty() && wake.is_none() {
             break;
         }
         if reads.is_empty() {
@@ -187,6 +215,7 @@ pub async fn run<L: Ledger, G: Gateway>(
             signal = &mut stop => engine.finish(End::Interrupted(signal)),
             Some(()) = lives.next() => {}
             Some((lane, due)) = reads.next() => engine.take_in(lane, due),
+            Some((day, left)) = counts.next() => engine.take_count(&day, left),
             () = slots.changed() => {}
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
@@ -200,34 +229,44 @@ struct Engine<'a, L, G> {
     settings: &'a Settings,
     run: RunId,
     clock: Clock,
-    pace: &'a Pace,
+    pace: &'a Paces,
     watch: &'a Watch<'a>,
+    allowance: &'a Allowance<'a>,
     slots: &'a Slots<'a>,
     random: RefCell<fastrand::Rng>,
     /// Those who have their connection, in the order in which they got it.
     line: Mutex<()>,
+    /// The same of calls that have a rate of their own: they come from here to the other line.
+    line_of_calls: Mutex<()>,
     /// Slots of the common rate that were reserved and not yet used.
     reserved: Cell<u32>,
     /// Requests begun that have not left yet.
-    intents: Cell<usize>,
+    intents: [Cell<usize>; Lane::ALL.len()],
     /// Numbers in hand whose next or last request is on a lane.
     in_hand: [Cell<usize>; Lane::ALL.len()],
     departed: Cell<u64>,
     last_left_at: Cell<Option<UnixMicros>>,
     start_until: Cell<Option<Instant>>,
-    out_of_time: Cell<bool>,
+    /// Why no new numbers are started any more.
+    out_of_time: Cell<Option<(StopKind, &'static str)>>,
+    /// When it was last looked at who may go.
+    looked: Cell<Instant>,
     /// Turns true when the run has ended: nothing leaves any more.
     ended: channel::Sender<bool>,
     end: RefCell<Option<End>>,
 }
+
+type Shared<'a> = (&'a Paces, &'a Watch<'a>, &'a Allowance<'a>, &'a Slots<'a>);
 
 impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     fn new(
         context: &'a Context<'a, L, G>,
         settings: &'a Settings,
         run: RunId,
-        (pace, watch, slots): (&'a Pace, &'a Watch<'a>, &'a Slots<'a>),
+        (pace, watch, allowance, slots): Shared<'a>,
     ) -> Self {
+        let now = Instant::now();
+        let start = now + allowance.until_start();
         Self {
             context,
             settings,
@@ -235,16 +274,19 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             clock: context.ledger.clock(),
             pace,
             watch,
+            allowance,
             slots,
             random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
             line: Mutex::new(()),
+            line_of_calls: Mutex::new(()),
             reserved: Cell::new(0),
-            intents: Cell::new(0),
+            intents: Default::default(),
             in_hand: Default::default(),
             departed: Cell::new(0),
             last_left_at: Cell::new(None),
-            start_until: Cell::new(settings.max_duration.map(|time| Instant::now() + time)),
-            out_of_time: Cell::new(false),
+            start_until: Cell::new(settings.max_duration.map(|time| start + time)),
+            out_of_time: Cell::new(None),
+            looked: Cell::new(now),
             ended: channel::Sender::new(false),
             end: RefCell::new(None),
         }
@@ -341,20 +383,26 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// Waits until it is time to write the intent down; says whether the request may still go.
     async fn line_up(&self, lane: Lane) -> bool {
-        if self.pace.is_unlimited() {
-            self.intents.set(self.intents.get() + 1);
-        } else {
-            let in_order = async {
+        let in_order = async {
+            // They hold up nobody else while they wait for a rate of their own.
+            let _first_of_calls = match self.pace.besides(lane) {
+                Some(pace) => {
+                    let first = self.line_of_calls.lock().await;
+                    is_near(pace, || self.intents[lane.index()].get()).await;
+                    Some(first)
+                }
+                None => None,
+            };
+            if !self.pace.common.is_unlimited() {
                 let _first_in_line = self.line.lock().await;
                 self.reserve().await;
-                while let Some(at) = self.pace.intent_at(self.intents.get()) {
-                    if at <= Instant::now() {
-                        break;
-                    }
-                    sleep_until(at).await;
-                }
-                self.intents.set(self.intents.get() + 1);
-            };
+                is_near(&self.pace.common, || self.intents()).await;
+            }
+            self.intends(lane, 1);
+        };
+        if self.pace.common.is_unlimited() && self.pace.besides(lane).is_none() {
+            self.intends(lane, 1);
+        } else {
             tokio::select! {
                 biased;
                 () = self.ending() => return false,
@@ -363,9 +411,20 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
         let may = self.may_leave(lane);
         if !may {
-            self.intents.set(self.intents.get() - 1);
+            self.intends(lane, -1);
         }
         may
+    }
+
+    /// Requests begun that have not left yet.
+    fn intents(&self) -> usize {
+        self.intents.iter().map(Cell::get).sum()
+    }
+
+    /// So many more of them.
+    fn intends(&self, lane: Lane, more: isize) {
+        let intents = &self.intents[lane.index()];
+        intents.set(intents.get().saturating_add_signed(more));
     }
 
     /// Writes the intent of the next attempt down; `None`: the request must not leave.
@@ -378,11 +437,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             answer: None,
             lookup: None,
         };
+        // Before the request, or its day could not be told after a crash.
+        self.note_moves().await;
         let begun = self.context.ledger.begin(job, &attempt).await;
         if matches!(begun, Ok(Begun::Go)) || is_made(Mistake::IntentIgnored) {
             return Some(attempt);
         }
-        self.intents.set(self.intents.get() - 1);
+        self.intends(lane, -1);
         if let Err(error) = begun {
             self.stop(StopKind::Ledger, &error.to_string());
         }
@@ -392,18 +453,20 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     /// Waits for its turn and lets the request go; says what came of it.
     async fn go(&self, ready: G::Ready<'_>, slot: &Slot<'_>) -> Answer {
         let has_turn = self.turn(slot.lane).await;
-        self.intents.set(self.intents.get() - 1);
-        slot.left();
+        self.intends(slot.lane, -1);
+        slot.is_ready();
         let mut left_at = None;
         let verdict = if has_turn {
             let (now, turn) = (self.clock.now(), Instant::now());
+            let wall = self.allowance.wall();
             let unanswered = self.context.progress.leaves();
             let verdict = ready.go().await;
             drop(unanswered);
             match verdict.kind {
-                VerdictKind::Unreachable | VerdictKind::Withdrawn => self.pace.put_back(turn),
+                VerdictKind::Unreachable | VerdictKind::Withdrawn => self.put_back(slot.lane, turn),
                 _ => {
                     left_at = Some(now);
+                    slot.has_left(wall);
                     self.last_left_at.set(self.last_left_at.get().max(left_at));
                     self.departed.set(self.departed.get() + 1);
                     self.context.progress.set_departed(self.departed.get());
@@ -424,15 +487,30 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     async fn turn(&self, lane: Lane) -> bool {
         tokio::select! {
             biased;
-            () = self.pace.turn(), if !is_made(Mistake::NoTurn) => {}
+            () = self.turns(lane), if !is_made(Mistake::NoTurn) => {}
             () = std::future::ready(()), if is_made(Mistake::NoTurn) => {}
             () = self.ending(), if !is_made(Mistake::LeavesAfterEnd) => return false,
         }
         let may = self.may_leave(lane) || is_made(Mistake::LeavesAfterEnd);
         if !may {
-            self.pace.put_back(Instant::now());
+            self.put_back(lane, Instant::now());
         }
         may
+    }
+
+    /// A turn of each rate that binds the lane. The common one comes last: the request leaves then.
+    async fn turns(&self, lane: Lane) {
+        if let Some(pace) = self.pace.besides(lane) {
+            pace.turn().await;
+        }
+        self.pace.common.turn().await;
+    }
+
+    fn put_back(&self, lane: Lane, turn: Instant) {
+        self.pace.common.put_back(turn);
+        if let Some(pace) = self.pace.besides(lane) {
+            pace.put_back(turn);
+        }
     }
 
     /// Hands an answer to the ledger, and draws the conclusions for all.
@@ -451,6 +529,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
         attempt.answer = Some(answer.clone());
+        if self
+            .watch
+            .with_runs(|runs| runs.meaning(attempt))
+            .is_billed()
+        {
+            self.allowance.is_billed(lane);
+        }
         // At once: nothing leaves any more while the ledger is being told.
         if let Some((kind, message)) = self.watch.heard(Instant::now(), job, hold) {
             self.stop(kind, &message);
@@ -486,6 +571,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
+    /// Notes that the wall clock was set, or that the machine slept.
+    async fn note_moves(&self) {
+        let at = self.clock.now();
+        if let Some(ahead) = self.allowance.moved(at) {
+            let moved = RunFact::ClockMoved { at, ahead };
+            self.context.ledger.note(&moved).await;
+        }
+    }
+
     /// How long a number waits after so many failures in a row on a lane.
     fn wait(&self, failures: u32) -> Duration {
         let random = &mut self.random.borrow_mut();
@@ -518,11 +612,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     /// What is next; ends the run when an outage takes too long.
     fn next(&self, now: Instant) -> Next<'a> {
         self.context.progress.stall(None);
-        if self.start_until.get().is_some_and(|until| until <= now) {
-            self.start_until.set(None);
-            self.out_of_time.set(true);
-            self.slots.start_no_more();
-        }
+        self.look_at_time(now);
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
             let message = format!(
@@ -533,14 +623,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.stop(StopKind::Outage, &message);
         }
         match self.slots.next(now, self.context.gateway.lead()) {
-            Next::At(_, Why::RetryAfter(_))
-                if self.out_of_time.get() && self.slots.taken() == 0 =>
-            {
-                // Those that were started would keep the run for as long as the gateway likes.
-                self.stop(StopKind::MaxDuration, TIME_IS_OVER);
-                Next::Nothing
-            }
             Next::At(at, why) => {
+                if !matches!(why, Why::Pace | Why::Backoff | Why::Outage)
+                    && self.slots.taken() == 0
+                    && let Some((kind, message)) = self.out_of_time.get()
+                {
+                    // Those that were started would keep the run for hours.
+                    self.stop(kind, message);
+                    return Next::Nothing;
+                }
                 if why != Why::Pace || at > now + WORTH_SAYING {
                     let outage = self.watch.outage();
                     let stall = Stall {
@@ -550,23 +641,60 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                     };
                     self.context.progress.stall(Some(stall));
                 }
-                let times = [Some(at), self.start_until.get(), deadline];
+                let look_again = self.allowance.look_again(now);
+                let times = [Some(at), self.start_until.get(), deadline, look_again];
                 Next::At(times.into_iter().flatten().min().unwrap_or(at), why)
             }
             other => other,
         }
     }
 
+    /// Starts no more numbers when it is time to end; what waits for its hours is in no outage.
+    fn look_at_time(&self, now: Instant) {
+        let ends = if self.start_until.get().is_some_and(|until| until <= now) {
+            Some((StopKind::MaxDuration, TIME_IS_OVER))
+        } else if self.allowance.is_late() {
+            Some((StopKind::Deadline, IT_IS_LATE))
+        } else {
+            None
+        };
+        if ends.is_some() && self.out_of_time.get().is_none() {
+            self.start_until.set(None);
+            self.out_of_time.set(ends);
+            self.slots.start_no_more();
+        }
+        let passed = now - self.looked.replace(now);
+        let closed = |lane| self.allowance.is_waiting(lane);
+        if Lane::ALL.into_iter().any(closed) {
+            let busy = |lane| self.is_busy(lane);
+            self.watch.was_closed(passed, closed, busy);
+        }
+    }
+
+    /// Is there anything to do on this lane?
+    fn is_busy(&self, lane: Lane) -> bool {
+        self.in_hand[lane.index()].get() > 0 || !self.slots.starts_nothing(lane)
+    }
+
     /// When an outage will have lasted too long for those who wait for its end.
     fn deadline(&self) -> Option<Instant> {
-        self.watch.deadline(|lane| {
-            self.in_hand[lane.index()].get() > 0 || !self.slots.starts_nothing(lane)
-        })
+        self.watch.deadline(|lane| self.is_busy(lane))
     }
 
     fn take_in(&self, lane: Lane, read: Result<Due, LedgerError>) {
         match read {
             Ok(due) => self.slots.add(lane, due),
+            Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
+        }
+    }
+
+    fn take_count(
+        &self,
+        day: &Range<UnixMicros>,
+        left: Result<[u64; Lane::ALL.len()], LedgerError>,
+    ) {
+        match left {
+            Ok(left) => self.allowance.counted(day, left),
             Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
         }
     }
@@ -579,10 +707,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let fallback = self.settings.policy.fallback.map(Lane::from);
         for lane in Lane::ALL.into_iter().filter(|_| !self.has_ended()) {
             let others = Lane::ALL.into_iter().filter(|other| *other != lane);
-            let fed = fallback == Some(lane)
-                && others.into_iter().any(|other| {
-                    self.in_hand[other.index()].get() > 0 || !self.slots.starts_nothing(other)
-                });
+            let fed = fallback == Some(lane) && others.into_iter().any(|other| self.is_busy(other));
             if self.watch.doubting(lane) > 0
                 && only_doubts(lane)
                 && self.slots.starts_nothing(lane)
@@ -636,21 +761,24 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }
         };
         self.reserved.set(grant.slots.saturating_sub(1));
-        if let Some(after) = grant.after {
-            let interval = self.pace.interval();
+        for pace in [&self.pace.common, &self.pace.calls] {
+            let Some(after) = grant.after else { break };
+            let interval = pace.interval();
             // A clock that was set back must not make this a long wait, nor one that was set forth
             // none at all: an earlier run may have ended just now.
             let by_the_clock = self.clock.instant(after.min(self.clock.now()) + interval);
             let at = by_the_clock.max(Instant::now() + interval.min(DISTANCE));
             if !is_made(Mistake::NoDistance) {
-                self.pace.not_before(at);
+                pace.not_before(at);
             }
         }
         Some(grant)
     }
 
     fn may_leave(&self, lane: Lane) -> bool {
-        !self.has_ended() && !self.watch.is_held(lane, Instant::now())
+        !self.has_ended()
+            && !self.watch.is_held(lane, Instant::now())
+            && self.allowance.may_leave(lane)
     }
 
     /// Returns when the run has ended.
@@ -698,11 +826,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     async fn close(&self) -> Finished {
         self.pass_on_news().await;
         if !self.has_ended() && self.slots.has_new() {
-            let (kind, message) = if self.out_of_time.get() {
-                (StopKind::MaxDuration, TIME_IS_OVER)
-            } else {
-                (StopKind::Limit, LIMIT_IS_REACHED)
-            };
+            let out_of_time = self.out_of_time.get();
+            let (kind, message) = out_of_time.unwrap_or((StopKind::Limit, LIMIT_IS_REACHED));
             self.stop(kind, message);
         }
         let mut end = self.end.take().unwrap_or(End::Complete);
@@ -716,6 +841,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             end,
             last_left_at: self.last_left_at.get(),
         }
+    }
+}
+
+/// Returns when the intent of one more request should be written down, if so many wait already.
+async fn is_near(pace: &Pace, waiting: impl Fn() -> usize) {
+    while let Some(at) = pace.intent_at(waiting()).filter(|at| *at > Instant::now()) {
+        sleep_until(at).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use crate::job::Lane;
+use crate::job::{Lane, UnixMicros};
 use crate::status::Status;
 
 /// Why nothing moves, and until when.
@@ -30,6 +30,36 @@ pub enum Why {
     RetryAfter(Lane),
     /// The gateway is down; `until` the next probe.
     Outage,
+    /// It is not yet the time that the user chose to start at.
+    StartAt(UnixMicros),
+    /// Hours let nothing leave on this lane before.
+    Window(Lane, UnixMicros),
+    /// The day's cap lets nothing more leave on this lane before.
+    DailyCap(Lane, UnixMicros),
+}
+
+impl Why {
+    /// What waits for a time of day, and which setting says so: fits before "until 09:00".
+    #[must_use]
+    pub fn in_words(self) -> String {
+        let calls = |lane| match lane {
+            Lane::Call => "calls wait",
+            Lane::Sms | Lane::Verify => "requests wait",
+        };
+        match self {
+            Self::StartAt(_) => "nothing leaves (--start-at)".to_owned(),
+            Self::Window(lane, _) => format!("{} (--window, --call-window)", calls(lane)),
+            Self::DailyCap(lane, _) => {
+                format!(
+                    "{}: the day's cap is reached (--daily-cap, --call-daily-cap)",
+                    calls(lane)
+                )
+            }
+            Self::Pace | Self::Backoff | Self::RetryAfter(_) | Self::Outage => {
+                "it waits".to_owned()
+            }
+        }
+    }
 }
 
 /// The state of a run, as of now.

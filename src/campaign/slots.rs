@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::limits::Allowance;
 use super::progress::Why;
 use super::watch::{Gate, Watch};
-use crate::job::{Job, JobId, Lane, RowId};
+use crate::job::{Job, JobId, Lane, RowId, UnixMicros};
 use crate::ledger::{Due, Then};
 use crate::mistake::{Mistake, is_made};
 use crate::pace::Pace;
@@ -28,14 +29,28 @@ const WAITING_MAX: usize = 4_096;
 /// The places in flight and those who wait for one.
 pub struct Slots<'a> {
     limit: NonZeroUsize,
-    pace: &'a Pace,
+    pace: &'a Paces,
     watch: &'a Watch<'a>,
+    allowance: &'a Allowance<'a>,
     taken: Cell<usize>,
     /// Of those, how many have not left yet.
-    preparing: Cell<usize>,
+    preparing: [Cell<usize>; Lane::ALL.len()],
     queue: RefCell<Queue>,
     /// Something has changed for those who wait.
     changed: Notify,
+}
+
+/// The rate that all requests pay, and that which calls pay besides.
+pub struct Paces {
+    pub common: Pace,
+    pub calls: Pace,
+}
+
+impl Paces {
+    /// The one that requests of this lane pay besides, if there is one.
+    pub fn besides(&self, lane: Lane) -> Option<&Pace> {
+        Some(&self.calls).filter(|pace| lane == Lane::Call && !pace.is_unlimited())
+    }
 }
 
 /// A place in flight, given back when it is dropped.
@@ -43,7 +58,10 @@ pub struct Slot<'s> {
     slots: &'s Slots<'s>,
     pub lane: Lane,
     job: JobId,
-    left: Cell<bool>,
+    /// Its request does not wait for its turn any more.
+    is_ready: Cell<bool>,
+    /// Its request left.
+    has_left: Cell<bool>,
 }
 
 /// Numbers that have something to do.
@@ -105,6 +123,8 @@ pub enum Next<'s> {
     At(Instant, Why),
     /// Nothing, unless something comes back or from the ledger.
     Nothing,
+    /// As `Nothing`, and then there is no money for what is left.
+    Over,
 }
 
 /// Whose turn it is.
@@ -113,6 +133,7 @@ enum Turn {
     Again(Lane),
     At(Instant, Why),
     Nobodys,
+    Over,
 }
 
 impl<'a> Slots<'a> {
@@ -121,8 +142,7 @@ impl<'a> Slots<'a> {
         limit: NonZeroUsize,
         quota: Option<u64>,
         lanes: &[Lane],
-        pace: &'a Pace,
-        watch: &'a Watch<'a>,
+        (pace, watch, allowance): (&'a Paces, &'a Watch<'a>, &'a Allowance<'a>),
     ) -> Self {
         let queue = |lane| LaneQueue {
             new: VecDeque::new(),
@@ -137,8 +157,9 @@ impl<'a> Slots<'a> {
             limit,
             pace,
             watch,
+            allowance,
             taken: Cell::new(0),
-            preparing: Cell::new(0),
+            preparing: Default::default(),
             queue: RefCell::new(Queue {
                 lanes: Lane::ALL.map(queue),
                 budget: Budget::default(),
@@ -259,9 +280,10 @@ impl<'a> Slots<'a> {
         while !queue.ended
             && self.taken.get() < self.limit.get() + usize::from(is_made(Mistake::OneTooMany))
         {
-            let turn = queue.turn(now, self.watch);
+            let turn = queue.turn(now, self.watch, |lane| self.gate(lane, now, lead));
+            let preparing = self.preparing.iter().map(Cell::get).sum();
             if let Turn::New(_) | Turn::Again(_) = turn
-                && let Some(at) = self.pace.intent_at(self.preparing.get())
+                && let Some(at) = self.pace.common.intent_at(preparing)
                 && let Some(at) = at.checked_sub(lead).filter(|at| *at > now)
             {
                 return Next::At(at, Why::Pace);
@@ -285,15 +307,29 @@ impl<'a> Slots<'a> {
                 }
                 Turn::At(at, why) => return Next::At(at, why),
                 Turn::Nobodys => return Next::Nothing,
+                Turn::Over => return Next::Over,
             }
         }
         Next::Nothing
     }
 
+    /// May a request of this lane have a place now, `lead` before it can leave?
+    fn gate(&self, lane: Lane, now: Instant, lead: Duration) -> Gate {
+        let preparing = self.preparing[lane.index()].get();
+        let besides = self.pace.besides(lane);
+        let near = besides.and_then(|pace| pace.intent_at(preparing)?.checked_sub(lead));
+        let near = near.filter(|at| *at > now);
+        let pace = near.map_or(Gate::Open, |at| Gate::Until(at, Why::Pace));
+        let gate = self.watch.gate(lane, now).and(pace);
+        gate.and(self.allowance.gate(lane, now))
+    }
+
     fn grant(&self, lane: Lane, job: JobId) {
+        let preparing = &self.preparing[lane.index()];
         self.taken.set(self.taken.get() + 1);
-        self.preparing.set(self.preparing.get() + 1);
+        preparing.set(preparing.get() + 1);
         self.watch.granted(lane, job);
+        self.allowance.granted(lane);
     }
 
     fn slot(&self, lane: Lane, job: JobId) -> Slot<'_> {
@@ -301,25 +337,36 @@ impl<'a> Slots<'a> {
             slots: self,
             lane,
             job,
-            left: Cell::new(false),
+            is_ready: Cell::new(false),
+            has_left: Cell::new(false),
         }
     }
 }
 
 impl Slot<'_> {
     /// Its request does not wait for its turn any more.
-    pub fn left(&self) {
-        if !self.left.replace(true) {
-            self.slots.preparing.set(self.slots.preparing.get() - 1);
+    pub fn is_ready(&self) {
+        if !self.is_ready.replace(true) {
+            let preparing = &self.slots.preparing[self.lane.index()];
+            preparing.set(preparing.get() - 1);
         }
+    }
+
+    /// Its request left when a clock on the wall showed this.
+    pub fn has_left(&self, wall: UnixMicros) {
+        self.has_left.set(true);
+        self.slots.allowance.has_left(self.lane, wall);
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.left();
+        self.is_ready();
         self.slots.taken.set(self.slots.taken.get() - 1);
         self.slots.watch.released(self.lane, self.job);
+        self.slots
+            .allowance
+            .released(self.lane, self.has_left.get());
         self.slots.changed.notify_one();
     }
 }
@@ -343,12 +390,13 @@ impl Queue {
     }
 
     /// Whose turn it is. A retry goes before a new number as long as the budget allows.
-    fn turn(&self, now: Instant, watch: &Watch<'_>) -> Turn {
+    fn turn(&self, now: Instant, watch: &Watch<'_>, gate: impl Fn(Lane) -> Gate) -> Turn {
         let may_start = self.may_start(watch) && self.knows_the_next();
         // The lane whose next new number stands highest up in the input, and the one whose next
         // retry has been due for longest.
         let (mut new, mut again) = (None, None);
         let mut later: Option<(Instant, Why)> = None;
+        let mut over = false;
         for lane in Lane::ALL {
             let queue = &self.lanes[lane.index()];
             let first = queue.new.front().filter(|_| may_start);
@@ -356,9 +404,10 @@ impl Queue {
             let Some(earliest) = first.map(|_| now).into_iter().chain(due).min() else {
                 continue;
             };
-            let gate = watch.gate(lane, now);
+            let gate = gate(lane);
+            over |= gate == Gate::Over;
             let at = match gate {
-                Gate::Shut => continue,
+                Gate::Shut | Gate::Over => continue,
                 Gate::Until(at, why) => Some((at.max(earliest), why)),
                 Gate::Open | Gate::Probe => (earliest > now).then_some((earliest, Why::Backoff)),
             };
@@ -378,7 +427,11 @@ impl Queue {
             (Some((_, lane)), Some(_)) if !self.budget.allows() => Turn::New(lane),
             (_, Some((_, lane))) => Turn::Again(lane),
             (Some((_, lane)), None) => Turn::New(lane),
-            (None, None) => later.map_or(Turn::Nobodys, |(at, why)| Turn::At(at, why)),
+            (None, None) => match later {
+                Some((at, why)) => Turn::At(at, why),
+                None if over => Turn::Over,
+                None => Turn::Nobodys,
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 //! may still turn out that a failure or a refusal was not the number's, that number is in doubt.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -140,8 +141,24 @@ pub enum Gate {
     Probe,
     /// Not before then.
     Until(Instant, Why),
-    /// Not before a probe comes back.
+    /// Not before something comes back.
     Shut,
+    /// Not in this run: there is no money left for it.
+    Over,
+}
+
+impl Gate {
+    /// May a request go where both have to let it?
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Over, _) | (_, Self::Over) => Self::Over,
+            (Self::Shut, _) | (_, Self::Shut) => Self::Shut,
+            (Self::Until(at, _), Self::Until(later, _)) if later > at => other,
+            (Self::Until(..), _) => self,
+            (_, Self::Until(..)) | (Self::Open, _) => other,
+            (Self::Probe, _) => Self::Probe,
+        }
+    }
 }
 
 /// Why a run has to stop.
@@ -406,6 +423,24 @@ impl<'a> Watch<'a> {
         let lanes = Lane::ALL.into_iter().filter(|lane| busy(*lane));
         let breakers = lanes.flat_map(|lane| [&state.lanes[lane.index()].breaker, &state.common]);
         breakers.filter_map(Breaker::deadline).min()
+    }
+
+    /// For so long nothing could leave on the lanes that are `closed`: that is no outage. It counts
+    /// for connections, too, when nothing else is `busy`.
+    pub fn was_closed(
+        &self,
+        time: Duration,
+        closed: impl Fn(Lane) -> bool,
+        busy: impl Fn(Lane) -> bool,
+    ) {
+        let mut state = self.state.borrow_mut();
+        for lane in Lane::ALL.into_iter().filter(|lane| closed(*lane)) {
+            state.lanes[lane.index()].breaker.was_closed(time);
+        }
+        let mut busy = Lane::ALL.into_iter().filter(|lane| busy(*lane)).peekable();
+        if busy.peek().is_some() && busy.all(closed) {
+            state.common.was_closed(time);
+        }
     }
 
     /// Has an outage ended since the last call?

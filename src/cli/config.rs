@@ -2,22 +2,26 @@
 
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 
 use super::values::{self, Values, trimmed};
-use crate::campaign::{EarlierHolds, LogNumbers, Settings};
+use crate::calendar::{self, Bounds, Calendar};
+use crate::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
+use crate::clock::Clock;
 use crate::contacts::ReadOptions;
 use crate::gateway::{self as provider, http};
-use crate::job::{Channel, Lane, Operation};
+use crate::job::{Channel, Lane, Operation, UnixMicros};
 use crate::ledger::CampaignKey;
 use crate::ledger::sqlite::Restored;
+use crate::money::{Amount, Prices};
+use crate::pace::Rate;
 use crate::run::Policy;
 
 /// The environment variable that holds the key.
@@ -244,10 +248,33 @@ impl Config {
         );
         Ok(())
     }
+
+    /// Is there a price for each channel that will be used, where a budget is set?
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn prices_for(&self, lanes: &[Lane]) -> anyhow::Result<()> {
+        let Limits { prices, budget, .. } = &self.engine.limits;
+        let fallback = self.engine.policy.fallback.map(Lane::from);
+        let used = lanes
+            .iter()
+            .copied()
+            .chain(fallback.filter(|_| !lanes.is_empty()));
+        for lane in used.filter(|_| budget.is_some()) {
+            ensure!(
+                prices.of(lane).is_some(),
+                "--budget needs a price for each channel that is used, and --price has none for {0}: add {0}=AMOUNT",
+                lane.name()
+            );
+        }
+        Ok(())
+    }
 }
 
 /// How the engine goes about its work.
 fn engine(values: &Values) -> anyhow::Result<Settings> {
+    let concurrency: NonZeroUsize = values.required("concurrency", values::number)?;
+    let rate = values.required("rate", values::rate)?;
     let max_attempts: NonZeroU32 = values.required("max-attempts", values::number)?;
     Ok(Settings {
         policy: Policy {
@@ -257,8 +284,9 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
             on_server_error: values.required("on-server-error", values::word)?,
         },
         refused_alike: values.required("refused-alike", values::alike)?,
-        concurrency: values.required("concurrency", values::number)?,
-        rate: values.required("rate", values::rate)?,
+        concurrency,
+        rate,
+        limits: limits(values, concurrency, rate)?,
         backoff: values.required("backoff", values::backoff)?,
         max_outage: values.required("max-outage", values::duration)?,
         limit: values.optional("limit", values::number)?,
@@ -271,6 +299,111 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
         ),
         log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
     })
+}
+
+/// Hours, caps, money, and what binds calls besides.
+fn limits(
+    values: &Values,
+    concurrency: NonZeroUsize,
+    rate: Option<Rate>,
+) -> anyhow::Result<Limits> {
+    let calendar = calendar(values)?;
+    let (start_at, deadline) = times(values, &calendar)?;
+    let call_rate = values.optional("call-rate", values::rate)?.flatten();
+    if let Some((calls, all)) = call_rate.zip(rate) {
+        ensure!(
+            calls.per_second() <= all.per_second(),
+            "--call-rate is above --rate, which calls pay, too: lower it, or raise --rate"
+        );
+    }
+    let call_concurrency = values.optional("call-concurrency", values::number)?;
+    ensure!(
+        call_concurrency.is_none_or(|calls| calls <= concurrency),
+        "--call-concurrency is above --concurrency, where calls count, too: lower it, or raise --concurrency"
+    );
+    let prices = values.optional("price", str::parse)?;
+    let budget: Option<Amount> = values.optional("budget", str::parse)?;
+    if let Some(budget) = budget {
+        let prices: Prices = prices
+            .context("--budget needs --price: say what one OTP costs, as in --price sms=0.25")?;
+        ensure!(
+            prices.least().is_none_or(|least| least <= budget),
+            "--budget {budget} is less than one OTP costs by --price: raise it"
+        );
+    }
+    Ok(Limits {
+        calendar,
+        call_rate,
+        call_concurrency,
+        start_at,
+        deadline,
+        prices: prices.unwrap_or_default(),
+        budget,
+    })
+}
+
+/// Hours and days.
+fn calendar(values: &Values) -> anyhow::Result<Calendar> {
+    let bounds = |window, daily_cap| {
+        anyhow::Ok(Bounds {
+            window: values.optional(window, str::parse)?,
+            daily_cap: values.optional(daily_cap, values::number)?,
+        })
+    };
+    let calendar = Calendar {
+        zone: values.required("timezone", calendar::zone)?,
+        all: bounds("window", "daily-cap")?,
+        calls: bounds("call-window", "call-daily-cap")?,
+    };
+    let (all, calls) = (calendar.all, calendar.calls);
+    ensure!(
+        all.window
+            .zip(calls.window)
+            .is_none_or(|(all, calls)| all.overlaps(calls)),
+        "--call-window and --window have no minute in common, and calls keep both: no call could ever be made. Change one of them"
+    );
+    ensure!(
+        all.daily_cap
+            .zip(calls.daily_cap)
+            .is_none_or(|(all, calls)| calls <= all),
+        "--call-daily-cap is above --daily-cap, where calls count, too: lower it, or raise --daily-cap"
+    );
+    Ok(calendar)
+}
+
+/// When to start, and when to start nothing any more.
+fn times(
+    values: &Values,
+    calendar: &Calendar,
+) -> anyhow::Result<(Option<UnixMicros>, Option<UnixMicros>)> {
+    let now = Clock::start().now();
+    let time = |name, after| {
+        let text = values.optional(name, |text| anyhow::Ok(text.to_owned()))?;
+        let time = text.map(|text| calendar.time(&text, after));
+        let time = time.transpose();
+        time.map_err(|wanted| anyhow!("--{name}: {wanted}"))
+    };
+    let start_at = time("start-at", now)?;
+    let from = start_at.unwrap_or(now).max(now);
+    let deadline = time("deadline", from)?;
+    if let Some(deadline) = deadline {
+        let shown = calendar.shown(deadline, now);
+        ensure!(
+            deadline > now,
+            "--deadline has passed ({shown}): name a later time"
+        );
+        ensure!(
+            deadline > from,
+            "--deadline ({shown}) is not after --start-at: name a later time, or start before it"
+        );
+        let opens = calendar.opens(Lane::Sms, from);
+        ensure!(
+            opens < deadline,
+            "--window opens at {}, and nothing may start after --deadline ({shown}): change one of them",
+            calendar.shown(opens, now)
+        );
+    }
+    Ok((start_at, deadline))
 }
 
 /// What the gateway needs.
@@ -315,6 +448,10 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
         Mode::Rehearsal => json!("sandbox"),
     };
     shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());
+    let limits = &engine.limits;
+    let time = |at: Option<UnixMicros>| json!(at.map(|at| at.to_string()));
+    shown["start_at"] = time(limits.start_at);
+    shown["deadline"] = time(limits.deadline);
     shown["backoff_cap_s"] = json!(engine.backoff.cap.as_secs_f64());
     // Its default follows from another setting.
     shown["connect_timeout_s"] = json!(gateway.connect_timeout.as_secs_f64());

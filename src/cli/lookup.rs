@@ -146,7 +146,7 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
         let _ = writeln!(
             text,
             "  {} ({}{rehearsal}), {place}: {}",
-            visible(&campaign.name),
+            visible(&super::report::shown_name(&campaign.name, values)),
             campaign.operation.name(),
             outcome.status.name()
         );

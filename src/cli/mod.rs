@@ -5,6 +5,7 @@ mod config_file;
 mod docs;
 mod exit;
 mod files;
+mod forecast;
 mod input;
 mod lookup;
 mod plan;
@@ -232,6 +233,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 mod tests {
     use super::*;
     use crate::campaign::{EarlierHolds, Settings};
+    use crate::job::Lane;
     use crate::run::WhenUncertain;
 
     const README: &str = include_str!("../../README.md");
@@ -244,7 +246,7 @@ mod tests {
         Config::new(operation, Key::NotNeeded, &Values::new(flags)?)
     }
 
-    fn engine(line: &str) -> Settings {
+    pub(super) fn engine(line: &str) -> Settings {
         config(line).expect("a good line").engine
     }
 
@@ -344,10 +346,17 @@ mod tests {
             [
                 "backoff_base_s",
                 "backoff_cap_s",
+                "budget",
+                "call_concurrency",
+                "call_daily_cap",
+                "call_rate_per_s",
+                "call_window",
                 "channel",
                 "concurrency",
                 "connect_timeout_s",
                 "cooldown_s",
+                "daily_cap",
+                "deadline",
                 "endpoint",
                 "fallback",
                 "header_line",
@@ -359,10 +368,14 @@ mod tests {
                 "on_server_error",
                 "on_unknown",
                 "otp_length",
+                "price",
                 "rate_per_s",
                 "refused_alike",
                 "region",
+                "start_at",
                 "timeout_s",
+                "timezone",
+                "window",
             ]
         );
         assert_eq!(send.settings["backoff_cap_s"], 30.0);
@@ -381,6 +394,37 @@ mod tests {
         assert_eq!(send.settings["endpoint"], "sandbox");
         let alike = engine("otpdrive verify list.csv --refused-alike 1").refused_alike;
         assert_eq!(alike, std::num::NonZeroUsize::new(1));
+    }
+
+    #[test]
+    fn hours_caps_and_money_are_read_and_shown() {
+        let line = "otpdrive send list.csv --window 08:00-22:00 --call-window 09:00-21:00 --timezone Europe/Berlin --daily-cap 900 --call-daily-cap 50 --call-rate 30/m --call-concurrency 3 --price sms=0.25,call=1.10 --budget 2000 --start-at 2050-01-01T09:00 --deadline 18:00";
+        let send = config(line).unwrap();
+        let limits = &send.engine.limits;
+        let time = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(limits.start_at, time("2050-01-01T08:00:00Z"));
+        assert_eq!(limits.deadline, time("2050-01-01T17:00:00Z"), "of that day");
+        assert!(limits.calendar.has_caps() && limits.call_rate.is_some());
+        assert_eq!(limits.call_concurrency, std::num::NonZeroUsize::new(3));
+        for (key, value) in [
+            ("window", "08:00-22:00"),
+            ("call_window", "09:00-21:00"),
+            ("timezone", "Europe/Berlin"),
+            ("price", "sms=0.25,call=1.10"),
+            ("budget", "2000"),
+            ("start_at", "2050-01-01T08:00:00.000Z"),
+            ("deadline", "2050-01-01T17:00:00.000Z"),
+        ] {
+            assert_eq!(send.settings[key], value, "{key}");
+        }
+        assert_eq!(send.settings["daily_cap"], 900);
+        assert_eq!(send.settings["call_rate_per_s"], 0.5);
+        assert!(send.prices_for(&[Lane::Sms, Lane::Call]).is_ok());
+        let line = "otpdrive send list.csv --price sms=0.25 --budget 1 --fallback call";
+        let send = config(line).unwrap();
+        let missing = send.prices_for(&[Lane::Sms]).unwrap_err().to_string();
+        assert!(missing.contains("call=AMOUNT"), "{missing}");
+        assert!(send.prices_for(&[]).is_ok(), "nothing is due");
     }
 
     #[test]
@@ -418,6 +462,45 @@ mod tests {
             ("send --refused-alike 0", ["--refused-alike", "off"]),
             ("send --on-unknown never", ["--on-unknown", "hold"]),
             ("send --rate 10", ["--rate", "N/s"]),
+            ("send --window 09:00", ["--window", "it has no end"]),
+            ("verify --window 09:00-09:00", ["--window", "leave it out"]),
+            (
+                "send --window 09:00-12:00 --call-window 12:00-15:00",
+                ["--call-window", "--window"],
+            ),
+            (
+                "send --timezone Asia/Kolkatta",
+                ["--timezone", "did you mean Asia/Kolkata?"],
+            ),
+            (
+                "send --daily-cap 5 --call-daily-cap 6",
+                ["--call-daily-cap", "--daily-cap"],
+            ),
+            ("send --daily-cap 0", ["--daily-cap", "at least 1"]),
+            ("send --call-rate 11/s", ["--call-rate", "--rate"]),
+            (
+                "send --call-concurrency 33",
+                ["--call-concurrency", "--concurrency"],
+            ),
+            ("send --budget 10", ["--budget", "--price"]),
+            (
+                "send --price sms=0.25 --budget 0.2",
+                ["--budget", "--price"],
+            ),
+            ("send --price 0.25", ["--price", "sms=0.25"]),
+            (
+                "send --deadline 2020-01-01T00:00Z",
+                ["--deadline", "has passed"],
+            ),
+            (
+                "send --start-at 2050-01-02T00:00Z --deadline 2050-01-01T00:00Z",
+                ["--deadline", "--start-at"],
+            ),
+            (
+                "send --start-at 2050-01-01T21:00+05:30 --window 09:00-20:00 --deadline 23:00",
+                ["--window", "--deadline"],
+            ),
+            ("send --start-at soon", ["--start-at", "such as 18:00"]),
         ] {
             refuses(&format!("otpdrive {flags}"), &words);
         }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::job::Lane;
+use super::forecast::{Forecast, Wait};
+use crate::calendar::Bounds;
+use crate::campaign::{Limits, Settings};
+use crate::job::{Lane, UnixMicros};
+use crate::money::Amount;
 use crate::next::{Step, next_step};
-use crate::pace::Rate;
 use crate::record::{Row, RowState, Suppression};
 use crate::run::Runs;
 use crate::status::Status;
@@ -30,6 +33,8 @@ pub struct Plan {
     limit: Option<u64>,
     /// Of those, how many were tried before.
     again: u64,
+    /// Requests that are billed, or may be, by lane.
+    pub billed: [u64; Lane::ALL.len()],
     /// Numbers taken as mobiles against the numbering plan's data.
     pub assumed_mobile: u64,
     /// Numbers that are left out because another campaign has just sent to them, by its name.
@@ -58,7 +63,9 @@ impl Plan {
     pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
         self.rows += 1;
         self.assumed_mobile += u64::from(assumed_mobile);
-        self.counts[row.outcome(runs).status.index()] += 1;
+        let outcome = row.outcome(runs);
+        self.counts[outcome.status.index()] += 1;
+        self.bill(outcome.billed);
         match &row.state {
             RowState::Invalid(problem) => {
                 *self.problems.entry(problem.clone()).or_default() += 1;
@@ -87,7 +94,15 @@ impl Plan {
 
     /// Takes a number into account that was attempted and that the file has no more.
     pub fn add_earlier(&mut self, row: &Row, runs: &Runs) {
-        self.earlier += row.outcome(runs).status;
+        let outcome = row.outcome(runs);
+        self.earlier += outcome.status;
+        self.bill(outcome.billed);
+    }
+
+    fn bill(&mut self, billed: [u32; Lane::ALL.len()]) {
+        for (sum, billed) in self.billed.iter_mut().zip(billed) {
+            *sum += u64::from(billed);
+        }
     }
 
     /// Rows with this status.
@@ -121,9 +136,14 @@ impl Plan {
         100.0 * self.count(Status::Invalid) as f64 / self.rows as f64
     }
 
-    /// The plan in words; `about` are lines to begin with.
+    /// The plan in words, as of `now`; `about` are lines to begin with.
     #[must_use]
-    pub fn describe(&self, about: &[(&str, String)], rate: Option<Rate>) -> String {
+    pub fn describe(
+        &self,
+        about: &[(&str, String)],
+        settings: &Settings,
+        now: UnixMicros,
+    ) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let mut line = |label: &str, value: String| {
@@ -171,21 +191,111 @@ impl Plan {
         for (number, problem) in &self.first_problems {
             line("", format!("line {number}: {problem}"));
         }
-        let requests = self.requests();
         line("to do", self.to_do());
-        if let Some(rate) = rate.filter(|_| requests > 0) {
-            let time = in_words(time_for(requests, rate));
-            line("time", format!("about {time} at this rate"));
+        if self.requests() > 0 {
+            for (label, value) in self.time(settings, now) {
+                line(label, value);
+            }
         }
-        if self.started[Lane::Call.index()] > 0 {
+        if let Some(cost) = self.cost(settings) {
+            line("cost", cost);
+        }
+        let unbound = settings.limits.calendar.calls == Bounds::default();
+        if self.started[Lane::Call.index()] > 0 && unbound {
             line(
                 "calls",
                 "many accounts may call 50 times a day and not from 21:00 to 09:00 IST, and only \
-                 after asking the provider"
+                 after asking the provider: --call-daily-cap 50 --call-window 09:00-21:00"
                     .to_owned(),
             );
         }
         text
+    }
+
+    /// How long it takes, when that is, and what waits for its hours or for another day.
+    fn time(&self, settings: &Settings, now: UnixMicros) -> Vec<(&'static str, String)> {
+        let calendar = &settings.limits.calendar;
+        let forecast = Forecast::new(settings, now, self.started);
+        let mut lines = Vec::new();
+        let took = forecast.ends.since(now);
+        if settings.rate.is_some() || took > Duration::ZERO {
+            let mut time = format!("about {} at this rate", in_words(took));
+            if settings.limits.follow_the_wall() {
+                let ends = calendar.shown(forecast.ends, now);
+                time = format!("about {}, done at {ends}", in_words(took));
+            }
+            lines.push(("time", time));
+        }
+        if let Some(at) = settings.limits.start_at.filter(|at| *at > now) {
+            let at = calendar.shown(at, now);
+            lines.push(("", format!("nothing leaves before {at} (--start-at)")));
+        }
+        for Wait { lane, left, until } in forecast.waits {
+            let until = calendar.shown(until, now);
+            let of = match lane {
+                Lane::Sms => "sms",
+                Lane::Call => "calls",
+                Lane::Verify => "codes",
+            };
+            lines.push(("", format!("{left} {of} wait until {until}")));
+        }
+        if let Some(deadline) = settings.limits.deadline {
+            let at = calendar.shown(deadline, now);
+            let left = if deadline < forecast.ends {
+                ": the rest stays pending"
+            } else {
+                ""
+            };
+            lines.push((
+                "",
+                format!("nothing new is started after {at} (--deadline){left}"),
+            ));
+        }
+        lines
+    }
+
+    /// What it costs at most.
+    fn cost(&self, settings: &Settings) -> Option<String> {
+        let Limits { prices, budget, .. } = &settings.limits;
+        prices.least()?;
+        let fallback = settings.policy.fallback.map(Lane::from);
+        // One of the two is billed: the fallback follows what surely was not sent.
+        let dearest = |lane| {
+            prices
+                .of(lane)
+                .max(fallback.and_then(|lane| prices.of(lane)))
+        };
+        let mut each = Vec::new();
+        let mut most = Amount::default();
+        for lane in Lane::ALL {
+            let requests = self.started[lane.index()];
+            if requests > 0 {
+                let Some(price) = dearest(lane) else {
+                    let lane = lane.name();
+                    return Some(format!("not known: --price has none for {lane}"));
+                };
+                most = most + price * requests;
+                each.push(format!("{} {price}", lane.name()));
+            }
+        }
+        let spent = prices.total(&self.billed).unwrap_or_default();
+        let mut cost = format!(
+            "at most {most} ({} each), and no retry of unknown ones",
+            each.join(", ")
+        );
+        if each.is_empty() {
+            "nothing".clone_into(&mut cost);
+        }
+        if spent > Amount::default() {
+            let _ = write!(cost, "; {spent} spent before");
+        }
+        if let Some(budget) = budget {
+            let _ = write!(cost, "; budget {budget}");
+            if spent + most > *budget {
+                let _ = write!(cost, ", which will stop it (exit 3)");
+            }
+        }
+        Some(cost)
     }
 
     fn to_do(&self) -> String {
@@ -207,11 +317,6 @@ impl Plan {
         let noun = if requests == 1 { "request" } else { "requests" };
         format!("{requests} {noun} ({}), and retries", parts.join(", "))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn time_for(requests: u64, rate: Rate) -> Duration {
-    Duration::try_from_secs_f64(requests as f64 / rate.per_second()).unwrap_or(Duration::MAX)
 }
 
 /// `1h 5m`, `2m 10s`, `12s`
@@ -240,6 +345,94 @@ mod tests {
         }
     }
 
+    fn settings(flags: &str) -> Settings {
+        crate::cli::tests::engine(&format!("otpdrive send list.csv {flags}"))
+    }
+
+    /// So many numbers are due.
+    fn due(sms: u64, call: u64) -> Plan {
+        Plan {
+            rows: sms + call,
+            due: [sms, call, 0],
+            started: [sms, call, 0],
+            ..Plan::default()
+        }
+    }
+
+    #[track_caller]
+    fn says(plan: &Plan, flags: &str, words: &[&str]) {
+        // 10:00 in India, on a Thursday.
+        let now = "2026-11-26T04:30:00Z".parse().unwrap();
+        let text = plan.describe(&[], &settings(flags), now);
+        for word in words {
+            assert!(text.contains(word), "no {word:?} in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_plan_says_when_it_is_done_and_what_waits() {
+        says(
+            &due(4_615, 0),
+            "--rate 10/s",
+            &["about 7m 42s at this rate"],
+        );
+        let day = "--window 09:00-21:00";
+        says(&due(4_615, 0), day, &["about 7m 42s, done at 10:07 IST"]);
+        // Eleven hours at 1/s, and the rest.
+        says(
+            &due(40_000, 0),
+            "--rate 1/s --window 09:00-21:00",
+            &[
+                "400 sms wait until Fri 2026-11-27 09:00 IST",
+                "done at Fri 2026-11-27 09:06 IST",
+            ],
+        );
+        says(
+            &due(100, 120),
+            "--call-daily-cap 50 --call-window 11:00-21:00",
+            &[
+                "120 calls wait until 11:00 IST",
+                "done at Sat 2026-11-28 11:00 IST",
+            ],
+        );
+        let now = UnixMicros(0);
+        let mut settings = settings("--rate 10/s --timezone UTC");
+        settings.limits.start_at = Some(now + Duration::from_hours(1));
+        settings.limits.deadline = Some(now + Duration::from_secs(3_630));
+        let text = due(600, 0).describe(&[], &settings, now);
+        assert!(text.contains("before 01:00 UTC (--start-at)"), "{text}");
+        let late = "after 01:00 UTC (--deadline): the rest stays pending";
+        assert!(text.contains(late), "{text}");
+    }
+
+    #[test]
+    fn a_plan_says_what_it_costs_at_most() {
+        let mut plan = due(4_615, 0);
+        says(
+            &plan,
+            "--price sms=0.25",
+            &["at most 1153.75 (sms 0.25 each)"],
+        );
+        says(&plan, "--price call=1", &["--price has none for sms"]);
+        plan.billed = [100, 0, 0];
+        says(
+            &plan,
+            "--price sms=0.25 --budget 1000",
+            &[
+                "25 spent before",
+                "budget 1000, which will stop it (exit 3)",
+            ],
+        );
+        plan.started = [10, 0, 0];
+        let fallback = "--fallback call --price sms=0.25,call=1.10";
+        says(&plan, fallback, &["at most 11 (sms 1.10 each)"]);
+        assert!(
+            !plan
+                .describe(&[], &settings("-v"), UnixMicros(0))
+                .contains("cost")
+        );
+    }
+
     #[test]
     fn a_plan_counts_each_row_once_and_estimates_the_time() {
         let runs = Runs::default();
@@ -254,11 +447,9 @@ mod tests {
         assert_eq!(plan.rows, 3);
         assert_eq!(plan.requests(), 1);
         assert_eq!(plan.lanes(), [Lane::Sms]);
-        let rate = Rate {
-            requests: std::num::NonZeroU32::MIN,
-            per: Duration::from_mins(2),
-        };
-        let text = plan.describe(&[("campaign", "june (new)".to_owned())], Some(rate));
+        let settings = settings("--rate 30/h");
+        let about = [("campaign", "june (new)".to_owned())];
+        let text = plan.describe(&about, &settings, UnixMicros(0));
         assert!(text.contains("line 4: no number"), "{text}");
         assert!(text.contains("about 2m 0s"), "{text}");
     }

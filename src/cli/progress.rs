@@ -12,7 +12,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::plan::in_words;
 use super::screen::Screen;
 use super::values::Progress as When;
-use crate::campaign::{LONG_HOLD, Progress, Stall, Why};
+use crate::calendar::Calendar;
+use crate::campaign::{LONG_HOLD, Progress, Settings, Stall, Why};
+use crate::clock;
 use crate::job::Lane;
 use crate::pace::Rate;
 use crate::status::Status;
@@ -37,13 +39,7 @@ impl Screen {
 
     /// Shows how a run gets on, until the result is dropped.
     #[must_use]
-    pub fn follow(
-        &self,
-        progress: Arc<Progress>,
-        rows: u64,
-        rate: Option<Rate>,
-        limit: Option<u64>,
-    ) -> Following {
+    pub fn follow(&self, progress: Arc<Progress>, rows: u64, settings: &Settings) -> Following {
         let bar = match self.progress {
             _ if self.quiet => None,
             When::Never => None,
@@ -56,12 +52,13 @@ impl Screen {
                 screen: self.clone(),
                 rows,
                 // Where there is a limit, the run's part of them.
-                goal: limit.map_or(rows, |limit| {
+                goal: settings.limit.map_or(rows, |limit| {
                     let pending = progress.counts()[Status::Pending.index()];
                     rows - pending.saturating_sub(limit)
                 }),
                 progress,
-                rate,
+                rate: settings.rate,
+                calendar: settings.limits.calendar.clone(),
             };
             let done = Arc::clone(&done);
             std::thread::spawn(move || {
@@ -100,6 +97,7 @@ struct View {
     /// How many are done when the run is.
     goal: u64,
     rate: Option<Rate>,
+    calendar: Calendar,
 }
 
 impl View {
@@ -155,7 +153,7 @@ impl View {
         }
         match self.progress.stalled() {
             Some(stall) if in_flight == 0 => {
-                let _ = write!(text, "; {}", stalled(&stall));
+                let _ = write!(text, "; {}", self.stalled(&stall));
             }
             _ if speed > 0.0 => {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
@@ -167,35 +165,39 @@ impl View {
         }
         Now { done, text }
     }
+
+    fn stalled(&self, stall: &Stall) -> String {
+        let stall_left = stall
+            .until
+            .saturating_duration_since(tokio::time::Instant::now());
+        let left = in_words(stall_left);
+        match stall.why {
+            Why::Pace => format!("the rate lets the next one leave in {left}"),
+            Why::Backoff => format!("retries wait, the next for {left}"),
+            Why::RetryAfter(lane) => {
+                let lane = match lane {
+                    Lane::Verify => String::new(),
+                    lane => format!(", {}", lane.name()),
+                };
+                let way_out = if stall_left > LONG_HOLD {
+                    "; to go on before, stop and start again with --ignore-retry-after"
+                } else {
+                    ""
+                };
+                format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
+            }
+            Why::Outage => format!("{}, next probe in {left}", stall.outage),
+            why @ (Why::StartAt(at) | Why::Window(_, at) | Why::DailyCap(_, at)) => {
+                let until = self.calendar.shown(at, clock::wall());
+                format!("{} until {until}, {left} left", why.in_words())
+            }
+        }
+    }
 }
 
 struct Now {
     done: u64,
     text: String,
-}
-
-fn stalled(stall: &Stall) -> String {
-    let stall_left = stall
-        .until
-        .saturating_duration_since(tokio::time::Instant::now());
-    let left = in_words(stall_left);
-    match stall.why {
-        Why::Pace => format!("the rate lets the next one leave in {left}"),
-        Why::Backoff => format!("retries wait, the next for {left}"),
-        Why::RetryAfter(lane) => {
-            let lane = match lane {
-                Lane::Verify => String::new(),
-                lane => format!(", {}", lane.name()),
-            };
-            let way_out = if stall_left > LONG_HOLD {
-                "; to go on before, stop and start again with --ignore-retry-after"
-            } else {
-                ""
-            };
-            format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
-        }
-        Why::Outage => format!("{}, next probe in {left}", stall.outage),
-    }
 }
 
 /// Measures requests per second over the last seconds.

@@ -19,7 +19,7 @@ use super::screen::Screen;
 use super::signals;
 use super::{files, in_full};
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
 use crate::job::Lane;
@@ -52,6 +52,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     if let Err(missing) = config.ids_for(&plan.lanes()) {
         screen.say(&format!("warning: {missing}"));
     }
+    config.prices_for(&plan.lanes())?;
     Ok(if plan.count(Status::Invalid) > 0 {
         Exit::NeedsPerson
     } else {
@@ -91,6 +92,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
+    config.prices_for(&plan.lanes())?;
     warn_of_odd_ids(config, &plan, screen);
     if !may_begin(config, &plan, screen) {
         screen.error("otpdrive: nothing was sent");
@@ -103,11 +105,12 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 
     let progress = Arc::new(Progress::new(plan.counts));
     let engine = &config.engine;
-    let following = screen.follow(Arc::clone(&progress), plan.rows, engine.rate, engine.limit);
+    let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
     let task = Task {
         run,
         lanes: plan.lanes(),
         runs: ledger.runs(campaign.record.id)?,
+        billed: plan.billed,
     };
     let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
@@ -143,9 +146,7 @@ fn say_how_it_ended(end: &End, screen: &Screen) {
     match end {
         End::Complete => {}
         // It was asked for.
-        End::Stopped(stop) if matches!(stop.kind, StopKind::Limit | StopKind::MaxDuration) => {
-            screen.say(&stop.message);
-        }
+        End::Stopped(stop) if stop.kind.was_asked_for() => screen.say(&stop.message),
         End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
         End::Interrupted(_) => screen
             .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
@@ -219,7 +220,7 @@ fn take_in<'l>(
     ];
     about.extend(how_it_is_read(&survey, config));
     about.extend(suppression_lists.into_iter().map(|list| ("exclude", list)));
-    let text = plan.describe(&about, config.engine.rate);
+    let text = plan.describe(&about, &config.engine, Clock::start().now());
     let text = format!(
         "{} {}{}\n{text}",
         campaign.operation.name(),
@@ -331,6 +332,7 @@ fn work(
             ledger: &ledger,
             gateway: &gateway,
             progress,
+            wall: &clock::wall,
         };
         let finished = campaign::run(&context, &config.engine, task, stop).await;
         let (ledger, lost) = SqliteLedger::close(ledger).await;

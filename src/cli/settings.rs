@@ -110,6 +110,15 @@ pub const RUN: &[Setting] = settings! {
     value("rate", "RATE") { default: Some("10/s") };
     /// Requests in flight at once, and the most rows that a crash can leave `unknown`
     value("concurrency", "N") { default: Some("32") };
+    /// Start requests only in these hours; outside of them wait, and say so. `21:00-06:00` goes over
+    /// midnight
+    value("window", "HH:MM-HH:MM");
+    /// Whose clocks and days count
+    value("timezone", "ZONE") { default: Some("Asia/Kolkata") };
+    /// Start nothing before: `18:00` (the next), `2026-11-27 18:00`, or with an offset
+    value("start-at", "TIME");
+    /// Start no new numbers after this time (exit 3); retries of those started may follow, unless they have to wait for hours, a cap or a `Retry-After`
+    value("deadline", "TIME");
     /// Start at most N numbers in this run, the first ones of the file; the rest stays `pending` (exit
     /// 3)
     value("limit", "N");
@@ -167,6 +176,22 @@ pub const SEND: &[Setting] = settings! {
     value("sender-id", "ID") { variable: Some("KOOKOO_SENDER_ID") };
     /// The caller of calls, a number of the account; needed to call
     value("caller-id", "ID") { variable: Some("KOOKOO_CALLER_ID") };
+    /// Requests of calls; they count for `--rate`, too
+    value("call-rate", "RATE");
+    /// Calls in flight at once
+    value("call-concurrency", "N");
+    /// Calls keep these hours, too
+    value("call-window", "HH:MM-HH:MM");
+    /// At most N OTPs on a day in `--timezone`, over all runs that share the ledger; then wait for
+    /// the next
+    value("daily-cap", "N");
+    /// At most N of them as calls
+    value("call-daily-cap", "N");
+    /// What one OTP costs: `sms=0.25,call=1.10`
+    value("price", "CHANNEL=AMOUNT,…");
+    /// Stop (exit 3) before the request that would pass it; `unknown` counts as spent; over all runs
+    /// of the campaign
+    value("budget", "AMOUNT");
     /// Leave out (`suppressed`) whom another campaign of this ledger sent to, or may have sent to, less
     /// than this ago; `0s`: nobody
     value("cooldown", "DUR") { default: Some("24h") };
@@ -333,7 +358,8 @@ impl Setting {
             "DUR" => ("_s", json!(seconds)),
             "RATE" => ("_per_s", json!(per_second)),
             "PCT" => ("_percent", json!(percent(given).ok())),
-            word if word == "CC" || word.contains('|') => ("", json!(text)),
+            "CC" | "ZONE" | "HH:MM-HH:MM" | "AMOUNT" | "CHANNEL=AMOUNT,…" => ("", json!(text)),
+            word if word.contains('|') => ("", json!(text)),
             _ => return None,
         };
         Some((self.name.replace('-', "_") + unit, shown))

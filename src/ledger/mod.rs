@@ -11,7 +11,7 @@ pub mod rules;
 pub mod sqlite;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,13 @@ pub trait Ledger {
 
     /// Asks for slots of the account's common rate before requests leave.
     fn reserve(&self, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
+
+    /// How many requests of other runs, of all campaigns, left on each lane, or may have, while a
+    /// clock on the wall was within `day`. Rehearsals and real runs are apart.
+    fn left_on(
+        &self,
+        day: Range<UnixMicros>,
+    ) -> impl Future<Output = Result<[u64; Lane::ALL.len()], LedgerError>>;
 }
 
 /// What everybody but the engine asks of the durable memory. How it is opened is each room's own

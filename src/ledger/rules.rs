@@ -3,6 +3,7 @@
 //! [`crate::next::due_on`].
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::job::{Attempt, JobId, Lane, UnixMicros, VerdictKind};
@@ -177,6 +178,13 @@ impl Departure {
         }
     }
 
+    /// Did it leave within `day`, or may it have? `moves` are those of its run's clock.
+    #[must_use]
+    pub fn is_within(self, day: &Range<UnixMicros>, moves: &[(UnixMicros, i64)]) -> bool {
+        let mut times = [self.at(), self.latest()].into_iter();
+        times.any(|at| day.contains(&on_the_wall(at, moves)))
+    }
+
     /// When it left at the latest.
     #[must_use]
     pub fn latest(self) -> UnixMicros {
@@ -185,6 +193,14 @@ impl Departure {
             Self::Begun(at) => at + Self::LEFT_WITHIN,
         }
     }
+}
+
+/// What a clock on the wall showed at this time of a run. `moves` are the run's
+/// [`RunFact::ClockMoved`], in their order: when, and how far the wall was ahead from then on.
+#[must_use]
+pub fn on_the_wall(at: UnixMicros, moves: &[(UnixMicros, i64)]) -> UnixMicros {
+    let latest = moves.iter().rfind(|(from, _)| *from <= at);
+    UnixMicros(at.0.saturating_add(latest.map_or(0, |(_, ahead)| *ahead)))
 }
 
 /// An answer of a run that was killed.
@@ -292,6 +308,22 @@ mod tests {
         let job = known(3, CodePrint::NONE);
         let expected = [Claimed::Known(job), duplicate(8, 3)];
         assert_eq!(claimed(&rows, &[job]), expected);
+    }
+
+    #[test]
+    fn a_day_is_that_of_the_wall_even_where_the_clock_was_set_or_the_machine_slept() {
+        let day = UnixMicros(10_000_000)..UnixMicros(20_000_000);
+        let slept = [
+            (UnixMicros(3_000_000), 8_000_000),
+            (UnixMicros(6_000_000), 0),
+        ];
+        let within = |departure: Departure, moves: &[_]| departure.is_within(&day, moves);
+        let left = |seconds: i64| Departure::Left(UnixMicros(seconds * 1_000_000));
+        assert!(within(left(10), &[]) && !within(left(20), &[]));
+        assert!(!within(left(2), &slept) && within(left(3), &slept));
+        assert!(!within(left(7), &slept), "it was set right again");
+        let begun = Departure::Begun(UnixMicros(9_500_000));
+        assert!(within(begun, &[]), "it may have left a little later");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::ReportInput;
 use crate::job::Channel;
+use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
+use crate::record::RunRecord;
 use crate::run::{End, StopKind};
 use crate::status::Status;
 use crate::summary::{Attempts, Counts, Message, Summary};
@@ -90,7 +92,7 @@ enum State {
 #[derive(Debug, Serialize, JsonSchema)]
 struct StopReason {
     /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `certificate`,
-    /// `outage`, `limit`, `max_duration`, `ledger`;
+    /// `outage`, `limit`, `max_duration`, `deadline`, `budget`, `ledger`;
     /// there may be more in later versions.
     #[schemars(with = "String")]
     kind: StopKind,
@@ -139,6 +141,9 @@ struct Totals {
     started_at: String,
     /// How many requests left, or may have, for numbers of this input and of earlier ones.
     requests: u64,
+    /// What those cost that were accepted, or may have been, at the prices of the latest run; null
+    /// when it had none (`--price`).
+    spent: Option<f64>,
 }
 
 /// Counts of the channels that occur.
@@ -226,6 +231,7 @@ impl<'a> Report<'a> {
             campaign_totals: Totals {
                 started_at: first_started_at.to_string(),
                 requests: summary.attempts().total + earlier.attempts().total,
+                spent: spent(run, summary, earlier),
             },
             rate: Rate {
                 limit_per_s: at_work.settings["rate_per_s"].as_f64(),
@@ -316,6 +322,13 @@ impl Latency {
     }
 }
 
+/// What the requests of a campaign cost, as far as there are prices.
+fn spent(run: &RunRecord, summary: &Summary, earlier: &Summary) -> Option<f64> {
+    let prices: Prices = run.settings["price"].as_str()?.parse().ok()?;
+    let total = prices.total(summary.billed())? + prices.total(earlier.billed())?;
+    Some(total.to_f64())
+}
+
 /// The JSON Schema of `report.json`.
 #[must_use]
 pub fn schema() -> String {
@@ -346,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::job::UnixMicros;
-    use crate::record::{CampaignRecord, RunRecord};
+    use crate::record::CampaignRecord;
     use crate::report::pace::Pace;
     use crate::report::tests::samples;
     use crate::run::{Signal, Stop};
@@ -393,6 +406,22 @@ mod tests {
         let expected = include_str!("samples/report.json");
         let actual = rendered(&samples::campaign(), &stopped(), &sample_summary());
         assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn what_was_spent_is_that_of_requests_that_were_accepted_or_may_have_been() {
+        let priced = |prices: &str| {
+            let mut run = samples::run();
+            run.settings["price"] = prices.into();
+            report(&run, &sample_summary())["campaign_totals"]["spent"].clone()
+        };
+        // An SMS that was accepted, a call without an answer.
+        assert_eq!(sample_summary().billed(), &[1, 1, 0]);
+        assert_eq!(priced("sms=0.25,call=1.5"), 1.75);
+        assert_eq!(
+            report(&samples::run(), &sample_summary())["campaign_totals"]["spent"],
+            Value::Null
+        );
     }
 
     #[test]

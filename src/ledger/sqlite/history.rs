@@ -1,6 +1,8 @@
 //! What is noted of runs: their facts, their ends, their departures, and what they leave to a later
 //! one.
 
+use std::ops::Range;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
 use serde::Serialize;
@@ -218,30 +220,69 @@ fn latest_that(
     .optional()
 }
 
-/// When the requests of a run left, in no order; nothing of those that did not. 16 bytes each.
-pub fn departures(db: &Connection, run: RunId) -> rusqlite::Result<Vec<Departure>> {
-    let mut answered: Vec<i64> = Vec::new();
-    let mut departures = Vec::new();
+/// When the requests of a run left, and on which lane, in no order; nothing of those that did not.
+pub fn departures(db: &Connection, run: RunId) -> rusqlite::Result<Vec<(Lane, Departure)>> {
     let mut select = db.prepare(
         "SELECT id, left_at FROM answer
           WHERE seq >= (SELECT first_answer FROM run WHERE id = ?1)
             AND seq < coalesce((SELECT min(first_answer) FROM run WHERE id > ?1), 9223372036854775807)",
     )?;
-    let mut found = select.query([run.0])?;
-    while let Some(row) = found.next()? {
-        answered.push(row.get(0)?);
-        let left_at: Option<i64> = row.get(1)?;
-        departures.extend(left_at.map(|at| Departure::Left(UnixMicros(at))));
-    }
+    let answered = select.query_map([run.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut answered: Vec<(i64, Option<i64>)> = answered.collect::<Result<_, _>>()?;
     answered.sort_unstable();
-    let mut select = db.prepare("SELECT id, begun_at FROM intent WHERE run = ?1")?;
+    let mut departures = Vec::new();
+    let mut select = db.prepare("SELECT id, lane, begun_at FROM intent WHERE run = ?1")?;
     let mut found = select.query([run.0])?;
     while let Some(row) = found.next()? {
-        if answered.binary_search(&row.get(0)?).is_err() {
-            departures.push(Departure::Begun(UnixMicros(row.get(1)?)));
-        }
+        let id = row.get(0)?;
+        let departure = match answered.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => answered[place].1.map(|at| Departure::Left(UnixMicros(at))),
+            Err(_) => Some(Departure::Begun(UnixMicros(row.get(2)?))),
+        };
+        let lane = lane(row.get(1)?, 1)?;
+        departures.extend(departure.map(|departure| (lane, departure)));
     }
     Ok(departures)
+}
+
+/// How many requests of other runs than this one left on each lane, or may have, while a clock on
+/// the wall was within `day`; rehearsals are apart.
+pub fn left_on(
+    db: &Connection,
+    sandbox: bool,
+    this_run: RunId,
+    day: &Range<UnixMicros>,
+) -> rusqlite::Result<[u64; Lane::ALL.len()]> {
+    let mut left = [0; Lane::ALL.len()];
+    let mut select = db.prepare(
+        "SELECT r.id, r.started_at, coalesce(r.last_left_at, r.finished_at, 9223372036854775807)
+           FROM run r JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1 AND r.id <> ?2",
+    )?;
+    let mut found = select.query(params![sandbox, this_run.0])?;
+    while let Some(row) = found.next()? {
+        let run = RunId(row.get(0)?);
+        let moves = moves(db, run)?;
+        let (from, until) = (UnixMicros(row.get(1)?), UnixMicros(row.get(2)?));
+        if moves.is_empty() && (until < day.start || from >= day.end) {
+            continue;
+        }
+        for (lane, departure) in departures(db, run)? {
+            left[lane.index()] += u64::from(departure.is_within(day, &moves));
+        }
+    }
+    Ok(left)
+}
+
+/// How the clock moved during a run.
+fn moves(db: &Connection, run: RunId) -> rusqlite::Result<Vec<(UnixMicros, i64)>> {
+    let mut select = db.prepare_cached("SELECT fact FROM run_fact WHERE run = ?1 ORDER BY seq")?;
+    let facts = select.query_map([run.0], |row| from_json(row, 0))?;
+    let moves = facts.filter_map(|fact| match fact {
+        Ok(RunFact::ClockMoved { at, ahead }) => Some(Ok((at, ahead))),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    moves.collect()
 }
 
 /// When the account's latest request left, over all campaigns (rehearsals are apart): in the latest
@@ -261,7 +302,7 @@ pub fn last_departure(
         let mut latest = row.get::<_, Option<i64>>(2)?.map(UnixMicros);
         if row.get(1)? {
             let of_killed = departures(db, RunId(row.get(0)?))?;
-            latest = of_killed.into_iter().map(Departure::latest).max();
+            latest = of_killed.into_iter().map(|(_, left)| left.latest()).max();
         }
         if latest.is_some() {
             return Ok(latest);

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::rules::Departure;
 use super::{
     Campaign, CampaignKey, Execution, LedgerError, Life, Noted, Records, Span, Store, Verified,
 };
@@ -291,7 +290,8 @@ impl Store for SqliteLedger {
     ) -> Result<(), LedgerError> {
         let departures = history::departures(&self.db, run)
             .map_err(failed_to("read the attempts", &self.path))?;
-        let mut times: Vec<UnixMicros> = departures.into_iter().map(Departure::at).collect();
+        let times = departures.into_iter().map(|(_, departure)| departure.at());
+        let mut times: Vec<UnixMicros> = times.collect();
         times.sort_unstable();
         times.into_iter().for_each(each);
         Ok(())

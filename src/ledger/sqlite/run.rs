@@ -1,6 +1,7 @@
 //! The ledger during a run: the engine's side of it, a reader and the writer behind it.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -209,6 +210,16 @@ impl Ledger for RunLedger {
             holds: self.holds,
         })
     }
+
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        let reader = Arc::clone(&self.reader);
+        let read = move || {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            history::left_on(&reader.db, reader.sandbox, reader.run, &day)
+        };
+        let left = work(self.execution, read).await;
+        left.map_err(failed_to("count what left on a day", &self.path))
+    }
 }
 
 /// Reads what is due. Of this run's own attempts it only has to know that they are there.
@@ -216,6 +227,8 @@ struct Reader {
     db: Locked,
     seals: Seals,
     campaign: CampaignId,
+    run: RunId,
+    sandbox: bool,
     runs: Runs,
     /// Of earlier runs.
     answers: Answers,
@@ -235,6 +248,8 @@ impl Reader {
         Ok(Self {
             seals: Seals::of(&db)?,
             campaign: id,
+            run,
+            sandbox: campaign.record.sandbox,
             runs: history::runs(&db, id)?,
             answers: Answers::of(&db, id, run)?,
             ahead: [campaign.span; Lane::ALL.len()],

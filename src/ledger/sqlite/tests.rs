@@ -621,6 +621,42 @@ async fn a_request_without_an_answer_may_have_left_a_second_after_its_intent() {
 }
 
 #[tokio::test]
+async fn what_left_on_a_day_is_counted_over_all_runs_by_the_clock_on_the_wall() {
+    let home = Home::new();
+    let (ledger, run) = home.start(Operation::Send, &sends(&[1, 2, 3, 4]));
+    let mut jobs = all_due(&ledger, Lane::Sms).await;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Accepted).await;
+    attempt(&ledger, &mut jobs[1], run, VerdictKind::Rejected).await;
+    attempt(&ledger, &mut jobs[2], run, VerdictKind::Withdrawn).await;
+    begin(&ledger, &mut jobs[3], run).await;
+    let day = NOW..NOW + Duration::from_mins(1);
+    assert_eq!(
+        ledger.left_on(day.clone()).await.unwrap(),
+        [0; 3],
+        "its own"
+    );
+    drop(close(ledger).await);
+    let (ledger, _) = home.start(Operation::Send, &sends(&[5]));
+    let count = ledger.left_on(day.clone()).await.unwrap();
+    assert_eq!(count, [3, 0, 0], "that without an answer may have left");
+    let hour = Duration::from_hours(1);
+    let later = day.start + hour..day.end + hour;
+    assert_eq!(ledger.left_on(later.clone()).await.unwrap(), [0; 3]);
+    // The machine slept before they left.
+    let slept = RunFact::ClockMoved {
+        at: UnixMicros(day.start.0 - 1),
+        ahead: i64::try_from(hour.as_micros()).unwrap(),
+    };
+    let text = serde_json::to_string(&slept).unwrap();
+    home.change(&format!(
+        "INSERT INTO run_fact VALUES ({}, 99, '{text}')",
+        run.0
+    ));
+    assert_eq!(ledger.left_on(day).await.unwrap(), [0; 3]);
+    assert_eq!(ledger.left_on(later).await.unwrap(), [3, 0, 0]);
+}
+
+#[tokio::test]
 async fn departures_are_of_what_left_or_may_have_and_of_that_run_alone() {
     let home = Home::new();
     let input = sends(&[1, 2, 3, 4]);

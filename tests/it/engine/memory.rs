@@ -1,7 +1,8 @@
 //! A ledger that forgets at the end of the test, and that is strict with whoever uses it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub struct Memory {
     pub after: Cell<Option<UnixMicros>>,
     /// What holds the lanes back from before.
     pub holds: Cell<[Option<UnixMicros>; Lane::ALL.len()]>,
+    /// How far the wall is ahead of the run's clock.
+    pub ahead: Cell<i64>,
+    /// What other runs sent on a day, by its first moment.
+    pub elsewhere: RefCell<HashMap<i64, [u64; Lane::ALL.len()]>>,
+    /// What earlier runs of the campaign are billed for.
+    pub billed: Cell<[u64; Lane::ALL.len()]>,
     run: Cell<RunId>,
     read_to: Cell<[usize; Lane::ALL.len()]>,
     in_hand: RefCell<HashSet<JobId>>,
@@ -62,6 +69,9 @@ impl Memory {
             later: Cell::new(None),
             after: Cell::new(None),
             holds: Cell::new([None; Lane::ALL.len()]),
+            ahead: Cell::new(0),
+            elsewhere: RefCell::default(),
+            billed: Cell::default(),
             run: Cell::new(RunId(0)),
             read_to: Cell::default(),
             in_hand: RefCell::default(),
@@ -75,6 +85,11 @@ impl Memory {
         };
         memory.add(lanes);
         memory
+    }
+
+    /// What a clock on the wall shows.
+    pub fn wall(&self) -> UnixMicros {
+        UnixMicros(self.clock.now().0 + self.ahead.get())
     }
 
     /// So many numbers to send a text message to.
@@ -295,5 +310,11 @@ impl Ledger for Memory {
             after: self.after.take(),
             holds: self.holds.get(),
         })
+    }
+
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        sleep(self.commit).await;
+        let elsewhere = self.elsewhere.borrow();
+        Ok(elsewhere.get(&day.start.0).copied().unwrap_or_default())
     }
 }

@@ -1,6 +1,7 @@
 //! The engine, in process and with paused time: a memory and a gateway of the tests' own.
 
 mod chance;
+mod hours;
 mod memory;
 mod outage;
 mod pace;
@@ -13,7 +14,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use otpdrive::campaign::{
-    self, Context, EarlierHolds, Finished, LogNumbers, Progress, Settings, Task,
+    self, Context, EarlierHolds, Finished, Limits, LogNumbers, Progress, Settings, Task,
 };
 use otpdrive::clock::Clock;
 use otpdrive::job::{UnixMicros, Verdict, VerdictKind};
@@ -52,6 +53,7 @@ fn settings(rate: Option<u32>) -> Settings {
         earlier_holds: EarlierHolds::Keep,
         seed: 1,
         log_numbers: LogNumbers::Masked,
+        limits: Limits::default(),
     }
 }
 
@@ -69,11 +71,13 @@ async fn drive(
         ledger,
         gateway,
         progress: &progress,
+        wall: &|| ledger.wall(),
     };
     let task = Task {
         run,
         lanes: ledger.lanes(),
         runs: ledger.runs.borrow().clone(),
+        billed: ledger.billed.get(),
     };
     let finished = campaign::run(&context, settings, task, stop).await;
     ledger.what_was_said_holds();

@@ -348,11 +348,13 @@ async fn a_number_in_other_hands_is_left_to_them() {
         ledger: &memory,
         gateway: &gateway,
         progress: &progress,
+        wall: &|| memory.wall(),
     };
     let task = Task {
         run,
         lanes: memory.lanes(),
         runs: memory.runs.borrow().clone(),
+        billed: memory.billed.get(),
     };
     campaign::run(&context, &settings, task, std::future::pending()).await;
     for job in [3, 20].map(JobId) {

@@ -1,13 +1,14 @@
 //! The real ledger, with points at which the process may end, and a disk that is slow or full.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
 use otpdrive::campaign::{EarlierHolds, Progress};
 use otpdrive::clock::Clock;
-use otpdrive::job::{Answer, Attempt, Job, JobId, Lane};
+use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use otpdrive::ledger::sqlite::RunLedger;
 use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
 use otpdrive::run::RunFact;
@@ -75,7 +76,7 @@ impl Disk<'_> {
                 let falls_back = self.orders.settings.policy.fallback.is_some();
                 reached.note_if(falls_back, "a wave with a fallback");
             }
-            RunFact::EndpointProven => {}
+            RunFact::EndpointProven | RunFact::ClockMoved { .. } => {}
         }
     }
 }
@@ -142,6 +143,11 @@ impl Ledger for Disk<'_> {
     async fn rest(&self, job: &Job, settled: Settled) {
         self.ledger.rest(job, settled).await;
         self.killer.point("a number is at rest").await;
+    }
+
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        self.seek().await;
+        self.ledger.left_on(day).await
     }
 
     async fn flush(&self) -> Result<(), LedgerError> {

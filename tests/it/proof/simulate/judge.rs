@@ -52,6 +52,7 @@ impl<'a> Case<'a> {
         self.nobody_twice()?;
         self.nobody_soon_after_another_campaign()?;
         self.rate_is_kept()?;
+        self.limits_are_kept()?;
         self.retry_after_is_kept()
     }
 
@@ -151,6 +152,33 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
+    /// Nothing leaves outside of its hours, nor beyond the day's cap, nor beyond the budget.
+    fn limits_are_kept(&self) -> Verdicts {
+        let limits = &self.orders.settings.limits;
+        for (n, request) in self.log.iter().enumerate() {
+            if request.run != self.orders.run {
+                continue;
+            }
+            let (before, lane, wall) = (&self.log[..n], request.lane, request.wall);
+            let open = limits.calendar.is_open(lane, wall);
+            hold!(open, "outside of its hours: {request:?}");
+            if let Some(cap) = limits.calendar.all.daily_cap {
+                let day = limits.calendar.day(wall);
+                let today = |r: &&Request| r.lane != Lane::Verify && day.contains(&r.wall);
+                let today = before.iter().filter(today).count() as u64 + 1;
+                hold!(today <= cap.get(), "{today} on a day, not {cap}");
+                let reached = &self.world.reached;
+                reached.note_if(today == cap.get(), "a day's cap is reached");
+            }
+            if let Some((budget, price)) = limits.budget.zip(limits.prices.of(lane)) {
+                let of_campaign = before.iter().filter(|r| r.campaign == request.campaign);
+                let billed = of_campaign.filter(|r| r.may_be_accepted()).count() as u64 + 1;
+                hold!(price * billed <= budget, "{billed} cost more than {budget}");
+            }
+        }
+        Ok(())
+    }
+
     /// After an answer with `Retry-After` nothing leaves on that lane before its time; after the end
     /// of the process that heard it, if it was written down, the clocks agree, and nobody said
     /// otherwise.
@@ -245,6 +273,11 @@ impl<'a> Case<'a> {
             StopKind::Certificate => return Err("there are no certificates".to_owned()),
             StopKind::Limit => reached.note("a limit"),
             StopKind::MaxDuration => reached.note("a time to start numbers is over"),
+            StopKind::Budget => {
+                hold!(orders.settings.limits.budget.is_some(), "there is none");
+                reached.note("a budget is used up");
+            }
+            StopKind::Deadline => return Err("there is no deadline".to_owned()),
         }
         Ok(())
     }

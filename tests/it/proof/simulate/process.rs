@@ -159,7 +159,16 @@ struct Plan {
     numbers: usize,
     former: usize,
     counts: [u64; Status::ALL.len()],
+    billed: [u64; Lane::ALL.len()],
     runs: Runs,
+}
+
+impl Plan {
+    fn bill(&mut self, billed: [u32; Lane::ALL.len()]) {
+        for (sum, billed) in self.billed.iter_mut().zip(billed) {
+            *sum += u64::from(billed);
+        }
+    }
 }
 
 impl Process<'_> {
@@ -184,11 +193,13 @@ impl Process<'_> {
             ledger: &disk,
             gateway,
             progress: &progress,
+            wall: &|| self.clock.now(),
         };
         let task = Task {
             run,
             lanes: plan.lanes,
             runs: plan.runs,
+            billed: plan.billed,
         };
         let finished = campaign::run(&context, settings, task, signal).await;
         self.killer.point("all is done").await;
@@ -237,10 +248,16 @@ impl Process<'_> {
         };
         intake.leave_out(new, &whom).unwrap();
         let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
-        intake.for_each_former(|_| plan.former += 1).unwrap();
+        let former = intake.for_each_former(|row| {
+            plan.former += 1;
+            plan.bill(row.outcome(&runs).billed);
+        });
+        former.unwrap();
         let mut cut_off = false;
         let planned = intake.for_each_row(|row, _| {
-            plan.counts[row.outcome(&runs).status.index()] += 1;
+            let outcome = row.outcome(&runs);
+            plan.counts[outcome.status.index()] += 1;
+            plan.bill(outcome.billed);
             cut_off |= row.attempts().iter().any(|a| a.answer.is_none());
             if let RowState::Job(attempts) = &row.state
                 && let Step::Try(lane) = next_step(row.lane, attempts, &runs)

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The states, and how often each has to be reached in a thousand seeds.
-const STATES: [(&str, u64); 41] = [
+const STATES: [(&str, u64); 43] = [
     ("a connection is gone when its turn comes", 300),
+    ("a budget is used up", 10),
+    ("a day's cap is reached", 5),
     ("a fallback", 40),
     ("a former number comes back", 100),
     ("a hold from before is ignored", 5),

@@ -2,11 +2,11 @@
 //! in between, and what goes wrong each time. All of it follows from the seed.
 
 use std::collections::HashMap;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use fastrand::Rng;
-use otpdrive::campaign::{EarlierHolds, LogNumbers, Settings};
+use otpdrive::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
 use otpdrive::job::{Channel, Operation, UnixMicros};
 use otpdrive::pace::Rate;
 use otpdrive::retry::Backoff;
@@ -158,12 +158,13 @@ impl Story {
             },
             seed: random.u64(..),
             log_numbers: LogNumbers::Masked,
+            limits: Limits::default(),
         }
     }
 
     /// The next process: something may go wrong with it.
     pub fn next(&mut self, run: usize, age: Duration) -> Orders {
-        let settings = self.settings();
+        let mut settings = self.settings();
         let calm = self.last(run, age);
         let jumps = self.clock_jumps;
         let random = &mut self.random;
@@ -184,6 +185,7 @@ impl Story {
             let off = random.i64(0..48) * random.choice([-1, 1]).unwrap_or(1);
             wall.0 += off * i64::try_from(HOUR.as_micros()).unwrap_or(0);
         }
+        settings.limits = limits(calm.operation, settings.seed, wall);
         Orders {
             settings,
             cooldown: if asks_for_none {
@@ -234,6 +236,27 @@ impl Story {
             random: self.random.fork(),
         }
     }
+}
+
+/// Now and then hours that are near, a cap, a budget.
+fn limits(operation: Operation, seed: u64, wall: UnixMicros) -> Limits {
+    let mut random = Rng::with_seed(seed);
+    let mut limits = Limits::default();
+    if random.u32(0..8) == 0 {
+        let minute = |at: i64| (at / 60_000_000).rem_euclid(24 * 60);
+        let from = minute(wall.0) + random.i64(0..10);
+        let until = from + random.i64(1..30);
+        let shown = [from, until].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
+        limits.calendar.all.window = Some(shown.join("-").parse().unwrap());
+    }
+    if operation == Operation::Send && random.u32(0..8) == 0 {
+        limits.calendar.all.daily_cap = NonZeroU64::new(random.u64(30..80));
+    }
+    if operation == Operation::Send && random.u32(0..8) == 0 {
+        limits.prices = "sms=1,call=1".parse().unwrap();
+        limits.budget = Some(random.u32(1..60).to_string().parse().unwrap());
+    }
+    limits
 }
 
 fn retry_if(so: bool) -> WhenUncertain {
