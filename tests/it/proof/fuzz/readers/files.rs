@@ -115,9 +115,11 @@ const OURS: &str = ",otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_
 fn comes_back(path: &Path, survey: &Survey, rows: &[Seen], mut options: ReadOptions) {
     let mut csv = survey.header.clone() + OURS;
     for row in rows {
-        let number = row.asks.map(|(number, ..)| format!("+{number}"));
-        let (line, record, number) = (row.line, &row.record, number.unwrap_or_default());
-        let _ = write!(csv, "\n{record},{line},a,{number},call,pending,,,0,,,");
+        let (line, record) = (row.line, &row.record);
+        let _ = match row.asks {
+            Ok((number, ..)) => write!(csv, "\n{record},{line},a,+{number},call,pending,,,0,,,"),
+            Err(why) => write!(csv, "\n{record},{line},a,,,invalid,,\"{why}\",0,,,"),
+        };
     }
     std::fs::write(path, &csv).expect("a file");
     options.delimiter = None;
