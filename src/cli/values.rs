@@ -181,9 +181,10 @@ impl Values {
 
 /// A campaign's name: it becomes part of a folder's name.
 pub fn campaign(text: &str) -> Result<String, String> {
-    let unfit = if text.contains(is_hidden) {
+    let unfit = if let Some(hidden) = text.chars().find(|c| is_hidden(*c)) {
         format!(
-            "hold a character that cannot be seen, as in \"{}\"",
+            "hold a character that cannot be seen (U+{:04X}), as in \"{}\"",
+            u32::from(hidden),
             visible(text)
         )
     } else if text.is_empty() || text.starts_with('.') || text.contains('/') {
