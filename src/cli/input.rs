@@ -69,6 +69,7 @@ impl Input {
         let name = values::campaign(&name).map_err(|why| anyhow!("the campaign's name: {why}"))?;
         let mut settings = config.settings.clone();
         settings[PHONE_COLUMN] = json!(survey.phone_column);
+        settings["otp_column"] = json!(survey.otp_column);
         let aside = config.read.country_code_column.as_deref();
         let aside = aside.filter(|name| *name == NONE);
         settings[COUNTRY_CODE_COLUMN] = json!(survey.country_code_column.as_deref().or(aside));

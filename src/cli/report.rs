@@ -39,6 +39,10 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let record = &campaign.record;
     let runs = runs(&ledger, campaign.record.id)?;
     if let Some(only) = only {
+        let run = ledger.latest_run(record.id)?;
+        let codes = run
+            .as_ref()
+            .and_then(|run| run.settings["otp_column"].as_str());
         let rows = |each: &mut Visit<'_>| {
             let mut going = ControlFlow::Continue(());
             ledger.for_each_row(&campaign, Records::Read, &mut |row| {
@@ -50,7 +54,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
             }
             // Who stands in the file no more is still somebody to look after.
             ledger.for_each_former(record.id, &mut |header, row| {
-                each(&fitted(row, header, &record.input.header))
+                each(&fitted(row, header, &record.input.header, codes))
             })
         };
         // To a file or a pipe the cells go as they are: that is a valid next input.

@@ -14,6 +14,15 @@ pub enum Note {
         /// How many cells are neither sms, call nor empty.
         cells: u64,
     },
+    /// A column that was named holds other things than channels.
+    BadChannels {
+        /// Its name.
+        column: String,
+        /// How many cells are neither sms, call nor empty.
+        cells: u64,
+        /// The first of them, numbers masked.
+        first: String,
+    },
     /// A spreadsheet has taken zeros away, most likely.
     ShortCodes {
         /// How many codes are shorter.
@@ -43,6 +52,17 @@ impl fmt::Display for Note {
                 "the column {} is left aside, for {} neither sms, call nor empty; --channel-column {0} uses it all the same, and such rows are invalid then",
                 show(column),
                 are(*cells, "of its cells is", "of its cells are"),
+            ),
+            Self::BadChannels {
+                column,
+                cells,
+                first,
+            } => write!(
+                f,
+                "in the column {} {} neither sms, call nor empty, the first is {}; --channel-column none leaves the column aside",
+                show(column),
+                are(*cells, "cell is", "cells are"),
+                show(first),
             ),
             Self::ShortCodes { codes, length } => write!(
                 f,

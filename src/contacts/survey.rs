@@ -16,7 +16,7 @@ use super::swallow::Swallowed;
 use super::table::{Dialect, Row, Table};
 use super::{ReadOptions, numbers, row};
 use crate::job::{Lane, Operation};
-use crate::number::mask_digits;
+use crate::number::{mask_digits, mask_numbers};
 use crate::text::visible;
 
 /// Cells of a row: no spreadsheet has more columns.
@@ -191,8 +191,8 @@ struct Found {
     /// Rows whose number the file tells itself.
     told: u64,
     numbers: Vec<(String, String)>,
-    /// Cells of the column of channels that hold none.
-    no_channels: u64,
+    /// Cells of the column of channels that hold none, and the first of them.
+    no_channels: (u64, String),
     /// Codes by length.
     lengths: [u64; CHARS_MAX + 1],
     /// Columns that hold nothing but country codes so far, and whether numbers would be others
@@ -217,7 +217,7 @@ impl Found {
             written_by: None,
             told: 0,
             numbers: Vec::new(),
-            no_channels: 0,
+            no_channels: (0, String::new()),
             lengths: [0; CHARS_MAX + 1],
             country_codes: columns
                 .maybe_country_codes
@@ -268,7 +268,12 @@ impl Found {
             self.add_country_codes(cells, columns, options);
         }
         if let Some(channel) = columns.channel.and_then(|i| cells.get(i)) {
-            self.no_channels += u64::from(row::is_no_channel(channel, options));
+            if row::is_no_channel(channel, options) {
+                self.no_channels.0 += 1;
+                if self.no_channels.0 == 1 {
+                    self.no_channels.1 = mask_numbers(channel);
+                }
+            }
         }
         if let Some(Ok(Code::Plain(code))) = columns
             .otp
@@ -345,12 +350,19 @@ impl Found {
             let column = header[columns.phone].to_owned();
             notes.push(Note::PhoneColumnOfResults { column });
         }
-        if self.no_channels > 0
-            && options.channel_column.is_none()
-            && let Some(i) = columns.channel.take()
-        {
-            let (column, cells) = (header[i].to_owned(), self.no_channels);
-            notes.push(Note::ChannelLeftAside { column, cells });
+        let (cells, first) = self.no_channels.clone();
+        if let Some(i) = columns.channel.filter(|_| cells > 0) {
+            let column = header[i].to_owned();
+            notes.push(if options.channel_column.is_none() {
+                columns.channel = None;
+                Note::ChannelLeftAside { column, cells }
+            } else {
+                Note::BadChannels {
+                    column,
+                    cells,
+                    first,
+                }
+            });
         }
         let lengths = self.lengths.iter().enumerate();
         let most = lengths.max_by_key(|(_, codes)| **codes);

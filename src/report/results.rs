@@ -71,14 +71,22 @@ impl<W: Write> Results<W> {
     }
 }
 
+/// What stands for a code.
+const MASKED: &str = "******";
+
 /// A row of an earlier input in the columns of `header`: each cell below its own name, as far as
-/// there is one. `of` is the header of the row's record; both are empty if they were not kept.
+/// there is one, and a masked code in the column of `codes`. `of` is the header of the row's record;
+/// both are empty if they were not kept.
 #[must_use]
-pub fn fitted(row: &Row, of: &str, header: &str) -> Row {
+pub fn fitted(row: &Row, of: &str, header: &str, codes: Option<&str>) -> Row {
     let mut row = row.clone();
     if of != header {
         let (names, own) = (cells(of), cells(&row.record));
-        let cell = |wanted: &str| own.get(names.iter().position(|name| name == wanted)?);
+        let masked = own.iter().find(|cell| *cell == MASKED);
+        let cell = |wanted: &str| match names.iter().position(|name| name == wanted) {
+            None if Some(wanted) == codes => masked,
+            place => own.get(place?),
+        };
         let mut line = csv::Writer::from_writer(Vec::new());
         let wanted = cells(header);
         let fitted = wanted

@@ -436,3 +436,37 @@ fn a_limit_means_the_first_ones_of_the_file_whatever_their_channel() {
         [false, false, false, false, false, true, true, true]
     );
 }
+
+#[test]
+fn a_checked_code_whose_list_was_replaced_is_a_valid_next_input_under_its_new_columns() {
+    let stub = Stub::start();
+    let dir = Workdir::new();
+    let verify = |list: &str| {
+        dir.write("codes.csv", list);
+        let run = dir.verify(&stub).input("codes.csv").flags("--out v");
+        run.ends(0);
+    };
+    verify(&format!("phone,otp\n{},123456\n", phone(0)));
+    verify(&format!("name,mobile,code\nA,{},123456\n", phone(1)));
+    let only = dir.line("report --only verified").ends(0).stdout;
+    assert_eq!(column(&rows(&only), "code"), ["******", "******"]);
+    dir.write("next.csv", only);
+    let run = dir.verify(&stub).input("next.csv").flags("--out v");
+    run.ends(0);
+    let statuses = column(&dir.results_of("v"), "otp_status");
+    assert_eq!(statuses, ["verified", "verified"]);
+    assert_eq!(stub.count(), 2);
+}
+
+#[test]
+fn a_channel_that_is_none_is_shown_with_the_flag() {
+    let dir = Workdir::with(format!(
+        "phone,via\n{},Facebook\n{},sms\n",
+        phone(0),
+        phone(1)
+    ));
+    let ran = dir.line("check list.csv --channel-column via").ends(1);
+    for words in ["\"Facebook\"", "--channel-column none"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
