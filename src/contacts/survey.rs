@@ -267,12 +267,12 @@ impl Found {
         if !is_told {
             self.add_country_codes(cells, columns, options);
         }
-        if let Some(channel) = columns.channel.and_then(|i| cells.get(i)) {
-            if row::is_no_channel(channel, options) {
-                self.no_channels.0 += 1;
-                if self.no_channels.0 == 1 {
-                    self.no_channels.1 = mask_numbers(channel);
-                }
+        if let Some(channel) = columns.channel.and_then(|i| cells.get(i))
+            && row::is_no_channel(channel, options)
+        {
+            self.no_channels.0 += 1;
+            if self.no_channels.0 == 1 {
+                self.no_channels.1 = mask_numbers(channel);
             }
         }
         if let Some(Ok(Code::Plain(code))) = columns
