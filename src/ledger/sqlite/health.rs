@@ -13,7 +13,7 @@ use super::file::with;
 use super::log::{self, has_lost_commits};
 use super::rows::{Answers, Scan};
 use super::seal::Seals;
-use super::{SELECT_CAMPAIGN, campaign, history, schema};
+use super::{SELECT_CAMPAIGN, campaign, former, history, schema};
 use crate::ledger::rules::CodePrint;
 use crate::ledger::{Campaign, Records, Verified};
 use crate::number::Number;
@@ -187,6 +187,8 @@ fn inputs(db: &Connection) -> rusqlite::Result<Vec<String>> {
         }
         let read = || {
             history::runs(db, id)?;
+            history::latest(db, id)?;
+            former::for_each(db, id, |_, _| true)?;
             let answers = &Answers::of(db, id, RunId::NEXT)?;
             let scan = Scan {
                 db,

@@ -79,22 +79,31 @@ fn a_certificate_that_is_not_to_be_trusted_ends_the_run() {
 fn a_handshake_that_is_never_over_is_an_outage() {
     let authority = Authority::new("authority");
     // Said in answer to the client's hello, and how it ends.
-    let faults: [(&[u8], End); 7] = [
+    let faults: [(&[u8], End); 4] = [
         (b"", |_| ()),
         (b"", Line::reset),
         (b"", Line::wait_for_close),
-        (b"HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n", |_| ()),
         (b"\x15\x03\x03\0\x02\x02\x28", |_| ()),
-        (b"\x16\x03\x03\xff\xff", Line::wait_for_close),
-        (&[0x55; 2_000], |_| ()),
     ];
-    for (said, end) in faults {
-        let play = move |line: &mut Line| {
+    let says = |said: &'static [u8], end: End| {
+        move |line: &mut Line| {
             line.hear();
             line.say(said);
             end(line);
-        };
-        authority.is_an_outage(play, "no connection");
+        }
+    };
+    for (said, end) in faults {
+        authority.is_an_outage(says(said, end), "no connection");
+    }
+    // What speaks no TLS never will.
+    for said in [
+        &b"HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n"[..],
+        b"\x16\x03\x03\xff\xff",
+        &[0x55; 2_000],
+    ] {
+        let wire = Wire::start(says(said, |_| ()));
+        let (ends, why) = ((4, "wrong_endpoint"), "does not speak TLS");
+        sends_nothing((&wire.https(), ""), Some(&authority), ends, why);
     }
     let config = authority.good(&TLS13);
     let half_a_handshake = move |line: &mut Line| {

@@ -138,6 +138,7 @@ fn rows_that_go_to_a_file_keep_their_cells_and_on_a_terminal_are_shown() {
 /// Command lines with `NAME` of a file, or anything else, that holds commands; those that send get
 /// an address.
 const NAMES: &str = "send NAME --campaign a\u{202e}b
+send NAME --campaign ab
 send NAME --campaign c --out NASTY --ledger FAKE.db
 send NAME --campaign c --out outFAKE
 send NAME --campaign c --out NAME
@@ -196,7 +197,7 @@ fn a_terminal_obeys_no_name() {
             is_plain(line, &(ran.stdout + &ran.stderr));
         }
     }
-    let report = dir.read("a\u{202e}b-results/report.json");
+    let report = dir.read("ab-results/report.json");
     is_plain("report.json", &report);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["input"]["name"], name);
