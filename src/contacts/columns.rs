@@ -132,9 +132,6 @@ pub(super) struct Columns {
     /// For each column of the header: is a row shifted that has something there? Such a column has
     /// no name, nor has one behind it.
     beyond: Vec<bool>,
-    /// Have rows as many cells as the header? Then one that has more is shifted, though these be
-    /// empty.
-    pub(super) is_exact: bool,
 }
 
 /// Where an earlier result file has what it says of a row.
@@ -237,17 +234,14 @@ impl Columns {
             results,
             beyond: beyond(names, &dropped),
             dropped,
-            is_exact: false,
         })
     }
 
-    /// Has a row something beyond the header? Then a separator too many stands in it somewhere. In
-    /// a result file all rows are as wide as the widest was, and it says so itself.
+    /// Has a row something beyond the header? Then a separator too many stands in it somewhere. Empty
+    /// cells there are none. In a result file the row says so itself.
     pub(super) fn is_shifted(&self, cells: &StringRecord) -> bool {
         let detail = self.results.detail.and_then(|i| cells.get(i));
-        if self.is_exact && cells.len() > self.beyond.len()
-            || self.results.ours && detail.is_some_and(|detail| unwrap(detail) == SHIFTED.0)
-        {
+        if self.results.ours && detail.is_some_and(|detail| unwrap(detail) == SHIFTED.0) {
             return true;
         }
         // Most rows are no wider than what has a name.
@@ -255,11 +249,6 @@ impl Columns {
         let first = first.unwrap_or(self.beyond.len());
         (first..cells.len())
             .any(|i| self.beyond.get(i).is_none_or(|beyond| *beyond) && !is_blank(&cells[i]))
-    }
-
-    /// How many columns the header has.
-    pub(super) fn width(&self) -> usize {
-        self.dropped.len()
     }
 
     /// How many columns are not kept.

@@ -113,7 +113,6 @@ pub(super) fn survey(
     if found.rows == 0 && !options.numbers_only {
         return Err(Fault::NoRows);
     }
-    columns.is_exact = found.exact > 0;
     found.check_country_codes(&header)?;
     let mut notes = found.notes(&header, &mut columns, options);
     notes.extend(other_sheets(content));
@@ -184,8 +183,6 @@ struct Found {
     rows: u64,
     /// Cells of the widest row.
     width: usize,
-    /// Rows with as many cells as the header.
-    exact: u64,
     campaign: Option<String>,
     written_by: Option<Operation>,
     /// Rows whose number the file tells itself.
@@ -212,7 +209,6 @@ impl Found {
         let mut found = Self {
             rows: 0,
             width: header.cells.len(),
-            exact: 0,
             campaign: None,
             written_by: None,
             told: 0,
@@ -250,7 +246,6 @@ impl Found {
         let (line, cells) = (row.line, row.cells);
         self.rows += 1;
         self.width = self.width.max(cells.len());
-        self.exact += u64::from(cells.len() == columns.width());
         if self.width > CELLS_MAX + columns.dropped() {
             let max = CELLS_MAX;
             return Err(Fault::WideRow { line, max });

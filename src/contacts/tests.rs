@@ -409,17 +409,12 @@ fn read_all(text: &str, options: ReadOptions) -> (Survey, Vec<Contact>) {
 #[test]
 fn a_shifted_row_is_invalid_and_shows_no_code() {
     let text = "name,phone,note,otp\nA,9876543210,x,111111\nB, Kolkata,9876543211,ok,222222\n\
-        C,x,9876543212,333333,\n";
+        C,9876543212,x,333333,,\n";
     let (_, contacts) = read_all(text, verify());
     assert_eq!(word(&contacts[0]), "919876543210 verify");
     assert!(word(&contacts[1]).contains("more cells than the header"));
-    assert!(word(&contacts[2]).contains("more cells than the header"));
-    assert_eq!(contacts[2].record, "C,x,9876543212,******,");
-    assert_eq!(contacts[1].record, "B, Kolkata,9876543211,******,******");
-    let ended = text.replace('\n', ",\n").replacen(",\n", "\n", 1);
-    let ended = ended.replace("B, Kolkata", "B").replace("C,x", "C");
-    let (_, contacts) = read_all(&ended, verify());
-    assert_eq!(word(&contacts[1]), "919876543211 verify");
+    assert_eq!(word(&contacts[2]), "919876543212 verify");
+    assert_eq!(contacts[1].record, "B, Kolkata,9876543211,******,******,");
     // It stays so when it comes back: what is beyond the header has no name there either.
     let (survey, contacts) = read_all(text, send());
     let rows: Vec<_> = contacts
@@ -431,9 +426,7 @@ fn a_shifted_row_is_invalid_and_shows_no_code() {
         .collect();
     let back = survey.header + ",otp_phone,otp_status,otp_detail\n" + &rows.join("\n");
     let words = words(&back, send());
-    for shifted in &words[1..] {
-        assert!(shifted.contains("more cells than the header"), "{words:?}");
-    }
+    assert!(words[1].contains("more cells than the header"), "{words:?}");
 }
 
 #[test]
