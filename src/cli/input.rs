@@ -5,20 +5,20 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-
 use serde_json::{Value as Json, json};
 
 use super::config::Config;
 use super::plan::in_words;
 use super::values;
-use crate::clock::Clock;
 use crate::contacts::{self, ReadOptions, Survey};
 use crate::job::{Contact, Operation, Problem, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, CampaignKey, Store as _};
+use crate::ledger::{CampaignKey, Store as _};
 use crate::number::Number;
+use crate::record::{CampaignRecord, RunRecord};
 use crate::text::{shell_word, visible};
 
 /// The files and what they hold as a whole: looked at before the ledger is touched.
@@ -126,17 +126,12 @@ impl Input {
                 ),
             }
         }
-        let mut text = format!(
+        self.suppression_lists.push(format!(
             "{}: {} numbers in {}",
             visible(&survey.name),
             numbers.len(),
-            column(&survey.phone_column)
-        );
-        if let Some(code) = &survey.country_code_column {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ", country code in {}", column(code));
-        }
-        self.suppression_lists.push(text);
+            phones(&survey)
+        ));
         for number in numbers {
             let list = || Arc::clone(&path);
             self.excluded.entry(number).or_insert_with(list);
@@ -194,23 +189,19 @@ impl Input {
     ///
     /// # Errors
     /// When it does not seem so.
-    pub fn ensure_fits(&self, config: &Config, ledger: &SqliteLedger) -> anyhow::Result<()> {
-        let campaigns = ledger.campaigns()?;
+    pub fn ensure_fits(&self, config: &Config, memory: &Memory) -> anyhow::Result<()> {
         let key = &self.campaign;
-        let mut campaigns = campaigns.iter();
-        if let Some(known) = campaigns.clone().find(|one| one.record.is(key)) {
-            let run = ledger.latest_run(known.record.id)?;
-            let run = run.filter(|_| self.survey.read_anew > 0);
+        if let Some((_, run)) = memory.of_campaign(key) {
+            let run = run.as_ref().filter(|_| self.survey.read_anew > 0);
             return run.map_or(Ok(()), |run| self.ensure_read_alike(config, &run.settings));
         }
         // What was sent to can come from another command's file; what to send to cannot.
-        let is_it = |one: &Campaign| {
-            (&one.record.name, one.record.sandbox) == (&key.name, key.sandbox)
-                && (config.operation == Operation::Verify
-                    || one.record.operation == Operation::Send)
+        let is_it = |(one, _): &(CampaignRecord, _)| {
+            (&one.name, one.sandbox) == (&key.name, key.sandbox)
+                && (config.operation == Operation::Verify || one.operation == Operation::Send)
         };
         ensure!(
-            self.named_by != NamedBy::Rows || campaigns.any(is_it),
+            self.named_by != NamedBy::Rows || memory.campaigns.iter().any(is_it),
             "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
             visible(&key.name),
             config.ledger.display()
@@ -281,14 +272,20 @@ fn column(name: &str) -> String {
     format!("column {:?}", visible(name))
 }
 
+/// Where a file has its numbers.
+fn phones(survey: &Survey) -> String {
+    let phones = column(&survey.phone_column);
+    match &survey.country_code_column {
+        None => phones,
+        Some(code) => format!("{phones}, country code in {}", column(code)),
+    }
+}
+
 /// How the file is read, for somebody who knows what is in it to see whether that is right.
 pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, String)> {
     let mut lines = vec![("file", survey.format.clone())];
+    let mut phones = phones(survey);
     // Writing to a String cannot fail.
-    let mut phones = column(&survey.phone_column);
-    if let Some(code) = &survey.country_code_column {
-        let _ = write!(phones, ", country code in {}", column(code));
-    }
     let _ = write!(phones, ", read as {}", config.read.region);
     let shown = survey.first_numbers.iter();
     let shown: Vec<String> = shown
@@ -312,10 +309,8 @@ pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, St
 /// What the ledger remembers before a run: so that one sees at once when it is not the one that is
 /// meant.
 pub struct Memory {
-    campaigns: usize,
-    /// When the latest run began, of all campaigns and of the one that is to run.
-    latest: Option<UnixMicros>,
-    of_this: Option<UnixMicros>,
+    /// All campaigns, each with its latest run.
+    campaigns: Vec<(CampaignRecord, Option<RunRecord>)>,
     now: UnixMicros,
 }
 
@@ -324,47 +319,51 @@ impl Memory {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(ledger: &SqliteLedger, key: &CampaignKey) -> anyhow::Result<Self> {
-        let all = ledger.campaigns()?;
-        let mut memory = Self {
-            campaigns: all.len(),
-            latest: None,
-            of_this: None,
-            now: Clock::start().now(),
-        };
-        for campaign in &all {
+    pub fn of(ledger: &SqliteLedger, now: UnixMicros) -> anyhow::Result<Self> {
+        let mut campaigns = Vec::new();
+        for campaign in ledger.campaigns()? {
             let run = ledger.latest_run(campaign.record.id)?;
-            let began = run.map(|run| run.started_at);
-            memory.latest = memory.latest.max(began);
-            if campaign.record.is(key) {
-                memory.of_this = began;
-            }
+            campaigns.push((campaign.record, run));
         }
-        Ok(memory)
+        Ok(Self { campaigns, now })
     }
 
-    /// The ledger by its whole path, and what it remembers.
-    pub fn of_ledger(&self, path: &Path) -> String {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    /// The names of all campaigns.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.campaigns.iter().map(|(record, _)| &*record.name)
+    }
+
+    fn of_campaign(&self, key: &CampaignKey) -> Option<&(CampaignRecord, Option<RunRecord>)> {
+        self.campaigns.iter().find(|(record, _)| record.is(key))
+    }
+
+    /// The first lines of a plan: the ledger by its whole path with what it remembers; the campaign,
+    /// new or going on.
+    pub fn lines(&self, ledger: &Path, key: &CampaignKey) -> [(&'static str, String); 2] {
+        let path = std::path::absolute(ledger).unwrap_or_else(|_| ledger.to_owned());
         let path = path.to_string_lossy();
         let path = visible(&path);
-        match (self.campaigns, self.latest) {
+        let runs = self.campaigns.iter();
+        let ledger = match (
+            self.campaigns.len(),
+            runs.filter_map(|(_, run)| self.ago(run.as_ref())).min(),
+        ) {
             (0, _) | (_, None) => format!("{path} (new)"),
-            (1, Some(at)) => format!("{path} (1 campaign, last run {})", self.ago(at)),
-            (n, Some(at)) => format!("{path} ({n} campaigns, last run {})", self.ago(at)),
-        }
-    }
-
-    /// The campaign, new or going on.
-    pub fn of_campaign(&self, name: &str) -> String {
-        let name = visible(name);
-        match self.of_this {
+            (1, Some(ago)) => format!("{path} (1 campaign, last run {} ago)", in_words(ago)),
+            (n, Some(ago)) => format!("{path} ({n} campaigns, last run {} ago)", in_words(ago)),
+        };
+        let name = visible(&key.name);
+        let campaign = match self
+            .of_campaign(key)
+            .and_then(|(_, run)| self.ago(run.as_ref()))
+        {
             None => format!("{name} (new)"),
-            Some(at) => format!("{name} (going on, last run {})", self.ago(at)),
-        }
+            Some(ago) => format!("{name} (going on, last run {} ago)", in_words(ago)),
+        };
+        [("ledger", ledger), ("campaign", campaign)]
     }
 
-    fn ago(&self, at: UnixMicros) -> String {
-        format!("{} ago", in_words(self.now.since(at)))
+    fn ago(&self, run: Option<&RunRecord>) -> Option<Duration> {
+        run.map(|run| self.now.since(run.started_at))
     }
 }

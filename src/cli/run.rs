@@ -171,12 +171,13 @@ fn take_in<'l>(
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
 ) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
+    let now = clock::wall();
+    let memory = Memory::of(ledger, now)?;
     // The plan may name those that have just sent to a number.
-    for known in ledger.campaigns()? {
-        screen.mask_numbers_of(&known.record.name);
+    for known in memory.names() {
+        screen.mask_numbers_of(known);
     }
-    input.ensure_fits(config, ledger)?;
-    let memory = Memory::of(ledger, &input.campaign)?;
+    input.ensure_fits(config, &memory)?;
     let Input {
         file,
         survey,
@@ -201,26 +202,20 @@ fn take_in<'l>(
         visible(&campaign.name),
         config.ledger.display()
     );
-    let new = new_run(config, &settings);
-    intake.leave_out(
-        &new,
-        &LeaveOut {
-            now: Clock::start().now(),
-            cooldown: config.cooldown,
-            excluded: &excluded,
-        },
-    )?;
+    let runs = intake.runs(&new_run(config, &settings))?;
+    let whom = LeaveOut {
+        now,
+        cooldown: config.cooldown,
+        excluded: &excluded,
+    };
+    intake.leave_out(&runs, &whom)?;
     let mut plan = Plan::new(config.engine.limit);
-    let runs = intake.runs(&new)?;
     intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
     intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
-    let mut about = vec![
-        ("ledger", memory.of_ledger(&config.ledger)),
-        ("campaign", memory.of_campaign(&campaign.name)),
-    ];
+    let mut about = Vec::from(memory.lines(&config.ledger, &campaign));
     about.extend(how_it_is_read(&survey, config));
     about.extend(suppression_lists.into_iter().map(|list| ("exclude", list)));
-    let text = plan.describe(&about, &config.engine, Clock::start().now());
+    let text = plan.describe(&about, &config.engine, now);
     let text = format!(
         "{} {}{}\n{text}",
         campaign.operation.name(),

@@ -219,12 +219,12 @@ pub trait Intake {
     /// When it cannot be read.
     fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError>;
 
-    /// Notes whom the run leaves out on purpose, of those for whom it would do something; and
-    /// forgets whom the one before left out.
+    /// Notes whom a run, the latest of `runs`, leaves out on purpose, of those for whom it would do
+    /// something; and forgets whom the one before left out.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    fn leave_out(&self, new: &NewRun<'_>, whom: &LeaveOut<'_>) -> Result<(), LedgerError>;
+    fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError>;
 
     /// Hands each number that was attempted and that the input has no more to `each`.
     ///

@@ -7,14 +7,13 @@ use rusqlite::{Connection, params};
 
 use super::bulk::insert_all;
 use super::error::damaged;
-use super::rows::{self, Answers, Scan};
-use super::seal::{Sealed, Seals};
+use super::rows::{self, Facts};
+use super::seal::Sealed;
 use crate::job::{JobId, Operation};
 use crate::ledger::{Campaign, Records};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
-use crate::run::RunId;
 
 /// Notes on which lines the codes of an input stand, before it is replaced.
 pub fn note_lines(db: &Connection, old: &Campaign) -> rusqlite::Result<()> {
@@ -50,23 +49,13 @@ pub fn stood_on(
 
 /// Removes the rows of an input that `new` ones have replaced, and keeps those that were attempted
 /// and that no new row asks for.
-pub fn replace(
-    db: &Connection,
-    seals: &Seals,
-    old: &Campaign,
-    new: &[Sealed],
-) -> rusqlite::Result<()> {
+pub fn replace(db: &Connection, old: &Campaign, new: &[Sealed]) -> rusqlite::Result<()> {
     let campaign = old.record.id;
     let mut asked_for: Vec<JobId> = new.iter().map(|row| row.job).collect();
     asked_for.sort_unstable();
-    let scan = Scan {
-        db,
-        seals,
-        campaign,
-        answers: &Answers::default(),
-    };
+    let facts = Facts::without_answers(db, campaign)?;
     let mut left = Vec::new();
-    scan.for_each(old.span, Records::Read, |stored| {
+    facts.scan(db).for_each(old.span, Records::Read, |stored| {
         let job = stored.job;
         let row = stored.into_row();
         let is_former = !row.attempts().is_empty() && asked_for.binary_search(&job).is_err();
@@ -104,35 +93,26 @@ pub fn replace(
     Ok(())
 }
 
-/// Hands each number that was attempted and that the campaign's latest input has no more to `each`,
-/// with the header of its record, until it says `false`.
+/// Hands each number that was attempted and that the campaign's latest input has no more to `each`
+/// (or `only` that of one job), with its job and the header of its record, until it says `false`.
 pub fn for_each(
     db: &Connection,
     campaign: CampaignId,
-    each: impl FnMut(&str, &Row) -> bool,
-) -> rusqlite::Result<()> {
-    for_each_job(db, campaign, None, each)
-}
-
-/// The same for one job, if it is one of these, or for all.
-pub fn for_each_job(
-    db: &Connection,
-    campaign: CampaignId,
     only: Option<JobId>,
-    mut each: impl FnMut(&str, &Row) -> bool,
+    mut each: impl FnMut(JobId, &str, &Row) -> bool,
 ) -> rusqlite::Result<()> {
-    let scan = Scan {
-        db,
-        seals: &Seals::of(db)?,
-        campaign,
-        answers: &Answers::of(db, campaign, RunId::NEXT)?,
-    };
     let mut select = db.prepare(
         "SELECT job, line, lane, number, header, record FROM former
           WHERE campaign = ?1 AND job = coalesce(?2, job) ORDER BY job",
     )?;
     let mut found = select.query(params![campaign.0, only.map(|job| job.0)])?;
+    // Mostly there are none, and answers are many.
+    let mut facts = None;
     while let Some(row) = found.next()? {
+        let facts = match &mut facts {
+            Some(facts) => facts,
+            none => none.insert(Facts::of(db, campaign)?),
+        };
         let job = JobId(row.get(0)?);
         let number = Number::new(row.get::<_, i64>(3)?.cast_unsigned());
         let former = Row {
@@ -140,9 +120,9 @@ pub fn for_each_job(
             record: row.get(5)?,
             number: Some(number.ok_or_else(|| damaged(format!("job {}: no number", job.0)))?),
             lane: rows::lane(row.get(2)?, 2)?,
-            state: RowState::Job(scan.attempts_of(job)?),
+            state: RowState::Job(facts.scan(db).attempts_of(job)?),
         };
-        if !each(row.get_ref(4)?.as_str()?, &former) {
+        if !each(job, row.get_ref(4)?.as_str()?, &former) {
             break;
         }
     }

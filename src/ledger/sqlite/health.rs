@@ -11,13 +11,12 @@ use rusqlite::Connection;
 use super::error::{is_damage, words};
 use super::file::with;
 use super::log::{self, has_lost_commits};
-use super::rows::{Answers, Scan};
+use super::rows::Facts;
 use super::seal::Seals;
 use super::{SELECT_CAMPAIGN, campaign, former, history, schema};
 use crate::ledger::rules::CodePrint;
 use crate::ledger::{Campaign, Records, Verified};
 use crate::number::Number;
-use crate::run::RunId;
 
 /// At most so many findings of each kind are told.
 const FINDINGS_MAX: usize = 20;
@@ -172,7 +171,6 @@ fn audit(db: &Connection, says: &str, sql: &str) -> rusqlite::Result<Vec<String>
 /// Every row of every campaign's input is there and as it was written, with its attempts.
 fn inputs(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    let seals = Seals::of(db)?;
     let mut select = db.prepare(&format!("{SELECT_CAMPAIGN} ORDER BY id"))?;
     let mut all = select.query([])?;
     while let Some(row) = all.next()? {
@@ -188,15 +186,9 @@ fn inputs(db: &Connection) -> rusqlite::Result<Vec<String>> {
         let read = || {
             history::runs(db, id)?;
             history::latest(db, id)?;
-            former::for_each(db, id, |_, _| true)?;
-            let answers = &Answers::of(db, id, RunId::NEXT)?;
-            let scan = Scan {
-                db,
-                seals: &seals,
-                campaign: id,
-                answers,
-            };
-            scan.for_each(span, Records::Read, |_| Ok(true))
+            former::for_each(db, id, None, |_, _, _| true)?;
+            let facts = Facts::of(db, id)?;
+            facts.scan(db).for_each(span, Records::Read, |_| Ok(true))
         };
         match read() {
             Err(error) if is_damage(&error) => {

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::bulk::insert_all;
 use super::error::failed_to;
-use super::rows::{self, Answers, BlockWriter, Scan};
+use super::rows::{self, BlockWriter, Facts};
 use super::seal::{Sealed, Seals};
 use super::{SELECT_CAMPAIGN, campaign, find_campaign, former, history, suppress};
 use crate::job::{Contact, GivenCode, JobId, Lane, Operation, Told, UnixMicros};
@@ -102,14 +102,13 @@ impl Intake for SqliteIntake<'_> {
         read().map_err(failed_to("read the runs", self.path))
     }
 
-    fn leave_out(&self, new: &NewRun<'_>, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
-        let runs = self.runs(new)?;
-        suppress::note(&self.step, &self.campaign, &runs, whom)
+    fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
+        suppress::note(&self.step, &self.campaign, runs, whom)
             .map_err(failed_to("find out whom to leave out", self.path))
     }
 
     fn for_each_former(&self, mut each: impl FnMut(&Row)) -> Result<(), LedgerError> {
-        former::for_each(&self.step, self.campaign.record.id, |_, row| {
+        former::for_each(&self.step, self.campaign.record.id, None, |_, _, row| {
             each(row);
             true
         })
@@ -118,13 +117,8 @@ impl Intake for SqliteIntake<'_> {
 
     fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
         let mut read = || {
-            let campaign = self.campaign.record.id;
-            let scan = Scan {
-                db: &self.step,
-                seals: &Seals::of(&self.step)?,
-                campaign,
-                answers: &Answers::of(&self.step, campaign, RunId::NEXT)?,
-            };
+            let facts = Facts::of(&self.step, self.campaign.record.id)?;
+            let scan = facts.scan(&self.step);
             scan.for_each(self.campaign.span, Records::Skip, |stored| {
                 let assumed_mobile = stored.assumed_mobile;
                 each(&stored.into_row(), assumed_mobile);
@@ -175,12 +169,8 @@ impl Codes {
         }
         let id = campaign.record.id;
         let runs = history::runs(db, id)?;
-        let scan = Scan {
-            db,
-            seals: &Seals::of(db)?,
-            campaign: id,
-            answers: &Answers::of(db, id, RunId::NEXT)?,
-        };
+        let facts = Facts::of(db, id)?;
+        let scan = facts.scan(db);
         scan.for_each_attempt(UnixMicros(0), |job, attempt| {
             if let (true, Some(answer)) = (is_settled(attempt, &runs), &attempt.answer) {
                 codes.settled.insert(job, answer.answered_at);
@@ -263,7 +253,7 @@ fn store<E>(
     new.special.sort_unstable();
     rows::write_special(db, &new.special)?;
     if let Some(old) = old {
-        former::replace(db, &new.seals, old, &new.rows)?;
+        former::replace(db, old, &new.rows)?;
     }
     let told_elsewhere = new.told_elsewhere()?;
     Ok(Ok((new.campaign, told_elsewhere)))

@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
-use super::rows::{Answers, Scan, attempt_id};
-use super::seal::Seals;
+use super::rows::{Facts, attempt_id};
 use super::{SELECT_CAMPAIGN, campaign, former, history};
 use crate::job::{Attempt, Found, JobId, Lookup};
-use crate::ledger::{Campaign, Life, Noted, Records, Span};
+use crate::ledger::{Campaign, Life, Noted, Records};
 use crate::number::Number;
-use crate::record::Row;
-use crate::run::{Meaning, RunId, Runs};
+use crate::record::{Row, RowState};
+use crate::run::{Meaning, Runs};
 use crate::status::Status;
 
 /// Notes what was found out about those of these numbers that are unknown, in one transaction. What
@@ -26,40 +25,66 @@ pub fn settle(
     let step = db.transaction()?;
     let id = of.record.id;
     let runs = history::runs(&step, id)?;
-    let distinct: HashSet<Number> = numbers.iter().copied().collect();
-    for number in distinct {
-        let jobs = jobs_of(&step, number, id.0)?;
-        let mut found = None;
-        for job in &jobs {
-            let Some((row, is_former)) = row_of(&step, of, number, *job)? else {
-                continue;
-            };
-            let doubted = doubted(&row, &runs);
-            for attempt in &doubted {
-                step.execute(
-                    "INSERT OR REPLACE INTO lookup (attempt, at, sent) VALUES (?1, ?2, ?3)",
-                    params![
-                        attempt_id(*job, attempt.n),
-                        lookup.at.0,
-                        lookup.found == Found::Sent
-                    ],
-                )?;
-            }
-            if !doubted.is_empty() {
-                found = Some(is_former);
-            }
+    let mut wanted: HashSet<Number> = numbers.iter().copied().collect();
+    let rows = rows_of(&step, of, &wanted)?;
+    for (job, row, is_former) in &rows {
+        let doubted = doubted(row, &runs);
+        for attempt in &doubted {
+            step.execute(
+                "INSERT OR REPLACE INTO lookup (attempt, at, sent) VALUES (?1, ?2, ?3)",
+                params![
+                    attempt_id(*job, attempt.n),
+                    lookup.at.0,
+                    lookup.found == Found::Sent
+                ],
+            )?;
         }
-        match found {
-            None if jobs.is_empty() => noted.strange += 1,
-            None => noted.not_unknown += 1,
-            Some(is_former) => {
-                noted.noted += 1;
-                noted.former += u64::from(is_former);
-            }
+        row.number.map(|number| wanted.remove(&number));
+        if doubted.is_empty() {
+            noted.not_unknown += 1;
+        } else {
+            noted.noted += 1;
+            noted.former += u64::from(*is_former);
+        }
+    }
+    // Of those who left the list before anything was done for them there is no row.
+    for number in wanted {
+        if jobs_of(&step, number, id.0)?.is_empty() {
+            noted.strange += 1;
+        } else {
+            noted.not_unknown += 1;
         }
     }
     step.commit()?;
     Ok(noted)
+}
+
+/// The rows of a campaign for these numbers, those of earlier inputs too, each with its job: in one
+/// pass, for the numbers may be many.
+fn rows_of(
+    db: &Connection,
+    of: &Campaign,
+    wanted: &HashSet<Number>,
+) -> rusqlite::Result<Vec<(JobId, Row, bool)>> {
+    let id = of.record.id;
+    let is_wanted = |number: Option<Number>| number.is_some_and(|number| wanted.contains(&number));
+    let mut rows = Vec::new();
+    Facts::of(db, id)?
+        .scan(db)
+        .for_each(of.span, Records::Skip, |stored| {
+            let asks = matches!(stored.state, RowState::Job(_) | RowState::Suppressed(..));
+            if asks && is_wanted(stored.number) {
+                rows.push((stored.job, stored.into_row(), false));
+            }
+            Ok(true)
+        })?;
+    former::for_each(db, id, None, |job, _, row| {
+        if is_wanted(row.number) {
+            rows.push((job, row.clone(), true));
+        }
+        true
+    })?;
+    Ok(rows)
 }
 
 /// The attempts that may be said to have been sent, or not: those that may have been, and those of
@@ -85,16 +110,15 @@ pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
     let mut lives = Vec::new();
     for of in campaigns {
         let of = of?;
-        for job in jobs_of(db, number, of.record.id.0)? {
-            let Some((row, is_former)) = row_of(db, &of, number, job)? else {
-                continue;
-            };
-            lives.push(Life {
-                campaign: of.record.clone(),
-                row,
-                is_former,
-            });
+        if jobs_of(db, number, of.record.id.0)?.is_empty() {
+            continue;
         }
+        let rows = rows_of(db, &of, &HashSet::from([number]))?.into_iter();
+        lives.extend(rows.map(|(_, row, is_former)| Life {
+            campaign: of.record.clone(),
+            row,
+            is_former,
+        }));
     }
     Ok(lives)
 }
@@ -107,46 +131,4 @@ fn jobs_of(db: &Connection, number: Number, campaign: i64) -> rusqlite::Result<V
             row.get(0).map(JobId)
         })?
         .collect()
-}
-
-/// The row of the latest input that asks for a job, or the last one that did, if there are attempts;
-/// and whether it is such a former one.
-fn row_of(
-    db: &Connection,
-    of: &Campaign,
-    number: Number,
-    job: JobId,
-) -> rusqlite::Result<Option<(Row, bool)>> {
-    let Span { first, end } = of.span;
-    let sql = "SELECT id FROM contact WHERE id >= ?1 AND id < ?2 AND number = ?3 AND kind = 0
-                  AND coalesce(job, id) = ?4";
-    let mut select = db.prepare_cached(sql)?;
-    let found = select.query_map([first, end, number.digits().cast_signed(), job.0], |row| {
-        row.get(0)
-    })?;
-    let ids: Vec<i64> = found.collect::<Result<_, _>>()?;
-    let campaign = of.record.id;
-    let mut row = None;
-    if let Some(id) = ids.first() {
-        let scan = Scan {
-            db,
-            seals: &Seals::of(db)?,
-            campaign,
-            answers: &Answers::of(db, campaign, RunId::NEXT)?,
-        };
-        let one = Span {
-            first: *id,
-            end: id + 1,
-        };
-        scan.for_each(one, Records::Skip, |stored| {
-            row = Some((stored.into_row(), false));
-            Ok(true)
-        })?;
-        return Ok(row);
-    }
-    former::for_each_job(db, campaign, Some(job), |_, former| {
-        row = Some((former.clone(), true));
-        false
-    })?;
-    Ok(row)
 }

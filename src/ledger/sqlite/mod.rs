@@ -42,9 +42,8 @@ use error::failed_to;
 use identity::{doubt, keep_log, unmark};
 pub use intake::SqliteIntake;
 use lock::{LedgerFile, Locked};
-use rows::{Answers, Scan};
+use rows::Facts;
 pub use run::RunLedger;
-use seal::Seals;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
 const SQLITE_OLDEST: i32 = 3_051_003;
@@ -237,13 +236,8 @@ impl Store for SqliteLedger {
         each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
         let mut read = || {
-            let id = campaign.record.id;
-            let scan = Scan {
-                db: &self.db,
-                seals: &Seals::of(&self.db)?,
-                campaign: id,
-                answers: &Answers::of(&self.db, id, RunId::NEXT)?,
-            };
+            let facts = Facts::of(&self.db, campaign.record.id)?;
+            let scan = facts.scan(&self.db);
             scan.for_each(campaign.span, records, |stored| {
                 Ok(each(&stored.into_row()).is_continue())
             })
@@ -256,7 +250,7 @@ impl Store for SqliteLedger {
         campaign: CampaignId,
         each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
-        former::for_each(&self.db, campaign, |header, row| {
+        former::for_each(&self.db, campaign, None, |_, header, row| {
             each(header, row).is_continue()
         })
         .map_err(failed_to("read what earlier inputs asked for", &self.path))

@@ -82,14 +82,14 @@ impl Stored {
 /// What came of the attempts of some runs: where their answers are, which lie in the order in which
 /// they came (16 bytes per answer), and what a person looked up.
 #[derive(Default)]
-pub struct Answers {
+struct Answers {
     seqs: Vec<(i64, i64)>,
     lookups: HashMap<i64, Lookup>,
 }
 
 impl Answers {
     /// Those of the runs of a campaign before run `end`.
-    pub fn of(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
+    fn of(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
         let mut select = db.prepare(
             "SELECT a.id, a.seq FROM (
                 SELECT id AS run, campaign, first_answer AS first,
@@ -130,12 +130,45 @@ impl Answers {
     }
 }
 
+/// What it takes to read the rows of a campaign.
+pub struct Facts {
+    campaign: CampaignId,
+    seals: Seals,
+    answers: Answers,
+}
+
+impl Facts {
+    /// With all that came of its attempts.
+    pub fn of(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Self> {
+        Self::before(db, campaign, RunId::NEXT)
+    }
+
+    /// With what came of the attempts before run `end`.
+    pub fn before(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
+        Ok(Self {
+            answers: Answers::of(db, campaign, end)?,
+            ..Self::without_answers(db, campaign)?
+        })
+    }
+
+    /// For whom it is enough to know that there are attempts.
+    pub fn without_answers(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Self> {
+        Ok(Self {
+            campaign,
+            seals: Seals::of(db)?,
+            answers: Answers::default(),
+        })
+    }
+
+    pub fn scan<'a>(&'a self, db: &'a Connection) -> Scan<'a> {
+        Scan { db, facts: self }
+    }
+}
+
 /// Reads the rows of a campaign.
 pub struct Scan<'a> {
-    pub db: &'a Connection,
-    pub seals: &'a Seals,
-    pub campaign: CampaignId,
-    pub answers: &'a Answers,
+    db: &'a Connection,
+    facts: &'a Facts,
 }
 
 /// Neither a code, nor what is to be said, nor attempts are looked for where there can be none.
@@ -165,7 +198,7 @@ impl Scan<'_> {
         let mut complete = |mut stored: Stored| {
             if records == Records::Read {
                 if block.len() == 0 {
-                    block = read_block(self.db, self.seals, stored.row.0)?.into_iter();
+                    block = read_block(self.db, &self.facts.seals, stored.row.0)?.into_iter();
                 }
                 stored.record = block.next().unwrap_or_default();
             }
@@ -215,7 +248,7 @@ impl Scan<'_> {
                 .transpose()?,
         };
         let seal: i64 = row.get(7)?;
-        if self.seals.row(self.campaign, &sealed) != seal {
+        if self.facts.seals.row(self.facts.campaign, &sealed) != seal {
             return Err(damaged("it is not as it was written"));
         }
         let text: Option<String> = row.get(8)?;
@@ -277,7 +310,7 @@ impl Scan<'_> {
         column: usize,
         answer: &mut Statement<'_>,
     ) -> rusqlite::Result<Attempt> {
-        let seq = self.answers.seq(id);
+        let seq = self.facts.answers.seq(id);
         Ok(Attempt {
             n: u32::try_from(id & ((1 << N_BITS) - 1)).unwrap_or(0),
             run: RunId(row.get(column)?),
@@ -286,7 +319,7 @@ impl Scan<'_> {
             answer: seq
                 .map(|seq| answer.query_row([seq], read_answer))
                 .transpose()?,
-            lookup: self.answers.lookups.get(&id).copied(),
+            lookup: self.facts.answers.lookups.get(&id).copied(),
         })
     }
 
@@ -303,7 +336,7 @@ impl Scan<'_> {
               WHERE begun_at >= ?2 AND run IN (SELECT id FROM run WHERE campaign = ?1)
               ORDER BY id",
         )?;
-        let mut found = select.query([self.campaign.0, since.0])?;
+        let mut found = select.query([self.facts.campaign.0, since.0])?;
         while let Some(row) = found.next()? {
             let id = row.get(0)?;
             each(job_of(id), &self.attempt(row, id, 1, &mut answer)?);

@@ -13,8 +13,7 @@ use super::error::failed_to;
 use super::history::{self, Noted, holds, last_departure};
 use super::identity::{keep_log, mark};
 use super::lock::{LedgerFile, Locked};
-use super::rows::{Answers, Scan, attempt_id};
-use super::seal::Seals;
+use super::rows::{Facts, attempt_id};
 use super::writer::{self, Answered, Entry, Intent};
 use super::{CACHE_KIB, SqliteLedger};
 use crate::clock::Clock;
@@ -24,7 +23,6 @@ use crate::ledger::{
 };
 use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
-use crate::record::CampaignId;
 use crate::run::{RunFact, RunId, Runs};
 
 /// Entries that may wait for the writer; the engine waits when there are more.
@@ -225,13 +223,11 @@ impl Ledger for RunLedger {
 /// Reads what is due. Of this run's own attempts it only has to know that they are there.
 struct Reader {
     db: Locked,
-    seals: Seals,
-    campaign: CampaignId,
+    /// Of earlier runs.
+    facts: Facts,
     run: RunId,
     sandbox: bool,
     runs: Runs,
-    /// Of earlier runs.
-    answers: Answers,
     /// What each lane has not looked at yet.
     ahead: [Span; Lane::ALL.len()],
 }
@@ -246,12 +242,10 @@ impl Reader {
         db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
         let id = campaign.record.id;
         Ok(Self {
-            seals: Seals::of(&db)?,
-            campaign: id,
+            facts: Facts::before(&db, id, run)?,
             run,
             sandbox: campaign.record.sandbox,
             runs: history::runs(&db, id)?,
-            answers: Answers::of(&db, id, run)?,
             ahead: [campaign.span; Lane::ALL.len()],
             db,
         })
@@ -259,12 +253,7 @@ impl Reader {
 
     fn due(&mut self, lane: Lane, limit: usize) -> rusqlite::Result<Due> {
         let ahead = &mut self.ahead[lane.index()];
-        let scan = Scan {
-            db: &self.db,
-            seals: &self.seals,
-            campaign: self.campaign,
-            answers: &self.answers,
-        };
+        let scan = self.facts.scan(&self.db);
         let mut jobs = Vec::with_capacity(limit.min(1_024));
         let mut seen = ahead.end;
         scan.for_each(*ahead, Records::Skip, |stored| {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::bulk::{insert_all, optional};
-use super::rows::{Answers, Scan};
-use super::seal::Seals;
+use super::rows::Facts;
 use super::{SELECT_CAMPAIGN, campaign, history};
 use crate::job::{JobId, Operation, UnixMicros};
 use crate::ledger::rules::{Departure, is_recent};
@@ -17,7 +16,7 @@ use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::Number;
 use crate::record::RowState;
-use crate::run::{RunId, Runs};
+use crate::run::Runs;
 
 /// Notes for whom a run, the latest of `runs`, would do something but is not to.
 pub fn note(
@@ -36,14 +35,9 @@ pub fn note(
     if recent.is_empty() && whom.excluded.is_empty() {
         return Ok(());
     }
-    let scan = Scan {
-        db,
-        seals: &Seals::of(db)?,
-        campaign: id,
-        answers: &Answers::of(db, id, RunId::NEXT)?,
-    };
+    let facts = Facts::of(db, id)?;
     let mut left_out: Vec<(JobId, &str, Option<UnixMicros>)> = Vec::new();
-    scan.for_each(of.span, Records::Skip, |stored| {
+    facts.scan(db).for_each(of.span, Records::Skip, |stored| {
         let (Some(number), RowState::Job(attempts)) = (stored.number, &stored.state) else {
             return Ok(true);
         };
@@ -101,14 +95,9 @@ fn recent(
     for other in found {
         let other = other?.record;
         let runs = history::runs(db, other.id)?;
-        let scan = Scan {
-            db,
-            seals: &Seals::of(db)?,
-            campaign: other.id,
-            answers: &Answers::of(db, other.id, RunId::NEXT)?,
-        };
+        let facts = Facts::of(db, other.id)?;
         let mut jobs: HashMap<JobId, UnixMicros> = HashMap::new();
-        scan.for_each_attempt(begun, |job, attempt| {
+        facts.scan(db).for_each_attempt(begun, |job, attempt| {
             if let Some(at) = attempt.left_at()
                 && is_recent(runs.meaning(attempt), at, whom.now, whom.cooldown)
             {

@@ -246,8 +246,8 @@ impl Process<'_> {
             cooldown: self.orders.cooldown,
             excluded: &self.orders.excluded,
         };
-        intake.leave_out(new, &whom).unwrap();
         let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
+        intake.leave_out(&runs, &whom).unwrap();
         let former = intake.for_each_former(|row| {
             plan.former += 1;
             plan.bill(row.outcome(&runs).billed);
