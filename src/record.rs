@@ -160,3 +160,47 @@ impl Row {
         }
     }
 }
+
+/// The columns of a result file that are this program's own, behind those of the input.
+pub mod result_column {
+    /// Where the row stands in the input.
+    pub const LINE: &str = "otp_line";
+    /// The campaign.
+    pub const CAMPAIGN: &str = "otp_campaign";
+    /// The number as it was read, E.164.
+    pub const PHONE: &str = "otp_phone";
+    /// `sms` or `call`; empty when a code is checked.
+    pub const CHANNEL: &str = "otp_channel";
+    /// What became of the row.
+    pub const STATUS: &str = "otp_status";
+    /// What the provider calls it.
+    pub const REFERENCE: &str = "otp_reference";
+    /// Why.
+    pub const DETAIL: &str = "otp_detail";
+    /// How many requests left, or may have.
+    pub const ATTEMPTS: &str = "otp_attempts";
+    /// When the first left that was, or may have been, acted on.
+    pub const FIRST_SENT_AT: &str = "otp_first_sent_at";
+    /// When the status became final.
+    pub const SETTLED_AT: &str = "otp_settled_at";
+    /// How long the last answer took.
+    pub const LATENCY_MS: &str = "otp_latency_ms";
+
+    /// All of them, in their order.
+    pub const ALL: [&str; 11] = [
+        LINE,
+        CAMPAIGN,
+        PHONE,
+        CHANNEL,
+        STATUS,
+        REFERENCE,
+        DETAIL,
+        ATTEMPTS,
+        FIRST_SENT_AT,
+        SETTLED_AT,
+        LATENCY_MS,
+    ];
+}
+
+/// What stands for a code in a result file.
+pub const MASKED_CODE: &str = "******";

@@ -1,115 +1,18 @@
-//! Which columns hold what, found by name, and which are kept for the result file.
+//! Which columns hold what, and which are kept for the result file.
 
 use csv::StringRecord;
 
 use super::cell::{is_blank, unwrap};
-use super::delimiter::separated;
-use super::error::{Fault, list, list_places, show};
+use super::earlier::{Results, is_result};
+use super::error::{Fault, show};
+use super::names::{
+    CHANNEL, COUNTRY_CODE, COUNTRY_CODE_WORDS, COUNTRY_WORDS, OTP, Wanted, has_words,
+};
+use super::phone_column::{find_phone, header_below, no_phone};
 use super::table::Row;
 use super::{ReadOptions, numbers};
-use crate::job::{Channel, Lane, Operation, Problem, UnixMicros};
-use crate::number::Number;
-use crate::status::Status;
-use crate::text::without_neutralisers;
-
-/// A column that is looked for by its name.
-struct Wanted {
-    /// What messages call it.
-    what: &'static str,
-    /// The flag that names it.
-    flag: &'static str,
-    /// The names that are known, without spaces.
-    names: &'static str,
-    /// Words that may stand behind a name, as other names may then: `Mobile Phone No.`
-    behind: &'static str,
-}
-
-/// `number`, `whatsapp` or `phone 2` are not among the names: they may be something else, or stand
-/// beside the right one. Of other languages there are Hindi and Marathi, Bengali, Tamil, Telugu,
-/// Gujarati, Kannada, Malayalam, Punjabi and Odia: mobile, phone, contact, then number.
-const PHONE: Wanted = Wanted {
-    what: "phone",
-    flag: "--phone-column",
-    names: "cell contact mob mobile msisdn phno phone tel telephone \
-        मोबाइल मोबाईल फोन \u{95e}ोन टेलीफोन दूरभाष दूरध्वनी भ्रमणध्वनी संपर्क सम्पर्क \
-        মোবাইল ফোন মুঠোফোন টেলিফোন দূরভাষ যোগাযোগ যোগাযোগের \
-        மொபைல் கைபேசி கைப்பேசி அலைபேசி செல்பேசி தொலைபேசி போன் ஃபோன் தொடர்பு \
-        మొబైల్ ఫోన్ ఫోను సెల్ చరవాణి దూరవాణి సంప్రదింపు \
-        મોબાઇલ મોબાઈલ ફોન સંપર્ક ಮೊಬೈಲ್ ಫೋನ್ ದೂರವಾಣಿ ಸಂಪರ್ಕ \
-        മൊബൈൽ ഫോൺ ਮੋਬਾਈਲ ਮੋਬਾਇਲ ਫੋਨ ਫ਼ੋਨ ମୋବାଇଲ ଫୋନ",
-    behind: "no nos num number numbers नंबर नम्बर नं न क्रमांक क्र संख्या নম্বর নাম্বার নং \
-        எண் நம்பர் నంబర్ నంబరు నెంబర్ నెంబరు సంఖ్య નંબર ಸಂಖ್ಯೆ ನಂಬರ್ നമ്പർ ਨੰਬਰ ନମ୍ବର",
-};
-
-/// `country` and `code` alone are mostly something else. Where no column has such a name, one that
-/// has these words in it is taken, if it holds a country code: `ISD/Country Code`.
-const COUNTRY_CODE: Wanted = Wanted {
-    what: "country code",
-    flag: "--country-code-column",
-    names: "callingcode countrycallingcode countrycode countrydialcode countrydialingcode \
-        countrydiallingcode countryphonecode dialcode dialingcode diallingcode isd isdcode \
-        mobilecountrycode phonecode phonecountrycode",
-    behind: "",
-};
-
-/// Words of a column that holds country codes, or a number with one.
-const COUNTRY_CODE_WORDS: [&str; 8] = [
-    "country code",
-    "isd",
-    "dial code",
-    "dialing code",
-    "dialling code",
-    "calling code",
-    "phone code",
-    "international code",
-];
-
-/// Words of columns that may hold country codes or something else.
-const COUNTRY_WORDS: [&str; 5] = ["country", "cc", "prefix", "iso", "intl"];
-
-const OTP: Wanted = Wanted {
-    what: "otp",
-    flag: "--otp-column",
-    names: "code onetimecode onetimepasscode onetimepassword otp otpcode otpno otpnumber passcode \
-        verificationcode verifycode",
-    behind: "",
-};
-
-const CHANNEL: Wanted = Wanted {
-    what: "channel",
-    flag: "--channel-column",
-    names: "channel",
-    behind: "",
-};
-
-/// The columns of a result file: those of an earlier one are not kept.
-const RESULTS: [&str; 11] = [
-    "otp_line",
-    OTP_CAMPAIGN,
-    OTP_PHONE,
-    OTP_CHANNEL,
-    OTP_STATUS,
-    "otp_reference",
-    OTP_DETAIL,
-    OTP_ATTEMPTS,
-    "otp_first_sent_at",
-    OTP_SETTLED_AT,
-    "otp_latency_ms",
-];
-const OTP_LINE: &str = RESULTS[0];
-const OTP_CAMPAIGN: &str = "otp_campaign";
-const OTP_PHONE: &str = "otp_phone";
-const OTP_CHANNEL: &str = "otp_channel";
-const OTP_STATUS: &str = "otp_status";
-const OTP_DETAIL: &str = "otp_detail";
-const OTP_ATTEMPTS: &str = "otp_attempts";
-const OTP_SETTLED_AT: &str = "otp_settled_at";
-
-/// What stands for a code in the result file.
-const HIDDEN: &str = "******";
-
-/// What means that there is no such column.
-const NONE: &str = "none";
+use crate::job::{Lane, Operation, Problem};
+use crate::record::{MASKED_CODE, result_column};
 
 pub(super) const SHIFTED: Problem = Problem(
     "more cells than the header: a separator that is not in quotes has shifted the row, most likely (once it is mended here, empty this cell too)",
@@ -132,36 +35,6 @@ pub(super) struct Columns {
     /// For each column of the header: is a row shifted that has something there? Such a column has
     /// no name, nor has one behind it.
     beyond: Vec<bool>,
-}
-
-/// Where an earlier result file has what it says of a row.
-#[derive(Clone, Debug)]
-pub(super) struct Results {
-    /// Did this program write the file?
-    pub(super) ours: bool,
-    line: Option<usize>,
-    pub(super) campaign: Option<usize>,
-    pub(super) phone: Option<usize>,
-    channel: Option<usize>,
-    status: Option<usize>,
-    detail: Option<usize>,
-    attempts: Option<usize>,
-    settled_at: Option<usize>,
-}
-
-/// What an earlier result file says of a row, if it is one of the campaign in hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Own {
-    /// The line of the row that it was made from; none if that could not be used.
-    pub(super) line: Option<u64>,
-    /// When that got its answer.
-    pub(super) settled_at: Option<UnixMicros>,
-    /// What was done for it, if the same is to be done now: was a request made?
-    pub(super) tried: Option<bool>,
-    /// For this number, if that can still be read.
-    pub(super) number: Option<Number>,
-    /// On this channel.
-    pub(super) channel: Option<Channel>,
 }
 
 /// What of a row's record is hidden.
@@ -276,158 +149,11 @@ impl Columns {
             }
             match cells.get(i).unwrap_or_default() {
                 // An empty cell hides nothing, and stars would claim that there was a code.
-                cell if hides(i) && !unwrap(cell).is_empty() => fragment.push_str(HIDDEN),
+                cell if hides(i) && !unwrap(cell).is_empty() => fragment.push_str(MASKED_CODE),
                 cell => push_cell(&mut fragment, cell),
             }
         }
         fragment
-    }
-}
-
-impl Results {
-    fn find(names: &StringRecord) -> Self {
-        let place = |wanted: &str| names.iter().position(|name| unwrap(name) == wanted);
-        Self {
-            ours: is_ours(names),
-            line: place(OTP_LINE),
-            campaign: place(OTP_CAMPAIGN),
-            phone: place(OTP_PHONE),
-            channel: place(OTP_CHANNEL),
-            status: place(OTP_STATUS),
-            detail: place(OTP_DETAIL),
-            attempts: place(OTP_ATTEMPTS),
-            settled_at: place(OTP_SETTLED_AT),
-        }
-    }
-
-    /// What the file says of a row of this campaign. A cell that a spreadsheet has spoilt, or a column
-    /// that is gone, takes nothing back of what the others say.
-    pub(super) fn own(
-        &self,
-        cells: &StringRecord,
-        campaign: Option<&str>,
-        operation: Operation,
-    ) -> Own {
-        let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
-        let own = self.campaign.and_then(|i| cells.get(i)).map(campaign_name);
-        let is_own = own.is_some_and(|own| Some(&*own) == campaign);
-        let status = cell(self.status);
-        let is = |of: &[Status]| {
-            let status = status.as_deref().unwrap_or_default();
-            of.iter().any(|of| of.name() == status)
-        };
-        if !is_own || is(&[Status::Invalid]) {
-            return Own::default();
-        }
-        let settled = is(&[Status::Verified, Status::NotVerified, Status::Rejected]);
-        let attempts = cell(self.attempts).and_then(|cell| cell.parse::<u64>().ok());
-        let may_be = attempts.is_none_or(|attempts| attempts > 0);
-        let number = cell(self.phone).and_then(|cell| cell.strip_prefix('+')?.parse().ok());
-        let by = self.written_by(cells).unwrap_or(operation);
-        Own {
-            line: cell(self.line).and_then(|cell| cell.parse().ok()),
-            settled_at: cell(self.settled_at)
-                .filter(|_| settled)
-                .and_then(|cell| cell.parse().ok()),
-            tried: (by == operation).then_some(
-                attempts > Some(0)
-                    || may_be && (settled || is(&[Status::Sent, Status::Failed, Status::Unknown])),
-            ),
-            number: number.and_then(Number::new),
-            channel: cell(self.channel).and_then(|cell| {
-                let mut channels = Channel::ALL.into_iter();
-                channels.find(|channel| channel.name() == cell)
-            }),
-        }
-    }
-
-    /// What wrote this row, if that shows: what `verify` writes names no channel.
-    pub(super) fn written_by(&self, cells: &StringRecord) -> Option<Operation> {
-        let cell = |place: Option<usize>| place.and_then(|i| cells.get(i)).map(unwrap);
-        let channel = cell(self.channel)?;
-        let status = cell(self.status)?;
-        let asks_for_none = [Status::Invalid, Status::Duplicate].map(Status::name);
-        if status.is_empty() || asks_for_none.contains(&&*status) {
-            return None;
-        }
-        Some(if channel.is_empty() {
-            Operation::Verify
-        } else {
-            Operation::Send
-        })
-    }
-}
-
-/// The campaign in a cell of a result file: its name may have blanks and quotes of its own.
-pub(super) fn campaign_name(cell: &str) -> String {
-    if is_blank(cell) {
-        String::new()
-    } else {
-        without_neutralisers(cell)
-    }
-}
-
-/// Is this the header of a file that the program wrote?
-pub(super) fn is_ours(names: &StringRecord) -> bool {
-    let has = |wanted: &str| names.iter().any(|name| unwrap(name) == wanted);
-    has(OTP_PHONE) && has(OTP_STATUS)
-}
-
-fn is_result(name: &str) -> bool {
-    RESULTS.contains(&&*unwrap(name))
-}
-
-/// The phone column of a header, and how sure that is: its place, or an error when there are
-/// several.
-pub(super) fn phone_by_name(
-    names: &StringRecord,
-    options: &ReadOptions,
-) -> Result<Option<usize>, Fault> {
-    let asked = options.phone_column.as_deref();
-    PHONE.find(names, asked, options.columns_are_optional)
-}
-
-/// The phone column: by its name, but in a result file that which was read before.
-fn find_phone(
-    names: &StringRecord,
-    sample: &[(u64, StringRecord)],
-    results: &Results,
-    options: &ReadOptions,
-) -> Result<Option<usize>, Fault> {
-    let by_name = phone_by_name(names, options);
-    let Some(ours) = results.phone.filter(|_| results.ours) else {
-        return by_name;
-    };
-    if options.phone_column.is_some() {
-        return by_name;
-    }
-    let known: Vec<(&StringRecord, String)> = sample
-        .iter()
-        .filter_map(|(_, row)| Some((row, numbers::written_by_us(row.get(ours)?)?)))
-        .collect();
-    let fits = |i: usize| {
-        let fits = |(row, number): &&(&StringRecord, String)| {
-            row.get(i)
-                .is_some_and(|cell| numbers::resembles(cell, number))
-        };
-        known.iter().filter(fits).count()
-    };
-    let own = || (0..names.len()).filter(|i| !is_result(&names[*i]));
-    let fitting: Vec<(usize, usize)> = own().map(|i| (i, fits(i))).collect();
-    let most = fitting.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let best = fitting
-        .into_iter()
-        .filter(|(_, count)| *count == most && most > 0);
-    let best: Vec<usize> = best.map(|(i, _)| i).collect();
-    // Numbers that are none of those that were read are somebody's word against them.
-    let is_number = |cell: &str| numbers::looks_like_one(cell, options.region);
-    let holds_numbers = |row: &StringRecord| own().any(|i| row.get(i).is_some_and(is_number));
-    match (by_name, &best[..]) {
-        (Ok(Some(i)), best) if best.is_empty() || best.contains(&i) => Ok(Some(i)),
-        (_, [only]) => Ok(Some(*only)),
-        (by_name, []) if known.iter().any(|(row, _)| holds_numbers(row)) => by_name,
-        // What was read is in a column of its own in any case.
-        _ => Ok(Some(ours)),
     }
 }
 
@@ -439,69 +165,9 @@ fn beyond(names: &StringRecord, dropped: &[bool]) -> Vec<bool> {
     for i in (0..names.len()).rev() {
         let unnamed = is_blank(&names[i]);
         beyond[i] = unnamed && at_end;
-        at_end = at_end && (unnamed || dropped[i]) || unwrap(&names[i]) == OTP_LINE;
+        at_end = at_end && (unnamed || dropped[i]) || unwrap(&names[i]) == result_column::LINE;
     }
     beyond
-}
-
-/// The line of the header, when that is plainly a row below what was taken for one: a row with a
-/// phone column and without numbers, of more cells than this one has.
-pub(super) fn header_below(
-    names: &StringRecord,
-    sample: &[(u64, StringRecord)],
-    options: &ReadOptions,
-) -> Option<u64> {
-    let is_number = |cell: &str| numbers::read(cell, Lane::Call, options.region).is_ok();
-    let is_header = |row: &StringRecord| {
-        filled(row) > filled(names)
-            && matches!(phone_by_name(row, options), Ok(Some(_)))
-            && !row.iter().any(is_number)
-    };
-    if !matches!(
-        phone_by_name(names, options),
-        Ok(None) | Err(Fault::MissingColumn { .. })
-    ) {
-        return None;
-    }
-    let header = sample.iter().find(|(_, row)| is_header(row));
-    header.map(|(line, _)| *line)
-}
-
-/// Cells that hold something.
-fn filled(cells: &StringRecord) -> usize {
-    cells.iter().filter(|cell| !is_blank(cell)).count()
-}
-
-/// Why there is no phone column, and what may be it.
-fn no_phone(
-    header: &Row<'_>,
-    sample: &[(u64, StringRecord)],
-    delimiter: char,
-    options: &ReadOptions,
-) -> Fault {
-    let (line, names) = (header.line, header.cells);
-    if filled(names) == 1 && sample.iter().any(|(_, row)| filled(row) > 1) {
-        return Fault::Title { line };
-    }
-    let looks_like_one = |cell: &str| match numbers::read(cell, Lane::Call, options.region) {
-        Ok(_) => true,
-        Err(problem) => problem == numbers::SEVERAL,
-    };
-    let count = |i: usize| {
-        let cells = sample.iter().filter_map(|(_, row)| row.get(i));
-        cells.filter(|cell| looks_like_one(cell)).count()
-    };
-    let counted = (0..names.len()).map(|i| (count(i), i));
-    let mut likely: Vec<(usize, usize)> = counted.filter(|(count, _)| *count > 0).collect();
-    if likely.is_empty() {
-        return PHONE.missing(names, delimiter);
-    }
-    likely.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-    Fault::UnknownPhoneColumn {
-        likely: list_places(likely.into_iter().map(|(_, i)| (i, &names[i]))),
-        columns: list(names),
-        separated: separated(delimiter),
-    }
 }
 
 /// Adds a cell to a CSV fragment, in quotes where it needs them.
@@ -515,141 +181,10 @@ fn push_cell(fragment: &mut String, cell: &str) {
     }
 }
 
-/// A name without case, spaces, punctuation and what cannot be seen: `Mobile No.` is `mobileno`.
-fn normal(name: &str) -> String {
-    let letters = name.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
-}
-
-/// Is a text nothing but these words?
-fn is_made_of(text: &str, words: &[String]) -> bool {
-    // Behind the place where a word ends another may begin.
-    let mut ends = vec![false; text.len() + 1];
-    ends[0] = true;
-    for at in 0..text.len() {
-        if ends[at] {
-            let fitting = words.iter().filter(|word| text[at..].starts_with(&***word));
-            fitting.for_each(|word| ends[at + word.len()] = true);
-        }
-    }
-    ends[text.len()]
-}
-
-/// Does a name have these words in a row?
-fn has_words(name: &str, wanted: &[&str]) -> bool {
-    let words = name.split(|c: char| !c.is_alphanumeric());
-    let words: Vec<String> = words
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    let name = format!(" {} ", words.join(" "));
-    let mut wanted = wanted.iter();
-    wanted.any(|wanted| name.contains(&format!(" {wanted} ")))
-}
-
-/// A name without what it has in brackets: `Mobile (home, office)`.
-fn without_brackets(name: &str) -> &str {
-    match name
-        .trim()
-        .strip_suffix(')')
-        .and_then(|name| name.split_once('('))
-    {
-        Some((before, _)) => before,
-        None => name,
-    }
-}
-
-impl Wanted {
-    /// The column that is asked for, or else the one with a name that is known.
-    fn find(
-        &self,
-        header: &StringRecord,
-        asked: Option<&str>,
-        is_optional: bool,
-    ) -> Result<Option<usize>, Fault> {
-        match asked {
-            None => self.known(header),
-            Some(NONE) if self.flag != PHONE.flag => Ok(None),
-            Some(asked) => match self.asked(header, asked) {
-                Err(Fault::MissingColumn { .. }) if is_optional => self.known(header),
-                found => found.map(Some),
-            },
-        }
-    }
-
-    fn known(&self, header: &StringRecord) -> Result<Option<usize>, Fault> {
-        let words = |words: &str| -> Vec<String> { words.split_whitespace().map(normal).collect() };
-        let (names, mut behind) = (words(self.names), words(self.behind));
-        if !behind.is_empty() {
-            behind.extend_from_slice(&names);
-        }
-        let is_known = |name: &str| {
-            let name = normal(name);
-            let mut rests = names.iter().filter_map(|known| name.strip_prefix(&**known));
-            rests.any(|rest| is_made_of(rest, &behind))
-        };
-        let mut found = all(header, is_known);
-        if found.is_empty() {
-            found = all(header, |name| is_known(without_brackets(name)));
-        }
-        self.only(header, &found)
-    }
-
-    /// `#2` is the second column.
-    fn asked(&self, header: &StringRecord, asked: &str) -> Result<usize, Fault> {
-        let place = asked
-            .strip_prefix('#')
-            .and_then(|n| n.parse::<usize>().ok());
-        let mut found = match place {
-            Some(n) => all(header, |_| true)
-                .into_iter()
-                .filter(|i| i + 1 == n)
-                .collect(),
-            None => all(header, |name| name == asked),
-        };
-        if found.is_empty() && place.is_none() && !normal(asked).is_empty() {
-            // One that differs in case and punctuation only.
-            let asked = normal(asked);
-            found = all(header, |name| normal(name) == asked);
-        }
-        self.only(header, &found)?
-            .ok_or_else(|| Fault::MissingColumn {
-                flag: self.flag,
-                name: show(asked),
-                columns: list(header),
-            })
-    }
-
-    fn only(&self, header: &StringRecord, found: &[usize]) -> Result<Option<usize>, Fault> {
-        match found {
-            [] => Ok(None),
-            [only] => Ok(Some(*only)),
-            several => Err(Fault::ManyColumns {
-                what: self.what,
-                columns: list_places(several.iter().map(|i| (*i, &header[*i]))),
-                flag: self.flag,
-            }),
-        }
-    }
-
-    fn missing(&self, header: &StringRecord, delimiter: char) -> Fault {
-        Fault::NoColumn {
-            what: self.what,
-            columns: list(header),
-            separated: separated(delimiter),
-            flag: self.flag,
-        }
-    }
-}
-
-/// The columns whose name is one of these.
-fn all(header: &StringRecord, is_it: impl Fn(&str) -> bool) -> Vec<usize> {
-    (0..header.len()).filter(|i| is_it(&header[*i])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Channel;
 
     fn find(names: &[&str], change: impl FnOnce(&mut ReadOptions)) -> Result<Columns, Fault> {
         let mut options = ReadOptions::new(Operation::Send, Channel::Sms);

@@ -3,9 +3,11 @@
 
 use csv::StringRecord;
 
-use super::columns::{header_below, is_ours, phone_by_name};
 use super::content::Content;
+use super::earlier::is_ours;
 use super::error::Fault;
+use super::names::phone_by_name;
+use super::phone_column::header_below;
 use super::sheet::CELL_END;
 use super::table::{Dialect, Table};
 use super::{ReadOptions, numbers};

@@ -5,7 +5,8 @@ use csv::StringRecord;
 use super::ReadOptions;
 use super::cell::{is_blank, unwrap};
 use super::codes::{self, Code};
-use super::columns::{Columns, Hidden, Own, SHIFTED};
+use super::columns::{Columns, Hidden, SHIFTED};
+use super::earlier::Own;
 use super::numbers::{self, Phone};
 use crate::job::{GivenCode, Lane, Operation, Problem, Request};
 

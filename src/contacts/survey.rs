@@ -6,11 +6,13 @@ use secrecy::ExposeSecret as _;
 
 use super::cell::is_blank;
 use super::codes::{self, CHARS_MAX, Code};
-use super::columns::{Columns, campaign_name, phone_by_name};
+use super::columns::Columns;
 use super::content::Content;
 use super::delimiter;
+use super::earlier::campaign_name;
 use super::encoding::Encoding;
 use super::error::{Fault, show, show_campaign};
+use super::names::phone_by_name;
 use super::note::Note;
 use super::swallow::Swallowed;
 use super::table::{Dialect, Row, Table};

@@ -6,15 +6,10 @@
 use std::io::{self, Write};
 
 use crate::job::Channel;
-use crate::record::{CampaignRecord, Row};
+use crate::record::{CampaignRecord, MASKED_CODE, Row, result_column};
 use crate::status::Outcome;
 use crate::summary;
 use crate::text::{is_formula, is_hidden};
-
-/// Our columns, behind those of the input.
-const COLUMNS: &[u8] =
-    b",otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_reference,otp_detail,\
-    otp_attempts,otp_first_sent_at,otp_settled_at,otp_latency_ms\n";
 
 /// Lines are handed on once there are this many bytes of them.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -33,7 +28,11 @@ impl<W: Write> Results<W> {
     pub fn new(out: W, of: &CampaignRecord) -> Self {
         let mut lines = Vec::with_capacity(CHUNK_BYTES * 2);
         lines.extend_from_slice(of.input.header.as_bytes());
-        lines.extend_from_slice(COLUMNS);
+        for ours in result_column::ALL {
+            lines.push(b',');
+            lines.extend_from_slice(ours.as_bytes());
+        }
+        lines.push(b'\n');
         let mut campaign = Vec::new();
         push_text(&mut campaign, &of.name);
         Self {
@@ -71,9 +70,6 @@ impl<W: Write> Results<W> {
     }
 }
 
-/// What stands for a code.
-const MASKED: &str = "******";
-
 /// A row of an earlier input in the columns of `header`: each cell below its own name, as far as
 /// there is one, and a masked code in the column of `codes`. `of` is the header of the row's record;
 /// both are empty if they were not kept.
@@ -82,7 +78,7 @@ pub fn fitted(row: &Row, of: &str, header: &str, codes: Option<&str>) -> Row {
     let mut row = row.clone();
     if of != header {
         let (names, own) = (cells(of), cells(&row.record));
-        let masked = own.iter().find(|cell| *cell == MASKED);
+        let masked = own.iter().find(|cell| *cell == MASKED_CODE);
         let cell = |wanted: &str| match names.iter().position(|name| name == wanted) {
             None if Some(wanted) == codes => masked,
             place => own.get(place?),
