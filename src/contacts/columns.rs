@@ -15,7 +15,7 @@ use crate::job::{Lane, Operation, Problem};
 use crate::record::{MASKED_CODE, result_column};
 
 pub(super) const SHIFTED: Problem = Problem(
-    "more cells than the header: a separator that is not in quotes has shifted the row, most likely (once it is mended here, empty this cell too)",
+    "more cells than the header: a separator that is not in quotes has shifted the row, most likely",
 );
 
 /// Where in a row things are.
@@ -111,12 +111,8 @@ impl Columns {
     }
 
     /// Has a row something beyond the header? Then a separator too many stands in it somewhere. Empty
-    /// cells there are none. In a result file the row says so itself.
+    /// cells there are none.
     pub(super) fn is_shifted(&self, cells: &StringRecord) -> bool {
-        let detail = self.results.detail.and_then(|i| cells.get(i));
-        if self.results.ours && detail.is_some_and(|detail| unwrap(detail) == SHIFTED.0) {
-            return true;
-        }
         // Most rows are no wider than what has a name.
         let first = self.beyond.iter().position(|beyond| *beyond);
         let first = first.unwrap_or(self.beyond.len());

@@ -19,7 +19,6 @@ pub(super) struct Results {
     pub(super) phone: Option<usize>,
     channel: Option<usize>,
     status: Option<usize>,
-    pub(super) detail: Option<usize>,
     attempts: Option<usize>,
     settled_at: Option<usize>,
 }
@@ -49,7 +48,6 @@ impl Results {
             phone: place(result_column::PHONE),
             channel: place(result_column::CHANNEL),
             status: place(result_column::STATUS),
-            detail: place(result_column::DETAIL),
             attempts: place(result_column::ATTEMPTS),
             settled_at: place(result_column::SETTLED_AT),
         }

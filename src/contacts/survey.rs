@@ -257,7 +257,9 @@ impl Found {
         }
         let is_told = row::told(cells, columns, options).is_some();
         self.told += u64::from(is_told);
-        self.written_by = self.written_by.or(columns.results.written_by(cells));
+        self.written_by = self
+            .written_by
+            .or_else(|| columns.results.written_by(cells));
         if columns.is_shifted(cells) {
             return Ok(());
         }
