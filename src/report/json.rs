@@ -162,7 +162,8 @@ struct Channels {
 struct Rate {
     /// The rate that was to be kept; null: unlimited.
     limit_per_s: Option<f64>,
-    /// From the first request to the last; 0 when there are less than two.
+    /// From the first request to the last; of less than a second it is how many there were; 0 when
+    /// there are less than two.
     achieved_per_s: f64,
     /// The most requests in any second, wherever it starts.
     peak_1s: u64,
