@@ -47,7 +47,14 @@ struct Needle {
     text: SecretString,
     /// So much of it in a row is taken out.
     piece_min: usize,
+    /// Where its pieces may begin.
+    beginnings: Beginnings,
 }
+
+/// With which characters the pieces of a form begin, as bits of a hash of them: at most places of a
+/// text they show that no piece begins there.
+#[derive(Clone)]
+struct Beginnings([u64; Self::BITS / 64]);
 
 impl Redactor {
     /// Takes this key out, and whatever has the shape of a key: in any case, percent-encoded,
@@ -86,9 +93,10 @@ impl Redactor {
             return Cow::Borrowed(text);
         }
         without(text, GONE, |layer| {
-            let needles = self.needles.iter();
-            let pieces =
-                needles.flat_map(|needle| search_pieces(layer, &needle.text, needle.piece_min));
+            let pieces = self.needles.iter().flat_map(|needle| {
+                let may_begin = |seen: &[Seen]| needle.beginnings.contain(seen);
+                search_pieces(layer, &needle.text, needle.piece_min, may_begin)
+            });
             let mut spans: Vec<_> = pieces.collect();
             spans.extend(search(layer, "", |seen| self.shape.length_in(seen)));
             spans
@@ -106,7 +114,39 @@ impl Redactor {
 impl Needle {
     fn new(text: &str, piece_min: usize) -> Self {
         let text = folded(text);
-        Self { text, piece_min }
+        Self {
+            beginnings: Beginnings::of(text.expose_secret()),
+            text,
+            piece_min,
+        }
+    }
+}
+
+impl Beginnings {
+    /// Pieces are longer than this many characters.
+    const LENGTH: usize = 3;
+    const BITS: usize = 4_096;
+
+    fn of(text: &str) -> Self {
+        let mut bits = [0; Self::BITS / 64];
+        let chars: Vec<char> = text.chars().collect();
+        for three in chars.windows(Self::LENGTH) {
+            let bit = Self::bit(three.iter().copied());
+            bits[bit / 64] |= 1 << (bit % 64);
+        }
+        Self(bits)
+    }
+
+    /// May a piece begin here?
+    fn contain(&self, seen: &[Seen]) -> bool {
+        let three = seen.get(..Self::LENGTH);
+        let bit = three.map(|three| Self::bit(three.iter().map(|seen| seen.c)));
+        bit.is_some_and(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
+    }
+
+    fn bit(chars: impl Iterator<Item = char>) -> usize {
+        let hash = chars.fold(0, |hash: usize, c| hash * 61 + c as usize);
+        hash % Self::BITS
     }
 }
 
@@ -154,7 +194,7 @@ impl KeyShape {
 pub fn without_code<'t>(text: &'t str, code: &SecretString) -> Cow<'t, str> {
     let code = folded(code.expose_secret());
     without(text, CODE_GONE, |layer| {
-        search_pieces(layer, &code, usize::MAX)
+        search_pieces(layer, &code, usize::MAX, |_| true)
     })
 }
 
@@ -190,11 +230,20 @@ fn without<'t>(text: &'t str, stand_in: &str, search: impl Fn(&[Seen]) -> Spans)
     Cow::Owned(out)
 }
 
-/// The places of the needle, and of its pieces that are not shorter than `least`.
-fn search_pieces(layer: &[Seen], needle: &SecretString, least: usize) -> Spans {
+/// The places of the needle, and of its pieces that are not shorter than `least`. It looks closer
+/// only where one may begin.
+fn search_pieces(
+    layer: &[Seen],
+    needle: &SecretString,
+    least: usize,
+    may_begin: impl Fn(&[Seen]) -> bool,
+) -> Spans {
     let needle = needle.expose_secret();
     let least = least.min(needle.chars().count());
     search(layer, needle, |seen| {
+        if !may_begin(seen) {
+            return 0;
+        }
         let alike = |from: usize| {
             let piece = needle[from..].chars().zip(seen);
             piece.take_while(|(c, seen)| *c == seen.c).count()
@@ -208,7 +257,8 @@ fn search_pieces(layer: &[Seen], needle: &SecretString, least: usize) -> Spans {
 /// the characters in `signs`: all others may stand between the groups of a key.
 fn search(layer: &[Seen], signs: &str, length_in: impl Fn(&[Seen]) -> usize) -> Spans {
     let counts = |seen: &&Seen| seen.c.is_ascii_alphanumeric() || signs.contains(seen.c);
-    let seen: Vec<Seen> = layer.iter().filter(counts).copied().collect();
+    let mut seen = Vec::with_capacity(layer.len());
+    seen.extend(layer.iter().filter(counts));
     let (mut spans, mut at) = (Spans::new(), 0);
     while at < seen.len() {
         let length = length_in(&seen[at..]);
