@@ -91,6 +91,7 @@ pub mod cli;
 pub mod clock;
 pub mod contacts;
 pub mod decode;
+pub mod exit;
 pub mod gateway;
 pub mod job;
 pub mod ledger;

@@ -94,11 +94,16 @@ pub struct RunFacts {
 }
 
 /// From when until when the gateway was down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Outage {
-    lane: Option<Lane>,
-    from: UnixMicros,
-    until: Option<UnixMicros>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Where; `None`: on all lanes.
+    pub lane: Option<Lane>,
+    /// When the first failure was answered.
+    pub from: UnixMicros,
+    /// When it was over; `None`: not in that run.
+    pub until: Option<UnixMicros>,
+    /// How it showed, in words for people.
+    pub why: String,
 }
 
 impl RunFacts {
@@ -116,10 +121,11 @@ impl RunFacts {
     /// Takes a fact in; in the order in which they turned up.
     pub fn add(&mut self, fact: &RunFact) {
         match fact {
-            RunFact::OutageBegan { lane, from, .. } => self.outages.push(Outage {
+            RunFact::OutageBegan { lane, from, why } => self.outages.push(Outage {
                 lane: *lane,
                 from: *from,
                 until: None,
+                why: why.clone(),
             }),
             RunFact::OutageEnded { lane, at } => {
                 let mut open = self.outages.iter_mut().rev();
@@ -138,6 +144,12 @@ impl RunFacts {
     #[must_use]
     pub fn endpoint_proven(&self) -> bool {
         self.endpoint_proven
+    }
+
+    /// The outages so far.
+    #[must_use]
+    pub fn outages(&self) -> &[Outage] {
+        &self.outages
     }
 
     /// Was this answered, or lost, in an outage? Then it uses up no try.

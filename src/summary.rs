@@ -36,6 +36,9 @@ pub const MESSAGES_NAMED: usize = 20;
 /// What the messages that are not named are counted under.
 pub const OTHER_MESSAGES: &str = "(other messages)";
 
+/// Rows that were accepted at this try or a later one are counted together.
+pub const TRIES_TOLD_APART: usize = 10;
+
 /// How many rows have which status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([u64; Status::ALL.len()]);
@@ -91,6 +94,7 @@ impl Index<Status> for Counts {
 
 /// How many requests the rows took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Attempts {
     /// All requests.
     pub total: u64,
@@ -102,12 +106,13 @@ pub struct Attempts {
     pub after_unknown: u64,
 }
 
-/// Something that was said of requests that went wrong.
+/// Something that was said of requests that went wrong, or of rows that cannot be used.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Message<'a> {
     /// The words, numbers masked.
     pub message: &'a str,
-    /// Of how many requests.
+    /// Of how many.
     pub count: u64,
 }
 
@@ -120,8 +125,51 @@ pub struct Summary {
     billed: [u64; Lane::ALL.len()],
     in_flight: u64,
     latencies: Histogram<u64>,
-    messages: HashMap<String, u64>,
-    other_messages: u64,
+    accepted_by_try: [u64; TRIES_TOLD_APART],
+    messages: Said,
+    reasons: Said,
+}
+
+/// How often something was said, by its words.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    counts: HashMap<String, u64>,
+    others: u64,
+}
+
+impl Said {
+    fn add(&mut self, text: &str) {
+        let mut message = mask_numbers(text).replace(char::is_control, " ");
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+            message.push('…');
+        }
+        if let Some(count) = self.counts.get_mut(&message) {
+            *count += 1;
+        } else if self.counts.len() < MESSAGES_MAX {
+            self.counts.insert(message, 1);
+        } else {
+            self.others += 1;
+        }
+    }
+
+    /// The [`MESSAGES_NAMED`] most frequent, equally frequent ones by their text, and behind them
+    /// the rest as [`OTHER_MESSAGES`].
+    fn most_frequent(&self) -> Vec<Message<'_>> {
+        let messages = self.counts.iter();
+        let mut messages: Vec<_> = messages
+            .map(|(message, &count)| Message { message, count })
+            .collect();
+        messages.sort_unstable_by_key(|said| (Reverse(said.count), said.message));
+        let unnamed = messages.iter().skip(MESSAGES_NAMED).map(|said| said.count);
+        let count = self.others + unnamed.sum::<u64>();
+        messages.truncate(MESSAGES_NAMED);
+        if count > 0 {
+            let message = OTHER_MESSAGES;
+            messages.push(Message { message, count });
+        }
+        messages
+    }
 }
 
 impl Default for Summary {
@@ -134,8 +182,9 @@ impl Default for Summary {
             in_flight: 0,
             latencies: Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS)
                 .expect("constant bounds that are in range"),
-            messages: HashMap::new(),
-            other_messages: 0,
+            accepted_by_try: Default::default(),
+            messages: Said::default(),
+            reasons: Said::default(),
         }
     }
 }
@@ -156,6 +205,14 @@ impl Summary {
             *sum += u64::from(billed);
         }
         self.in_flight += u64::from(outcome.is_in_flight);
+        if let Some(before) = outcome.attempts.checked_sub(1).filter(|_| accepted) {
+            let last = TRIES_TOLD_APART - 1;
+            let place = usize::try_from(before).map_or(last, |before| before.min(last));
+            self.accepted_by_try[place] += 1;
+        }
+        if let RowState::Invalid(reason) = &row.state {
+            self.reasons.add(reason);
+        }
         for attempt in row.attempts() {
             self.add_attempt(attempt);
         }
@@ -174,26 +231,11 @@ impl Summary {
                 .saturating_record(latency.unwrap_or(u64::MAX));
         }
         match attempt.verdict() {
-            None => self.add_message(NO_ANSWER_RECORDED),
+            None => self.messages.add(NO_ANSWER_RECORDED),
             Some(verdict) => match verdict.kind {
                 VerdictKind::Accepted | VerdictKind::NotVerified | VerdictKind::Withdrawn => {}
-                _ => self.add_message(&verdict.text),
+                _ => self.messages.add(&verdict.text),
             },
-        }
-    }
-
-    fn add_message(&mut self, text: &str) {
-        let mut message = mask_numbers(text).replace(char::is_control, " ");
-        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
-            message.truncate(end);
-            message.push('…');
-        }
-        if let Some(count) = self.messages.get_mut(&message) {
-            *count += 1;
-        } else if self.messages.len() < MESSAGES_MAX {
-            self.messages.insert(message, 1);
-        } else {
-            self.other_messages += 1;
         }
     }
 
@@ -228,24 +270,26 @@ impl Summary {
         &self.latencies
     }
 
+    /// How many rows were accepted at their first request, their second … and their
+    /// [`TRIES_TOLD_APART`]th or a later one.
+    #[must_use]
+    pub fn accepted_by_try(&self) -> &[u64; TRIES_TOLD_APART] {
+        &self.accepted_by_try
+    }
+
     /// What was said of the requests that were refused, failed or not understood, or whose answer
-    /// is not known, on one line and numbers masked: the [`MESSAGES_NAMED`] most frequent, equally frequent ones
-    /// by their text, and behind them the rest as [`OTHER_MESSAGES`]. The counts are of requests.
+    /// is not known, on one line and numbers masked: the [`MESSAGES_NAMED`] most frequent, equally
+    /// frequent ones by their text, and behind them the rest as [`OTHER_MESSAGES`]. The counts are
+    /// of requests.
     #[must_use]
     pub fn messages(&self) -> Vec<Message<'_>> {
-        let messages = self.messages.iter();
-        let mut messages: Vec<_> = messages
-            .map(|(message, &count)| Message { message, count })
-            .collect();
-        messages.sort_unstable_by_key(|said| (Reverse(said.count), said.message));
-        let unnamed = messages.iter().skip(MESSAGES_NAMED).map(|said| said.count);
-        let count = self.other_messages + unnamed.sum::<u64>();
-        messages.truncate(MESSAGES_NAMED);
-        if count > 0 {
-            let message = OTHER_MESSAGES;
-            messages.push(Message { message, count });
-        }
-        messages
+        self.messages.most_frequent()
+    }
+
+    /// Why rows cannot be used, in the same form. The counts are of rows.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<Message<'_>> {
+        self.reasons.most_frequent()
     }
 }
 
@@ -463,7 +507,7 @@ mod tests {
             add(&mut summary, &rejected(format!("trace {n}")));
         }
         add(&mut summary, &rejected("trace 7"));
-        assert_eq!(summary.messages.len(), MESSAGES_MAX);
+        assert_eq!(summary.messages.counts.len(), MESSAGES_MAX);
         let named = said(&summary);
         assert_eq!(named.len(), MESSAGES_NAMED + 1);
         assert_eq!(named[0], ("trace 7", 2));

@@ -23,6 +23,7 @@ use crate::ledger::sqlite::Restored;
 use crate::money::{Amount, Prices};
 use crate::pace::Rate;
 use crate::run::Policy;
+use crate::text::shell_word;
 
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "KOOKOO_API_KEY";
@@ -119,8 +120,22 @@ impl Mode {
 
     /// Where the ledger is.
     pub fn ledger(self, values: &Values) -> PathBuf {
-        let default = || format!("./otpdrive{}.db", self.infix()).into();
-        values.path("ledger").unwrap_or_else(default)
+        values
+            .path("ledger")
+            .unwrap_or_else(|| self.default_ledger())
+    }
+
+    /// The ledger where none is named.
+    fn default_ledger(self) -> PathBuf {
+        format!("./otpdrive{}.db", self.infix()).into()
+    }
+
+    /// The ledger as commands about a campaign have to name it; `None`: they need not.
+    pub fn named(sandbox: bool, ledger: &Path) -> Option<&Path> {
+        let mode = if sandbox { Self::Rehearsal } else { Self::Real };
+        let default = mode.default_ledger();
+        let bare = default.strip_prefix(".").unwrap_or(&default);
+        Some(ledger).filter(|ledger| *ledger != default && *ledger != bare)
     }
 
     /// Where the result files of a campaign go, unless that is given: those of a list's codes beside
@@ -447,6 +462,7 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
         Mode::Real => json!(provider::redactor(&gateway.key).clean(gateway.endpoint.as_str())),
         Mode::Rehearsal => json!("sandbox"),
     };
+    shown["command"] = json!(command());
     shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());
     let limits = &engine.limits;
     let time = |at: Option<UnixMicros>| json!(at.map(|at| at.to_string()));
@@ -456,6 +472,23 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
     // Its default follows from another setting.
     shown["connect_timeout_s"] = json!(gateway.connect_timeout.as_secs_f64());
     shown
+}
+
+/// The command line as it was given, to be pasted into a shell; what a proxy wants to know of its
+/// users is left out. No flag takes a secret.
+fn command() -> String {
+    let words = std::env::args_os().skip(1);
+    let words = words.map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        let user = word.find("://").zip(word.find('@'));
+        match user.filter(|(scheme, at)| scheme < at) {
+            Some((scheme, at)) => format!("{}***{}", &word[..scheme + 3], &word[at..]),
+            None => word,
+        }
+    });
+    let words = std::iter::once("otpdrive".to_owned()).chain(words);
+    let words: Vec<String> = words.map(|word| shell_word(&word).into_owned()).collect();
+    words.join(" ")
 }
 
 /// The file that is meant, `-` for stdin.

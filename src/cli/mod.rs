@@ -3,7 +3,7 @@
 mod config;
 mod config_file;
 mod docs;
-mod exit;
+use crate::exit;
 mod files;
 mod forecast;
 mod input;

@@ -17,7 +17,11 @@ use crate::number::mask_name;
 use crate::record::{CampaignId, RunRecord};
 use crate::report::json::schema;
 use crate::report::results::fitted;
-use crate::report::{Pace, ReportError, ReportInput, Visit, print_only, write_all};
+use crate::report::timeline::Timeline;
+use crate::report::{
+    Pace, REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportError, ReportInput, Visit, hours,
+    print_only, write_all,
+};
 use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::{Counts, Summary};
@@ -118,7 +122,14 @@ pub fn write_results(
     let (at_work, first_started_at) = ledger.latest_at_work(id)?.context(never)?;
     let mut pace = Pace::default();
     ledger.for_each_departure(at_work.id, |at| pace.add(at))?;
-    let earlier = earlier(ledger, campaign, runs)?;
+    let mut timeline = Timeline::new(&at_work, &pace, runs, &hours(&at_work.settings));
+    ledger.for_each_departure(at_work.id, |at| timeline.depart(at))?;
+    let mut earlier = Summary::default();
+    ledger.for_each_former(id, &mut |_, row| {
+        earlier.add(row, &row.outcome(runs));
+        timeline.add(row, runs);
+        ControlFlow::Continue(())
+    })?;
     let input = ReportInput {
         campaign: &campaign.record,
         run: &run,
@@ -127,18 +138,21 @@ pub fn write_results(
         first_started_at,
         runs,
         earlier: &earlier,
+        ledger: Mode::named(campaign.record.sandbox, ledger.path()),
     };
-    let summary = write_all(folder, &input, |each| {
+    let summary = write_all(folder, &input, timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
+    let written = |name| visible(&folder.join(name).to_string_lossy()).into_owned();
     screen.say(&format!(
-        "{}: {}{}\nwrote {} and {}",
+        "{}: {}{}\nwrote {}, {} and {}",
         visible(&campaign.record.name),
         summary.counts().in_words(),
         earlier_in_words(earlier.counts()),
-        visible(&folder.join("results.csv").to_string_lossy()),
-        visible(&folder.join("report.json").to_string_lossy()),
+        written(RESULTS_CSV),
+        written(REPORT_JSON),
+        written(REPORT_HTML),
     ));
     Ok(summary)
 }

@@ -6,7 +6,9 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::ReportInput;
-use crate::job::Channel;
+use super::answers::AnswerTimes;
+use super::timeline::{Came, Timeline};
+use crate::job::{Channel, Lane};
 use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
 use crate::record::RunRecord;
@@ -18,10 +20,13 @@ use crate::text::visible_lines;
 /// Names this format; a change that breaks readers gets another number.
 pub const SCHEMA: &str = "otpdrive.report/1";
 
+/// Most waits that are told.
+const WAITS_MAX: usize = 100;
+
 /// The account of a campaign of otpdrive: what became of its rows, over all runs, and how its
 /// latest run went.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(title = "otpdrive report")]
+#[schemars(title = "otpdrive report", deny_unknown_fields)]
 pub struct Report<'a> {
     /// The format of this file.
     #[schemars(extend("const" = SCHEMA))]
@@ -60,6 +65,19 @@ pub struct Report<'a> {
     /// What was said of requests that were refused, failed or not understood, the most frequent
     /// first, numbers masked. At most 20, and behind them the rest as `(other messages)`.
     errors: Vec<Message<'a>>,
+    /// Why rows cannot be used, in the same form.
+    invalid_reasons: Vec<Message<'a>>,
+    /// How many rows were accepted at their first request, their second … up to the last place that
+    /// is not 0; at most ten, the last one then with all later ones.
+    accepted_by_try: Vec<u64>,
+    /// How many answers took how long, over all runs: columns on a logarithmic axis, without gaps
+    /// from the fastest to the slowest.
+    answer_times: Vec<Bin>,
+    /// What left over the time of the latest run that made requests.
+    over_time: OverTime,
+    /// When nothing left in that run for a while, and why, in the order of time; at most 100, the
+    /// longest.
+    waits: Vec<WaitSpan>,
     /// When the latest run that made requests began: RFC 3339, UTC.
     started_at: String,
     /// When that run ended; null while it runs and when it was killed.
@@ -90,6 +108,7 @@ enum State {
 
 /// Why a run stopped early.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct StopReason {
     /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `certificate`,
     /// `outage`, `limit`, `max_duration`, `deadline`, `budget`, `ledger`;
@@ -102,6 +121,7 @@ struct StopReason {
 
 /// A number of rows for each status.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct StatusCounts {
     /// The gateway accepted the OTP. Accepted is not delivered.
     sent: u64,
@@ -127,6 +147,7 @@ struct StatusCounts {
 
 /// Numbers that were attempted and that the input has no more.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Earlier {
     /// How many.
     rows: u64,
@@ -136,6 +157,7 @@ struct Earlier {
 
 /// All runs of a campaign together.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Totals {
     /// When the first run began: RFC 3339, UTC.
     started_at: String,
@@ -148,6 +170,7 @@ struct Totals {
 
 /// Counts of the channels that occur.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Channels {
     /// Text messages.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,6 +182,7 @@ struct Channels {
 
 /// How fast requests left.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Rate {
     /// The rate that was to be kept; null: unlimited.
     limit_per_s: Option<f64>,
@@ -171,6 +195,7 @@ struct Rate {
 
 /// How long answers took, in milliseconds.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Latency {
     /// Half of the answers took no longer.
     p50: f64,
@@ -186,6 +211,7 @@ struct Latency {
 
 /// An input file.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct Input<'a> {
     /// Its name without the folder, or `stdin`.
     name: String,
@@ -195,10 +221,113 @@ struct Input<'a> {
     rows: u64,
 }
 
+/// How many answers took how long.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Bin {
+    /// At least this long, in milliseconds.
+    from_ms: f64,
+    /// Less than this.
+    to_ms: f64,
+    /// How many answers.
+    answers: u64,
+}
+
+/// What left over the time of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct OverTime {
+    /// When the first column begins: RFC 3339, UTC.
+    from: String,
+    /// When the last column ends.
+    until: String,
+    /// How wide the columns are, in seconds; the last one ends at `until`.
+    column_s: u64,
+    /// One after the other.
+    columns: Vec<TimeColumn>,
+}
+
+/// What left in a column of time, by what came of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TimeColumn {
+    /// All requests.
+    requests: u64,
+    /// The most requests in any second that ends in it.
+    busiest_1s: u64,
+    /// Those that were accepted, or whose code was right.
+    accepted: u64,
+    /// Those whose code was wrong.
+    wrong: u64,
+    /// Those that were surely not acted on, to be tried again.
+    again: u64,
+    /// Those that were refused.
+    refused: u64,
+    /// Those that may have been acted on.
+    unknown: u64,
+    /// Those under way.
+    in_flight: u64,
+}
+
+/// A time in which nothing left.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct WaitSpan {
+    /// `outage`: the gateway was down; `hold`: it asked to wait; `closed`: outside the hours.
+    #[schemars(extend("enum" = ["outage", "hold", "closed"]))]
+    kind: &'static str,
+    /// `sms`, `call` or `verify`; null: all requests.
+    lane: Option<&'static str>,
+    /// When it began: RFC 3339, UTC.
+    from: String,
+    /// When it was over.
+    until: String,
+    /// The reason in words; may be empty.
+    why: String,
+}
+
+impl OverTime {
+    fn new(timeline: &Timeline) -> Self {
+        let columns = timeline.columns.iter().map(|column| {
+            let came = |came: Came| column.came[came as usize];
+            TimeColumn {
+                requests: column.requests(),
+                busiest_1s: column.busiest_1s,
+                accepted: came(Came::Accepted),
+                wrong: came(Came::Wrong),
+                again: came(Came::Again),
+                refused: came(Came::Refused),
+                unknown: came(Came::Unknown),
+                in_flight: came(Came::InFlight),
+            }
+        });
+        Self {
+            from: timeline.from.to_string(),
+            until: timeline.until.to_string(),
+            column_s: timeline.width.as_secs(),
+            columns: columns.collect(),
+        }
+    }
+}
+
+impl WaitSpan {
+    fn all(timeline: &Timeline) -> Vec<Self> {
+        let spans = timeline.longest_waits(WAITS_MAX).into_iter();
+        let spans = spans.map(|wait| Self {
+            kind: wait.kind.name(),
+            lane: wait.lane.map(Lane::name),
+            from: wait.from.to_string(),
+            until: wait.until.to_string(),
+            why: mask_numbers(&wait.why),
+        });
+        spans.collect()
+    }
+}
+
 impl<'a> Report<'a> {
     /// The report of these facts and rows.
     #[must_use]
-    pub fn new(input: &ReportInput<'a>, summary: &'a Summary) -> Self {
+    pub fn new(input: &ReportInput<'a>, summary: &'a Summary, timeline: &Timeline) -> Self {
         let ReportInput {
             campaign,
             run,
@@ -207,6 +336,7 @@ impl<'a> Report<'a> {
             first_started_at,
             runs,
             earlier,
+            ..
         } = *input;
         let input = &campaign.input;
         let is_on = runs.is_on(run.id);
@@ -241,6 +371,11 @@ impl<'a> Report<'a> {
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
+            invalid_reasons: summary.reasons(),
+            accepted_by_try: by_try(summary),
+            answer_times: bins(summary),
+            over_time: OverTime::new(timeline),
+            waits: WaitSpan::all(timeline),
             started_at: at_work.started_at.to_string(),
             finished_at: at_work.finished_at.map(|at| at.to_string()),
             duration_s: at_work
@@ -330,6 +465,22 @@ fn spent(run: &RunRecord, summary: &Summary, earlier: &Summary) -> Option<f64> {
     Some(total.to_f64())
 }
 
+fn by_try(summary: &Summary) -> Vec<u64> {
+    let tries = summary.accepted_by_try();
+    let used = tries.iter().rposition(|count| *count > 0);
+    tries[..used.map_or(0, |last| last + 1)].to_vec()
+}
+
+fn bins(summary: &Summary) -> Vec<Bin> {
+    let bins = AnswerTimes::new(summary.latencies()).bins.into_iter();
+    let bins = bins.map(|(from_ms, to_ms, answers)| Bin {
+        from_ms,
+        to_ms,
+        answers,
+    });
+    bins.collect()
+}
+
 /// The JSON Schema of `report.json`.
 #[must_use]
 pub fn schema() -> String {
@@ -375,8 +526,9 @@ mod tests {
             first_started_at: samples::START,
             runs: &samples::runs(),
             earlier: &Summary::default(),
+            ledger: None,
         };
-        Report::new(&input, summary).to_json()
+        Report::new(&input, summary, &samples::timeline()).to_json()
     }
 
     fn report(run: &RunRecord, summary: &Summary) -> Value {
@@ -579,6 +731,12 @@ mod tests {
                 "items" => {
                     let mut items = value.as_array().into_iter().flatten();
                     items.all(|item| is_valid(root, wanted, item))
+                }
+                "additionalProperties" => {
+                    let known = schema["properties"].as_object();
+                    let mut names = value.as_object().into_iter().flatten();
+                    wanted.as_bool().unwrap()
+                        || names.all(|(name, _)| known.unwrap().contains_key(name))
                 }
                 "$schema" | "$defs" | "title" | "description" | "format" => true,
                 other => panic!("the schema uses {other}, which this test does not know"),

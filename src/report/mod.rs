@@ -5,17 +5,22 @@
 //! one that touches files. Nothing here is ever read back, and nothing here knows the ledger: rows
 //! come from whoever calls, one at a time, and are not kept.
 
+pub mod answers;
+pub mod html;
 pub mod json;
 pub mod pace;
 pub mod results;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod timeline;
 pub mod write;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::calendar::{self, Bounds, Calendar};
+use crate::clock;
 use crate::job::UnixMicros;
 use crate::record::{CampaignRecord, Row, RunRecord};
 use crate::run::{End, Runs};
@@ -24,6 +29,7 @@ use crate::summary::Summary;
 use json::Report;
 pub use pace::Pace;
 use results::Results;
+use timeline::Timeline;
 use write::{Draft, publish};
 pub use write::{WriteError, ensure_writable, make_folder};
 
@@ -32,6 +38,9 @@ pub const RESULTS_CSV: &str = "results.csv";
 
 /// The file with the account of the campaign, for machines.
 pub const REPORT_JSON: &str = "report.json";
+
+/// The file with the same for people.
+pub const REPORT_HTML: &str = "report.html";
 
 /// What a report is about, beside the rows.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +60,8 @@ pub struct ReportInput<'a> {
     pub runs: &'a Runs,
     /// Numbers that were attempted and that the input has no more.
     pub earlier: &'a Summary,
+    /// The ledger as commands have to name it; `None`: it is the default one.
+    pub ledger: Option<&'a Path>,
 }
 
 /// What is done with each row. `Break` asks for no more rows, because a file cannot be written;
@@ -89,6 +100,25 @@ pub enum ReportError<E> {
     },
 }
 
+/// What bound a run to hours, by its settings: days are not known here.
+#[must_use]
+pub fn hours(settings: &serde_json::Value) -> Calendar {
+    let bounds = |name: &str| Bounds {
+        window: settings[name]
+            .as_str()
+            .and_then(|window| window.parse().ok()),
+        daily_cap: None,
+    };
+    let zone = settings["timezone"].as_str().map(calendar::zone);
+    Calendar {
+        zone: zone
+            .and_then(Result::ok)
+            .unwrap_or(Calendar::default().zone),
+        all: bounds("window"),
+        calls: bounds("call_window"),
+    }
+}
+
 /// Writes all result files into `folder`, in one pass over the rows, and then checks that the
 /// accounts balance.
 ///
@@ -101,6 +131,7 @@ pub enum ReportError<E> {
 pub fn write_all<E>(
     folder: &Path,
     input: &ReportInput<'_>,
+    mut timeline: Timeline,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<Summary, ReportError<E>> {
     make_folder(folder)?;
@@ -110,6 +141,7 @@ pub fn write_all<E>(
     let written = visit(each_row, |row| {
         let outcome = row.outcome(input.runs);
         summary.add(row, &outcome);
+        timeline.add(row, input.runs);
         results.row(row, &outcome)
     })
     .map_err(ReportError::Rows)?
@@ -117,9 +149,14 @@ pub fn write_all<E>(
     .map_err(|source| csv.error(source))?;
 
     let mut json = Draft::new(folder, REPORT_JSON)?;
-    json.write_all(Report::new(input, &summary).to_json().as_bytes())
+    let report = Report::new(input, &summary, &timeline);
+    json.write_all(report.to_json().as_bytes())
         .map_err(|source| json.error(source))?;
-    publish(folder, [csv, json])?;
+    let mut html = Draft::new(folder, REPORT_HTML)?;
+    let page = html::page(input, &summary, &timeline, clock::wall());
+    html.write_all(page.as_bytes())
+        .map_err(|source| html.error(source))?;
+    publish(folder, [csv, json, html])?;
     balance(input, written, &summary)?;
     Ok(summary)
 }

@@ -32,12 +32,24 @@ impl Pace {
         self.peak_1s = self.peak_1s.max(self.window.len());
     }
 
+    /// When the latest left.
+    #[must_use]
+    pub fn last(&self) -> Option<UnixMicros> {
+        self.window.back().copied()
+    }
+
+    /// How many left in the second that ends with the latest.
+    #[must_use]
+    pub fn in_this_second(&self) -> u64 {
+        self.window.len() as u64
+    }
+
     /// Requests per second from the first to the last: the intervals between the departures over the
     /// time that they took. Of less than a second that would say little: then it is how many there
     /// were. Zero when there are less than two.
     #[must_use]
     pub fn achieved_per_s(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.first, self.window.back()) else {
+        let (Some(first), Some(last)) = (self.first, self.last()) else {
             return 0.0;
         };
         let took = last.since(first);

@@ -33,10 +33,16 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        ledger: None,
     };
-    write_all(folder, &input, source(rows, Ok::<(), Infallible>(())))
-        .map(|_| ())
-        .map_err(|error| error.to_string())
+    write_all(
+        folder,
+        &input,
+        samples::timeline(),
+        source(rows, Ok::<(), Infallible>(())),
+    )
+    .map(|_| ())
+    .map_err(|error| error.to_string())
 }
 
 fn text(folder: &Path, name: &str) -> String {
@@ -54,7 +60,7 @@ fn both_files_tell_of_the_same_rows() {
     let report: serde_json::Value = serde_json::from_str(&text(&folder, REPORT_JSON)).unwrap();
     assert_eq!(report["rows"], 6);
     assert_eq!(report["counts"]["pending"], 1);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
 }
 
 #[test]
@@ -79,7 +85,7 @@ fn a_complete_run_with_pending_rows_does_not_balance_and_is_not_called_complete(
 #[test]
 fn rows_that_fail_halfway_leave_the_old_files_untouched() {
     let folder = tempfile::tempdir().unwrap();
-    for name in [RESULTS_CSV, REPORT_JSON] {
+    for name in [RESULTS_CSV, REPORT_JSON, REPORT_HTML] {
         fs::write(folder.path().join(name), "old").unwrap();
     }
     let (campaign, run) = (samples::campaign(), samples::run());
@@ -91,14 +97,21 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        ledger: None,
     };
     let broken = Err(io::Error::other("disk image is malformed"));
     let rows = samples::rows();
-    let error = write_all(folder.path(), &input, source(&rows, broken)).unwrap_err();
+    let error = write_all(
+        folder.path(),
+        &input,
+        samples::timeline(),
+        source(&rows, broken),
+    )
+    .unwrap_err();
     assert!(matches!(error, ReportError::Rows(_)));
     assert_eq!(text(folder.path(), RESULTS_CSV), "old");
     assert_eq!(text(folder.path(), REPORT_JSON), "old");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
 }
 
 #[test]
@@ -160,6 +173,7 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        ledger: None,
     };
     let mut summary = Summary::default();
     for row in &samples::rows() {
@@ -184,9 +198,12 @@ fn times_are_utc_with_milliseconds() {
 pub(crate) mod samples {
     use std::time::Duration;
 
+    use crate::calendar::Calendar;
     use crate::job::{Answer, Attempt, Lane, Operation, UnixMicros, Verdict, VerdictKind};
     use crate::number::Number;
     use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RowState, RunRecord};
+    use crate::report::Pace;
+    use crate::report::timeline::Timeline;
     use crate::run::{Policy, RunFacts, RunId, Runs, WhenUncertain};
 
     /// 2026-11-20T09:00:00Z
@@ -216,6 +233,11 @@ pub(crate) mod samples {
             settings: serde_json::json!({"rate_per_s": 10.0}),
             version: "0.1.0".to_owned(),
         }
+    }
+
+    /// Nothing left in it.
+    pub fn timeline() -> Timeline {
+        Timeline::new(&run(), &Pace::default(), &runs(), &Calendar::default())
     }
 
     /// The one run, of which nothing turned up.

@@ -72,6 +72,12 @@ pub enum Restored {
 }
 
 impl SqliteLedger {
+    /// The file as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Is there a ledger? See [`open`](Self::open) for what is refused.
     ///
     /// # Errors

@@ -1,0 +1,608 @@
+//! `report.html`: the account of a campaign for people, one file that needs nothing else.
+//!
+//! First the verdict and what a person has to do, then what happened. Charts are SVG of our own with
+//! a table beside each; there is no script, and a policy that forbids all that is not in the file.
+
+mod account;
+mod answer_times;
+mod over_time;
+mod svg;
+mod todo;
+mod verdict;
+mod words;
+mod zone;
+
+use std::time::Duration;
+
+use askama::Template;
+
+use super::ReportInput;
+use super::timeline::{Column, Timeline, Wait, WaitKind};
+use crate::job::{Lane, UnixMicros};
+use crate::money::Prices;
+use crate::number::{mask_name, mask_numbers};
+use crate::status::Status;
+use crate::summary::Summary;
+use crate::text::visible;
+use todo::Item;
+use verdict::{Fact, Verdict};
+use words::{count, counted, percent, share, span};
+use zone::Zone;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page.
+#[derive(Template)]
+#[template(path = "page.html", config = "src/report/html/askama.toml")]
+struct Page {
+    title: String,
+    style: &'static str,
+    operation: &'static str,
+    campaign: String,
+    when: String,
+    verdict: Verdict,
+    facts: Vec<Fact>,
+    nav: Vec<(&'static str, &'static str)>,
+    pending_first: bool,
+    todo: Vec<Item>,
+    account: Account,
+    time: Option<over_time::OverTime>,
+    answers: Option<answer_times::Section>,
+    retries: Option<Bars>,
+    errors: Option<Bars>,
+    where_time_went: Option<Bars>,
+    cost: Option<Cost>,
+    earlier: Vec<(&'static str, String)>,
+    command: Option<String>,
+    file: String,
+    settings: Vec<(String, String)>,
+    version: &'static str,
+    written: String,
+}
+
+/// Rows in, statuses out.
+struct Account {
+    chart: Option<String>,
+    rows: Vec<StatusRow>,
+    total: String,
+    none: String,
+    checks: Vec<Check>,
+    left_out: String,
+}
+
+struct StatusRow {
+    status: &'static str,
+    count: String,
+    share: String,
+    meaning: &'static str,
+}
+
+/// A promise, and what became of it.
+struct Check {
+    holds: bool,
+    promise: &'static str,
+    finding: String,
+}
+
+/// A table with a bar in each line.
+struct Bars {
+    intro: String,
+    lines: Vec<Bar>,
+    total: String,
+}
+
+struct Bar {
+    label: String,
+    class: &'static str,
+    count: String,
+    share: String,
+    percent: String,
+}
+
+/// What it cost.
+struct Cost {
+    prices: String,
+    lines: Vec<[String; 4]>,
+    total: String,
+    more: Vec<(&'static str, String)>,
+}
+
+/// The page of these facts and rows, as of `now`.
+#[must_use]
+pub fn page(
+    input: &ReportInput<'_>,
+    summary: &Summary,
+    timeline: &Timeline,
+    now: UnixMicros,
+) -> String {
+    let source = Source {
+        input,
+        summary,
+        timeline,
+        zone: Zone::new(input.run.settings["timezone"].as_str().unwrap_or("UTC")),
+    };
+    // Writing to a String cannot fail.
+    source.page(now).render().unwrap_or_default()
+}
+
+/// What the page is made of.
+struct Source<'a> {
+    input: &'a ReportInput<'a>,
+    summary: &'a Summary,
+    timeline: &'a Timeline,
+    zone: Zone,
+}
+
+impl Source<'_> {
+    fn page(&self, now: UnixMicros) -> Page {
+        let Self { input, summary, .. } = self;
+        let verdict = verdict::verdict(self);
+        let todo = todo::items(self);
+        let limit_per_s = input.at_work.settings["rate_per_s"].as_f64();
+        let time = over_time::Source {
+            timeline: self.timeline,
+            limit_per_s,
+            operation: input.campaign.operation,
+            zone: &self.zone,
+        };
+        let mut page = Page {
+            title: format!("{}: {} · otpdrive", self.campaign(), verdict.headline),
+            style: STYLE,
+            operation: input.campaign.operation.name(),
+            campaign: self.campaign(),
+            when: self.when(),
+            facts: verdict::facts(self),
+            verdict,
+            nav: Vec::new(),
+            pending_first: summary.counts()[Status::Pending] > 0,
+            todo,
+            account: self.account(limit_per_s),
+            time: time.section(),
+            answers: answer_times::section(summary.latencies()),
+            retries: self.retries(),
+            errors: self.errors(),
+            where_time_went: limit_per_s.and_then(|limit| self.where_time_went(limit)),
+            cost: self.cost(),
+            earlier: self.earlier(),
+            command: self.command(),
+            file: self.file(),
+            settings: settings(&input.run.settings),
+            version: env!("CARGO_PKG_VERSION"),
+            written: self.zone.date_and_time(now),
+        };
+        page.account.left_out = page.left_out();
+        page.nav = page.sections();
+        page
+    }
+
+    fn campaign(&self) -> String {
+        visible(&mask_name(&self.input.campaign.name)).into_owned()
+    }
+
+    fn when(&self) -> String {
+        let run = self.input.at_work;
+        let (date, from) = (
+            self.zone.date(run.started_at),
+            self.zone.clock(run.started_at),
+        );
+        let zone = self.zone.short_name(run.started_at);
+        match run.finished_at {
+            Some(at) if self.zone.date(at) == date => {
+                format!("{date}, {from} to {} {zone}", self.zone.clock(at))
+            }
+            Some(at) => format!("{date}, {from} to {}", self.zone.date_and_time(at)),
+            None => format!("since {date}, {from} {zone}"),
+        }
+    }
+
+    /// The command of the latest run, numbers masked.
+    fn command(&self) -> Option<String> {
+        let command = self.input.run.settings["command"].as_str()?;
+        Some(visible(&mask_numbers(command)).into_owned())
+    }
+
+    fn file(&self) -> String {
+        let file = &self.input.campaign.input;
+        let (start, end) = (file.sha256.get(..6), file.sha256.get(60..));
+        format!(
+            "{}, {}, sha256 {}…{}",
+            visible(&mask_name(&file.name)),
+            counted(file.rows, "row", "rows"),
+            start.unwrap_or_default(),
+            end.unwrap_or_default()
+        )
+    }
+
+    fn account(&self, limit_per_s: Option<f64>) -> Account {
+        let counts = self.summary.counts();
+        let there = counts.iter().filter(|(_, n)| *n > 0);
+        let rows = there.map(|(status, n)| StatusRow {
+            status: status.name(),
+            count: count(n),
+            share: share(n, counts.total()),
+            meaning: meaning(status),
+        });
+        let none = counts.iter().filter(|(_, n)| *n == 0);
+        let none: Vec<&str> = none.map(|(status, _)| status.name()).collect();
+        Account {
+            chart: account::chart(counts),
+            rows: rows.collect(),
+            total: count(counts.total()),
+            none: none.join(", "),
+            checks: self.checks(limit_per_s),
+            left_out: String::new(),
+        }
+    }
+
+    fn checks(&self, limit_per_s: Option<f64>) -> Vec<Check> {
+        let (rows, counted_rows) = (
+            self.input.campaign.input.rows,
+            self.summary.counts().total(),
+        );
+        let again = self.summary.attempts().after_unknown;
+        let peak = self.input.pace.peak_1s();
+        #[expect(clippy::cast_precision_loss, reason = "requests in a second")]
+        let keeps =
+            limit_per_s.is_none_or(|limit| peak as f64 <= (limit * 1.01).max(limit.ceil() + 1.0));
+        let busiest = format!(
+            "{} in the busiest second",
+            counted(peak, "request", "requests")
+        );
+        vec![
+            Check {
+                holds: rows == counted_rows,
+                promise: "The account balances",
+                finding: format!(
+                    "{} in, {} out",
+                    counted(rows, "row", "rows"),
+                    count(counted_rows)
+                ),
+            },
+            Check {
+                holds: again == 0,
+                promise: "No second OTP risked",
+                finding: match again {
+                    0 => "0 rows sent again after an unclear answer".to_owned(),
+                    n => format!(
+                        "{} sent again after an unclear answer, as --on-unknown retry asks",
+                        counted(n, "row was", "rows were")
+                    ),
+                },
+            },
+            Check {
+                holds: keeps,
+                promise: "Never above the limit",
+                finding: match limit_per_s {
+                    Some(limit) => format!("{busiest}, limit {}", over_time::per_time(limit)),
+                    None => format!("{busiest}; no limit was set"),
+                },
+            },
+        ]
+    }
+
+    fn retries(&self) -> Option<Bars> {
+        let attempts = self.summary.attempts();
+        let tries = self.summary.accepted_by_try();
+        let all: u64 = tries.iter().sum();
+        if attempts.retries == 0 {
+            return None;
+        }
+        let bars = tries.iter().zip(1..).filter(|(n, _)| **n > 0);
+        let bars = bars.map(|(n, place): (&u64, u64)| Bar {
+            label: format!("{} try", ordinal(place, tries.len() as u64)),
+            class: "sent",
+            count: count(*n),
+            share: share(*n, all),
+            percent: words::trimmed(percent(*n, all), 1),
+        });
+        Some(Bars {
+            intro: format!(
+                "{}; {} accepted after the first request.",
+                counted(attempts.retries, "retry", "retries"),
+                counted(attempts.recovered, "row was", "rows were")
+            ),
+            lines: bars.collect(),
+            total: count(all),
+        })
+    }
+
+    fn errors(&self) -> Option<Bars> {
+        let messages = self.summary.messages();
+        let most = messages.iter().map(|said| said.count).max()?;
+        let all: u64 = messages.iter().map(|said| said.count).sum();
+        let bars = messages.iter().map(|said| Bar {
+            label: visible(said.message).chars().take(120).collect(),
+            class: "again",
+            count: count(said.count),
+            share: String::new(),
+            percent: words::trimmed(percent(said.count, most), 1),
+        });
+        Some(Bars {
+            intro: format!(
+                "Of {}, over all runs.",
+                counted(self.summary.attempts().total, "request", "requests")
+            ),
+            lines: bars.collect(),
+            total: count(all),
+        })
+    }
+
+    /// As far as it can be told; what is left is a line of its own.
+    fn where_time_went(&self, limit: f64) -> Option<Bars> {
+        let took = self.timeline.until.since(self.timeline.from);
+        let requests: u64 = self.timeline.columns.iter().map(Column::requests).sum();
+        if took < Duration::from_secs(10) || requests == 0 {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+        let sending = Duration::from_secs_f64((requests - 1) as f64 / limit);
+        let label = format!(
+            "{} at {}",
+            counted(requests, "request", "requests"),
+            over_time::per_time(limit)
+        );
+        let mut parts = vec![(label, "sent", sending.min(took))];
+        let waits = self.timeline.waits();
+        for (kind, label, class) in [
+            (WaitKind::Outage, "outages", "outage"),
+            (WaitKind::Hold, "holds: the gateway asked to wait", "hold"),
+            (WaitKind::Closed, "outside the hours", "hold"),
+        ] {
+            let of_kind = waits.iter().filter(|wait| wait.kind == kind);
+            let time = covered(of_kind).min(took);
+            if time > Duration::ZERO {
+                parts.push((label.to_owned(), class, time));
+            }
+        }
+        let told: Duration = parts.iter().map(|(.., time)| *time).sum();
+        if let Some(rest) = took.checked_sub(told).filter(|rest| *rest > Duration::ZERO) {
+            parts.push((
+                "start, retries’ waits, last answers".to_owned(),
+                "hold",
+                rest,
+            ));
+        }
+        let bars = parts.into_iter().map(|(label, class, time)| Bar {
+            label,
+            class,
+            count: span(time),
+            share: String::new(),
+            percent: words::trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
+        });
+        Some(Bars {
+            intro: "The latest run that made requests. Waits may overlap with sending on another channel.".to_owned(),
+            lines: bars.collect(),
+            total: span(took),
+        })
+    }
+
+    fn prices(&self) -> Option<(&str, Prices)> {
+        let text = self.input.run.settings["price"].as_str()?;
+        Some((text, text.parse().ok()?))
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        let (text, prices) = self.prices()?;
+        let billed = Lane::ALL.map(|lane| {
+            self.summary.billed()[lane.index()] + self.input.earlier.billed()[lane.index()]
+        });
+        let total = prices.total(&billed)?;
+        let lines = Lane::ALL.into_iter().filter_map(|lane| {
+            let (n, price) = (billed[lane.index()], prices.of(lane)?);
+            let name = lane.name().to_owned();
+            (n > 0).then(|| {
+                [
+                    name,
+                    count(n),
+                    money(price.to_f64()),
+                    money((price * n).to_f64()),
+                ]
+            })
+        });
+        let counts = self.summary.counts();
+        let mut more = Vec::new();
+        for (name, status) in [
+            ("per number sent", Status::Sent),
+            ("per number verified", Status::Verified),
+        ] {
+            #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+            let rows = counts[status] as f64;
+            if rows > 0.0 {
+                more.push((name, money(total.to_f64() / rows)));
+            }
+        }
+        if let Some(budget) = self.input.run.settings["budget"].as_str() {
+            more.push(("budget", budget.to_owned()));
+        }
+        Some(Cost {
+            prices: text.to_owned(),
+            lines: lines.collect(),
+            total: money(total.to_f64()),
+            more,
+        })
+    }
+
+    fn earlier(&self) -> Vec<(&'static str, String)> {
+        let counts = self.input.earlier.counts().iter().filter(|(_, n)| *n > 0);
+        counts
+            .map(|(status, n)| (status.name(), count(n)))
+            .collect()
+    }
+}
+
+impl Page {
+    /// Which sections have nothing to show, and why.
+    fn left_out(&self) -> String {
+        let missing = [
+            (self.time.is_none(), "over time (too few requests)"),
+            (self.answers.is_none(), "answer times (too few answers)"),
+            (self.retries.is_none(), "retries (none)"),
+            (self.errors.is_none(), "errors and refusals (none)"),
+            (self.cost.is_none(), "cost (no --price)"),
+            (self.earlier.is_empty(), "earlier numbers (none)"),
+        ];
+        let missing = missing.into_iter().filter(|(is_missing, _)| *is_missing);
+        let names: Vec<&str> = missing.map(|(_, name)| name).collect();
+        names.join(", ")
+    }
+
+    /// The sections that are there, in their order.
+    fn sections(&self) -> Vec<(&'static str, &'static str)> {
+        let person = (!self.todo.is_empty(), "person", "What needs a person");
+        let sections = [
+            (self.pending_first && person.0, person.1, person.2),
+            (true, "account", "The account"),
+            (!self.pending_first && person.0, person.1, person.2),
+            (self.time.is_some(), "time", "Over time"),
+            (
+                self.answers.is_some() || self.retries.is_some(),
+                "latency",
+                "Answer times",
+            ),
+            (self.errors.is_some(), "errors", "Errors and refusals"),
+            (
+                self.where_time_went.is_some(),
+                "plan",
+                "Where the time went",
+            ),
+            (self.cost.is_some(), "cost", "Cost"),
+            (!self.earlier.is_empty(), "earlier", "Earlier numbers"),
+            (true, "settings", "Settings"),
+        ];
+        let there = sections.into_iter().filter(|(is_there, ..)| *is_there);
+        there.map(|(_, id, title)| (id, title)).collect()
+    }
+}
+
+/// How much time waits cover together: those on several lanes at once count once.
+fn covered<'w>(waits: impl Iterator<Item = &'w Wait>) -> Duration {
+    let (mut all, mut end) = (Duration::ZERO, UnixMicros(i64::MIN));
+    for wait in waits {
+        let from = wait.from.max(end);
+        all += wait.until.since(from);
+        end = end.max(wait.until);
+    }
+    all
+}
+
+/// What a status means, for people.
+fn meaning(status: Status) -> &'static str {
+    match status {
+        Status::Sent => "accepted by the gateway; whether it arrived only the provider knows",
+        Status::Verified => "the code was right",
+        Status::NotVerified => "the code was wrong",
+        Status::Rejected => "refused by the gateway",
+        Status::Failed => "all tries used up, surely never accepted",
+        Status::Unknown => {
+            "may have been delivered: the request left, no trustworthy answer came back"
+        }
+        Status::Invalid => "the row cannot be used, and was not asked",
+        Status::Duplicate => "the number stands further up in the file",
+        Status::Suppressed => {
+            "left out on purpose: another campaign has just sent to it, or a list says so"
+        }
+        Status::Pending => "not attempted yet, or surely not sent",
+    }
+}
+
+fn money(amount: f64) -> String {
+    format!("{amount:.2}")
+}
+
+/// `1st`, `2nd` …; the last one that is told apart stands for all later ones.
+fn ordinal(n: u64, last: u64) -> String {
+    match n {
+        1 => "1st".to_owned(),
+        2 => "2nd".to_owned(),
+        3 => "3rd".to_owned(),
+        _ if n == last => format!("{n}th or a later"),
+        _ => format!("{n}th"),
+    }
+}
+
+/// All settings in words.
+fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
+    let settings = settings.as_object().into_iter().flatten();
+    let settings = settings.filter(|(name, _)| *name != "command");
+    let in_words = settings.map(|(name, value)| {
+        let value = match value {
+            serde_json::Value::Null => "none".to_owned(),
+            serde_json::Value::String(text) => visible(&mask_numbers(text)).into_owned(),
+            other => other.to_string(),
+        };
+        (name.replace('_', "-"), value)
+    });
+    in_words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{CampaignRecord, RunRecord};
+    use crate::report::Pace;
+    use crate::report::tests::samples;
+    use crate::run::{End, Stop, StopKind};
+
+    fn rendered(campaign: &CampaignRecord, run: &RunRecord) -> String {
+        let mut summary = Summary::default();
+        for row in &samples::rows() {
+            summary.add(row, &row.outcome(&samples::runs()));
+        }
+        let input = ReportInput {
+            campaign,
+            run,
+            at_work: run,
+            pace: &Pace::default(),
+            first_started_at: samples::START,
+            runs: &samples::runs(),
+            earlier: &Summary::default(),
+            ledger: None,
+        };
+        page(&input, &summary, &samples::timeline(), samples::START)
+    }
+
+    fn ended(end: Option<End>) -> String {
+        let run = RunRecord {
+            end,
+            ..samples::run()
+        };
+        rendered(&samples::campaign(), &run)
+    }
+
+    #[test]
+    fn the_verdict_comes_first_and_what_a_person_has_to_do_has_its_command() {
+        let page = ended(Some(End::Complete));
+        assert!(page.contains("Done, and 3 rows need a person"), "{page}");
+        assert!(page.contains("1 sent, 1 are waiting"));
+        let command = "otpdrive report <b>--campaign diwali</b> <b>--only unknown</b>";
+        assert!(page.contains(command), "{page}");
+        let stopped = ended(Some(End::Stopped(Stop {
+            kind: StopKind::AccountRefused,
+            message: "the account of +919876543210 was refused; top it up".to_owned(),
+        })));
+        assert!(stopped.contains("Stopped: the account of +9198******10 was refused"));
+        assert!(stopped.contains("exit code 4") && stopped.contains("Change what stopped"));
+        assert!(ended(None).contains("Ended without closing"));
+    }
+
+    #[test]
+    fn nothing_in_it_is_run_or_fetched_or_repeats_a_number() {
+        let mut campaign = samples::campaign();
+        campaign.name = "<script>x</script> 919876543210".to_owned();
+        campaign.sandbox = true;
+        let page = rendered(&campaign, &samples::run());
+        assert!(!page.contains("<script"), "{page}");
+        assert!(!page.contains("9876543210"), "{page}");
+        assert!(!page.contains("http:") && !page.contains("https:"));
+        assert!(page.contains("default-src 'none'"));
+        assert!(page.contains("Rehearsal, nothing was sent to anybody: "));
+    }
+
+    #[test]
+    fn what_there_is_nothing_of_is_left_out_and_said() {
+        let page = ended(Some(End::Complete));
+        assert!(!page.contains("id=\"time\"") && !page.contains("id=\"cost\""));
+        assert!(page.contains("over time (too few requests), answer times (too few answers)"));
+        assert!(page.contains("cost (no --price)"));
+    }
+}

@@ -1,0 +1,403 @@
+//! What left and what came of it over the time of a run, in columns of equal width; and why it waited.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::Pace;
+use crate::calendar::Calendar;
+use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
+use crate::record::{Row, RunRecord};
+use crate::run::{Meaning, Outage, RunFacts, RunId, Runs};
+
+/// The widths that a column can have, in seconds.
+const WIDTHS_S: [u64; 18] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200,
+    86_400,
+];
+
+/// Most columns; runs of more than three months have wider ones.
+pub const COLUMNS_MAX: usize = 96;
+
+/// Most waits that are told apart on one lane; later ones are not told.
+const WAITS_MAX: usize = 10_000;
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The OTP was accepted, or the code was right.
+    Accepted,
+    /// The code was wrong.
+    Wrong,
+    /// Surely not sent: to try again.
+    Again,
+    /// Refused, for the number's sake or for the account's.
+    Refused,
+    /// It may have been delivered.
+    Unknown,
+    /// It is under way.
+    InFlight,
+}
+
+impl Came {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Wrong,
+        Self::Again,
+        Self::Refused,
+        Self::Unknown,
+        Self::InFlight,
+    ];
+
+    fn of(attempt: &Attempt, runs: &Runs) -> Self {
+        let kind = attempt.verdict().map(|verdict| verdict.kind);
+        match runs.meaning(attempt) {
+            Meaning::Accepted => Self::Accepted,
+            Meaning::NotVerified => Self::Wrong,
+            Meaning::Rejected => Self::Refused,
+            Meaning::Ambiguous => Self::Unknown,
+            Meaning::Failed | Meaning::Held => Self::Again,
+            Meaning::Nothing => match kind {
+                None => Self::InFlight,
+                Some(
+                    VerdictKind::Rejected
+                    | VerdictKind::Misdirected
+                    | VerdictKind::KeyRefused
+                    | VerdictKind::AccountRefused,
+                ) => Self::Refused,
+                Some(_) => Self::Again,
+            },
+        }
+    }
+}
+
+/// A column of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    /// What left in it, by what came of it: as [`Came::ALL`].
+    pub came: [u64; Came::ALL.len()],
+    /// The most requests in any second that ends in it.
+    pub busiest_1s: u64,
+}
+
+impl Column {
+    /// How many requests left in it.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.came.iter().sum()
+    }
+}
+
+/// Why nothing left for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitKind {
+    /// The gateway was down.
+    Outage,
+    /// It asked to wait.
+    Hold,
+    /// It was outside the hours.
+    Closed,
+}
+
+impl WaitKind {
+    /// The word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Hold => "hold",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A time in which nothing left on a lane, or on all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Why.
+    pub kind: WaitKind,
+    /// Where; `None`: everywhere.
+    pub lane: Option<Lane>,
+    /// When it began.
+    pub from: UnixMicros,
+    /// When it was over, or the run was.
+    pub until: UnixMicros,
+    /// The reason in words; may be empty.
+    pub why: String,
+}
+
+impl Wait {
+    /// How long it was.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.until.since(self.from)
+    }
+}
+
+/// What left in a run, and what came of it, over its time.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    run: RunId,
+    /// When the run began.
+    pub from: UnixMicros,
+    /// When it ended; of one that is on or was killed, its last sign of life.
+    pub until: UnixMicros,
+    /// How wide the columns are; the last one may be up to half as wide again.
+    pub width: Duration,
+    /// The columns.
+    pub columns: Vec<Column>,
+    pace: Pace,
+    outages: Vec<Wait>,
+    closed: Vec<Wait>,
+    /// What the gateway asked for, without overlaps and in the order of time, by lane.
+    holds: [Vec<(UnixMicros, UnixMicros)>; Lane::ALL.len()],
+}
+
+impl Timeline {
+    /// Of the run that `pace` is the pace of; its departures and its rows are to follow. `calendar`
+    /// is what bound it.
+    #[must_use]
+    pub fn new(run: &RunRecord, pace: &Pace, runs: &Runs, calendar: &Calendar) -> Self {
+        let from = run.started_at;
+        let last = pace.last().unwrap_or(from);
+        let until = run.finished_at.unwrap_or(last).max(last).max(from);
+        let (width, columns) = columns(until.since(from));
+        let outages = runs.get(run.id).map(RunFacts::outages);
+        let outages = outages.unwrap_or_default().iter();
+        Self {
+            run: run.id,
+            from,
+            until,
+            width,
+            columns: vec![Column::default(); columns],
+            pace: Pace::default(),
+            outages: outages.map(|outage| of_outage(outage, until)).collect(),
+            closed: closed(calendar, from, until),
+            holds: Default::default(),
+        }
+    }
+
+    /// A request of the run left, not before those that were added before it.
+    pub fn depart(&mut self, at: UnixMicros) {
+        self.pace.add(at);
+        let busy = self.pace.in_this_second();
+        if let Some(column) = self.column(at) {
+            column.busiest_1s = column.busiest_1s.max(busy);
+        }
+    }
+
+    /// Takes the requests into account that the run made for a row.
+    pub fn add(&mut self, row: &Row, runs: &Runs) {
+        for attempt in row.attempts() {
+            if attempt.run != self.run {
+                continue;
+            }
+            if let Some(at) = attempt.left_at() {
+                let came = Came::of(attempt, runs);
+                if let Some(column) = self.column(at) {
+                    column.came[came as usize] += 1;
+                }
+            }
+            let held = attempt.answer.as_ref().and_then(|answer| {
+                let until = answer.verdict.retry_at?;
+                Some((answer.answered_at, until))
+            });
+            if let Some((from, until)) = held {
+                self.hold(attempt.lane, from, until.min(self.until));
+            }
+        }
+    }
+
+    fn column(&mut self, at: UnixMicros) -> Option<&mut Column> {
+        let place = at.since(self.from).as_micros() / self.width.as_micros().max(1);
+        let last = self.columns.len().checked_sub(1)?;
+        let place = usize::try_from(place).map_or(last, |place| place.min(last));
+        self.columns.get_mut(place)
+    }
+
+    /// Joins this with what it touches.
+    fn hold(&mut self, lane: Lane, mut from: UnixMicros, mut until: UnixMicros) {
+        let holds = &mut self.holds[lane.index()];
+        let first = holds.partition_point(|(_, end)| *end < from);
+        let behind = holds.partition_point(|(begin, _)| *begin <= until);
+        if until <= from || (first == behind && holds.len() >= WAITS_MAX) {
+            return;
+        }
+        for (begin, end) in holds.drain(first..behind.max(first)) {
+            from = from.min(begin);
+            until = until.max(end);
+        }
+        holds.insert(first, (from, until));
+    }
+
+    /// When a column begins.
+    #[must_use]
+    pub fn begins(&self, column: usize) -> UnixMicros {
+        self.from + self.width * u32::try_from(column).unwrap_or(u32::MAX)
+    }
+
+    /// When a column ends.
+    #[must_use]
+    pub fn ends(&self, column: usize) -> UnixMicros {
+        if column + 1 >= self.columns.len() {
+            return self.until;
+        }
+        self.begins(column + 1)
+    }
+
+    /// The longest waits, at most so many, in the order of time.
+    #[must_use]
+    pub fn longest_waits(&self, most: usize) -> Vec<Wait> {
+        let mut waits = self.waits();
+        waits.sort_by_key(|wait| Reverse(wait.took()));
+        waits.truncate(most);
+        waits.sort_by_key(|wait| (wait.from, wait.kind));
+        waits
+    }
+
+    /// All waits in the order of time.
+    #[must_use]
+    pub fn waits(&self) -> Vec<Wait> {
+        let holds = Lane::ALL.into_iter().flat_map(|lane| {
+            let holds = self.holds[lane.index()].iter();
+            holds.map(move |(from, until)| Wait {
+                kind: WaitKind::Hold,
+                lane: Some(lane),
+                from: *from,
+                until: *until,
+                why: String::new(),
+            })
+        });
+        let mut waits: Vec<Wait> = holds.collect();
+        waits.extend(self.outages.iter().chain(&self.closed).cloned());
+        waits.sort_by_key(|wait| (wait.from, wait.kind));
+        waits
+    }
+}
+
+/// The least width that makes at most [`COLUMNS_MAX`] columns, and how many. A last one of less than
+/// half its width is joined to the one before.
+fn columns(span: Duration) -> (Duration, usize) {
+    let widths = WIDTHS_S.map(Duration::from_secs);
+    let count = |width: Duration| span.as_micros().div_ceil(width.as_micros());
+    let fits = |width: &Duration| count(*width) <= COLUMNS_MAX as u128;
+    let days = u32::try_from(span.as_secs() / (86_400 * COLUMNS_MAX as u64)).unwrap_or(u32::MAX);
+    let more = widths[WIDTHS_S.len() - 1].saturating_mul(days.saturating_add(1));
+    let width = widths.into_iter().find(fits).unwrap_or(more);
+    let mut columns = usize::try_from(count(width)).map_or(COLUMNS_MAX, |count| count.max(1));
+    let last = span.as_micros() % width.as_micros();
+    if columns > 1 && last > 0 && last * 2 < width.as_micros() {
+        columns -= 1;
+    }
+    (width, columns)
+}
+
+fn of_outage(outage: &Outage, end: UnixMicros) -> Wait {
+    Wait {
+        kind: WaitKind::Outage,
+        lane: outage.lane,
+        from: outage.from,
+        until: outage.until.unwrap_or(end).min(end),
+        why: outage.why.clone(),
+    }
+}
+
+/// When nothing may leave at all, and when no calls may.
+fn closed(calendar: &Calendar, from: UnixMicros, until: UnixMicros) -> Vec<Wait> {
+    let mut closed = Vec::new();
+    for (lane, all) in [(Lane::Sms, true), (Lane::Call, false)] {
+        if !all && calendar.calls.window.is_none() {
+            continue;
+        }
+        let mut at = from;
+        while at < until && closed.len() < WAITS_MAX {
+            let opens = calendar.opens(lane, at);
+            if opens > at {
+                closed.push(Wait {
+                    kind: WaitKind::Closed,
+                    lane: (!all).then_some(lane),
+                    from: at,
+                    until: opens.min(until),
+                    why: String::new(),
+                });
+            }
+            let Some(end) = calendar.closes(lane, opens) else {
+                break;
+            };
+            at = end;
+        }
+    }
+    closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::tests::{held, second};
+
+    fn of_span(seconds: u64) -> (u64, usize) {
+        let (width, columns) = columns(Duration::from_secs(seconds));
+        (width.as_secs(), columns)
+    }
+
+    #[test]
+    fn columns_are_as_narrow_as_they_can_be_and_a_short_last_one_is_joined() {
+        assert_eq!(of_span(0), (1, 1));
+        assert_eq!(of_span(96), (1, 96));
+        assert_eq!(of_span(97), (2, 49));
+        assert_eq!(of_span(2_826), (30, 94));
+        assert_eq!(of_span(10 * 30 + 2_700), (60, 50));
+        assert_eq!(of_span(40 * 86_400), (43_200, 80));
+        let (width, columns) = of_span(4_000 * 86_400);
+        assert!(columns <= COLUMNS_MAX && width > 86_400);
+    }
+
+    #[test]
+    fn holds_that_touch_are_one() {
+        let run = crate::report::tests::samples::run();
+        let mut timeline = Timeline::new(
+            &run,
+            &Pace::default(),
+            &Runs::default(),
+            &Calendar::default(),
+        );
+        timeline.until = second(1_000);
+        for (from, until) in [(10, 20), (40, 50), (15, 30), (30, 40), (70, 80)] {
+            timeline.hold(Lane::Sms, second(from), second(until));
+        }
+        let waits = timeline.waits();
+        let spans: Vec<_> = waits.iter().map(|wait| (wait.from, wait.until)).collect();
+        assert_eq!(spans, [(second(10), second(50)), (second(70), second(80))]);
+    }
+
+    #[test]
+    fn hours_that_close_in_a_run_are_waits() {
+        let calendar = Calendar {
+            all: crate::calendar::Bounds {
+                window: "09:00-21:00".parse().ok(),
+                daily_cap: None,
+            },
+            ..Calendar::default()
+        };
+        let day = |text: &str| text.parse::<UnixMicros>().unwrap();
+        let waits = closed(
+            &calendar,
+            day("2026-11-26T08:00:00Z"),
+            day("2026-11-27T08:00:00Z"),
+        );
+        let spans: Vec<_> = waits.iter().map(|wait| (wait.from, wait.until)).collect();
+        assert_eq!(
+            spans,
+            [
+                (day("2026-11-26T08:00:00Z"), day("2026-11-26T09:00:00Z")),
+                (day("2026-11-26T21:00:00Z"), day("2026-11-27T08:00:00Z")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_that_was_held_is_to_be_tried_again() {
+        let attempt = held(crate::run::tests::RUN, Lane::Sms, 3);
+        assert_eq!(Came::of(&attempt, &Runs::default()), Came::Again);
+    }
+}
