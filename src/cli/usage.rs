@@ -55,14 +55,17 @@ fn advice(name: &str, command: Option<&Command>) -> Option<String> {
         return Some((*advice).to_owned());
     }
     let has = |command: &&Command| command.flags().any(|flag| flag == name);
+    if let Some(has) = command.filter(has) {
+        // Or there would be no error.
+        return Some(format!(
+            "it stands behind the command: otpdrive {} --{name} …",
+            has.name
+        ));
+    }
     let having: Vec<&str> = COMMANDS.iter().filter(has).map(|has| has.name).collect();
-    let Some(command) = command.filter(|_| having.is_empty()) else {
-        let whose = having.join(", ");
-        let whose = (!whose.is_empty()).then(|| format!("--{name} is a flag of: {whose}"));
-        return match command {
-            None => whose.map(|whose| whose + "; it stands behind the command"),
-            Some(_) => whose,
-        };
-    };
-    nearest(name, command.flags()).map(|flag| format!("did you mean --{flag}?"))
+    if !having.is_empty() {
+        return Some(format!("--{name} is a flag of: {}", having.join(", ")));
+    }
+    let names = command.filter(|_| name.len() > 2)?.flags();
+    nearest(name, names).map(|flag| format!("did you mean --{flag}?"))
 }
