@@ -354,6 +354,22 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_that_a_topic_names_is_there() {
+        let known = |flag: &str| {
+            let mut settings = settings::ALL.into_iter().flatten();
+            // The others are those of the proofs and of zstd, and clap's.
+            ["long", "help"].contains(&flag) || settings.any(|setting| setting.name == flag)
+        };
+        for topic in TOPICS {
+            for rest in topic.text.split("--").skip(1) {
+                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+                let flag = &rest[..end.unwrap_or(rest.len())];
+                assert!(known(flag), "{}: --{flag}", topic.name);
+            }
+        }
+    }
+
+    #[test]
     fn every_setting_stands_under_a_heading_that_has_a_place() {
         for setting in settings::ALL.into_iter().flatten() {
             assert!(

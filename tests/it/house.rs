@@ -73,14 +73,15 @@ fn the_page_of_outcomes_has_every_status_in_order() {
 
 #[test]
 fn the_page_of_the_sandbox_has_the_magic_numbers_and_faults() {
-    let mut table = "```text\nNN send     verify       what happens\n".to_owned();
-    for magic in magic_numbers() {
+    let rows = magic_numbers().iter().map(|magic| {
         let (nn, does) = (magic.digits % 100, magic.does);
         let (sends, verifies) = (magic.sends.name(), magic.verifies.name());
-        table += &format!("{nn:02} {sends:<8} {verifies:<12} {does}\n");
-    }
+        format!("{nn:02} {sends:<8} {verifies:<12} {does}")
+    });
+    let rows = rows.collect::<Vec<_>>().join("\n");
     let page = read("src/doc/sandbox.md");
-    assert!(page.contains(&(table.clone() + "```")), "needed:\n{table}");
+    let table = format!("\nNN send     verify       what happens\n{rows}\n```");
+    assert!(page.contains(&table), "needed: {table}");
     let (_, faults) = page.split_once("and these names:").unwrap();
     let faults = quoted(faults.split("\n\n").next().unwrap());
     let known = Action::names();
