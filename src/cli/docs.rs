@@ -197,3 +197,78 @@ fn roff(topic: &Topic) -> Roff {
     }
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::cli::settings::ALL;
+    use crate::cli::tests::config;
+
+    /// The command lines in the blocks of a page, without what a shell does with them.
+    fn command_lines(page: &str) -> Vec<String> {
+        let blocks = page.split("```sh\n").skip(1);
+        let blocks = blocks.filter_map(|rest| rest.split("```").next());
+        let lines = blocks.map(|block| block.replace("\\\n", " "));
+        let lines: Vec<String> = lines.collect();
+        let lines = lines.iter().flat_map(|lines| lines.lines());
+        let lines = lines.filter_map(|line| Some(line.rsplit_once("otpdrive ")?.1));
+        let shell = [" #", " >", " |", " &"];
+        let own = lines.map(|line| {
+            shell
+                .iter()
+                .fold(line, |line, end| line.split(end).next().unwrap())
+        });
+        own.map(|line| line.replace('\'', "")).collect()
+    }
+
+    #[test]
+    fn every_command_line_that_is_shown_is_a_good_one() {
+        let mut key = tempfile::NamedTempFile::new().unwrap();
+        key.write_all(b"KK12").unwrap();
+        let key = key.path().to_str().unwrap();
+        let pages = TOPICS.iter().map(|topic| topic.text);
+        let pages = pages.chain([include_str!("../../README.md")]);
+        let mut lines: Vec<String> = pages.flat_map(command_lines).collect();
+        assert!(lines.len() > 20, "{lines:?}");
+        let examples = COMMANDS.iter().flat_map(|command| command.examples);
+        lines.extend(examples.flat_map(|line| command_lines(&format!("```sh\n{line}```"))));
+        for line in lines {
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let line = format!("otpdrive {line}")
+                .replace("kookoo.key", key)
+                .replace(" key", &format!(" {key}"));
+            let parsed = command_line().try_get_matches_from(line.split(' '));
+            let matches = parsed.expect(&line);
+            let (name, of) = matches.subcommand().unwrap();
+            // A file of settings is not there.
+            if ["send", "verify", "check"].contains(&name) && !of.contains_id("config") {
+                config(&line).expect(&line);
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_that_a_topic_names_is_there() {
+        let known = |flag: &str| {
+            let mut settings = ALL.into_iter().flatten();
+            // The others are those of the proofs and of zstd, and clap's.
+            ["long", "help"].contains(&flag) || settings.any(|setting| setting.name == flag)
+        };
+        for topic in TOPICS {
+            for rest in topic.text.split("--").skip(1) {
+                let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+                let flag = &rest[..end.unwrap_or(rest.len())];
+                assert!(known(flag), "{}: --{flag}", topic.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_stands_under_a_heading_that_has_a_place() {
+        for setting in ALL.into_iter().flatten() {
+            assert!(GROUPS.contains(&setting.group), "{}", setting.group);
+        }
+    }
+}
