@@ -157,6 +157,10 @@ fn the_samples_end_as_the_readme_says() {
 fn the_readme_is_a_page_and_shows_a_rehearsal_as_it_is() {
     let readme = read("README.md");
     assert!(readme.split_whitespace().count() <= 2500);
+    for link in readme.split("](").skip(1) {
+        let path = link.split(')').next().unwrap();
+        assert!(root().join(path).exists(), "{path}");
+    }
     let (_, shown) = readme.split_once("--sandbox\nsend contacts.csv").unwrap();
     let (shown, _) = shown.split_once("```").unwrap();
     let dir = Workdir::new();
