@@ -5,29 +5,42 @@ use std::process::{ExitCode, Termination};
 use crate::run::{End, Signal};
 use crate::status::Status;
 
-/// The exit codes, each with one meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done, nothing needs a person.
+/// The codes, and [`Exit::ALL`] of them with what their documentation says.
+macro_rules! exits {
+    ($(#[doc = $meaning:literal] $name:ident = $code:literal,)+) => {
+        /// The exit codes, each with one meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Exit {
+            $(#[doc = $meaning] $name = $code,)+
+        }
+
+        impl Exit {
+            /// All of them, with their meanings in one line.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $meaning.trim_ascii())),+];
+        }
+    };
+}
+
+exits! {
+    /// done, nothing needs a person
     Done = 0,
-    /// Done, some rows are rejected, failed, unknown or invalid.
+    /// done, some rows are `rejected`, `failed`, `unknown` or `invalid`
     NeedsPerson = 1,
-    /// Bad usage, configuration or input: nothing was sent.
+    /// bad usage, configuration or input: nothing was sent
     Usage = 2,
-    /// Stopped early, rows are pending: run it again.
+    /// stopped early, rows are `pending`: run it again
     Stopped = 3,
-    /// Refused as a whole (key, account, endpoint, certificate): somebody has to change something
-    /// first.
+    /// refused as a whole (key, account, endpoint): change something first
     Refused = 4,
-    /// Another run holds this ledger.
+    /// another run holds this ledger
     Held = 5,
-    /// A bug: the accounts do not balance.
+    /// a bug: the accounts do not balance, or the program panicked
     Bug = 70,
-    /// The terminal was closed.
+    /// ended by SIGHUP: the terminal was closed
     Sighup = 129,
-    /// Ctrl-C.
+    /// interrupted by SIGINT
     Sigint = 130,
-    /// Terminated.
+    /// ended by SIGTERM
     Sigterm = 143,
 }
 

@@ -284,7 +284,7 @@ pub struct Answer {
 }
 
 /// What an answer of the gateway, or the lack of one, says. Made in one place, `gateway`, by the
-/// table of verdicts in the README. A fact: what it means for the number is said by the fold.
+/// rules of `src/doc/verdicts.md`. A fact: what it means for the number is said by the fold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// What kind of answer it was.

@@ -1,5 +1,5 @@
 //! otpdrive: bulk phone verification that never sends twice unknowingly. This page is the map of
-//! the house; the `README` is the manual.
+//! the house; `README.md` shows how to begin, and [`doc`] is the manual.
 //!
 //! # The idea
 //!
@@ -32,6 +32,7 @@
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`money`] | amounts and prices, exact |
 //! | 0 | [`clock`] | the wall clock, read once per run |
+//! | 0 | [`doc`] | the reference, a topic per file: what `help TOPIC`, the manual page and rustdoc show |
 //! | 0 | [`mistake`] | switches for the mistakes that the proofs have to catch; nothing in a build |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
@@ -83,7 +84,7 @@
 //! - **wave**: many numbers in a row refused in the same words.
 //! - **probe**: the one request that goes out now and then while a breaker is open.
 //!
-//! `tests/it/house.rs` keeps the table of rooms and the README true.
+//! `tests/it/house.rs` keeps the table of rooms, the reference and the README true.
 
 pub mod calendar;
 pub mod campaign;
@@ -91,6 +92,7 @@ pub mod cli;
 pub mod clock;
 pub mod contacts;
 pub mod decode;
+pub mod doc;
 pub mod exit;
 pub mod gateway;
 pub mod job;

@@ -85,6 +85,16 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
 }
 
+/// Names that are less like than this, of 1, are not alike.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The name that was meant, if one is much like it.
+pub fn nearest<'n>(meant: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let likeness = |name: &&str| strsim::jaro_winkler(name, meant);
+    let nearest = names.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    nearest.filter(|name| likeness(name) >= LIKENESS_MIN)
+}
+
 /// A value as it stands in a query: everything but unreserved characters (RFC 3986, 2.3) encoded,
 /// so `+` becomes `%2B` and never arrives as a space.
 #[must_use]

@@ -15,13 +15,10 @@ use super::report::print;
 use super::settings::{EVERY, RUN, SEND, Setting, VERIFY};
 use super::values::{Source, Values};
 use crate::job::Operation::Send;
-use crate::text::visible;
+use crate::text::{nearest, visible};
 
 /// The most that such a file may hold.
 const BYTES_MAX: u64 = 1 << 20;
-
-/// Names that are this unlike the key are not suggested.
-const LIKENESS_MIN: f64 = 0.7;
 
 /// What a file of settings says.
 #[derive(Debug)]
@@ -100,13 +97,11 @@ fn setting(key: &str) -> anyhow::Result<&'static Setting> {
         name != "api-key",
         "the key itself has no place in a file of settings: api_key_file names a file that holds it"
     );
-    let likeness = |setting: &&Setting| strsim::jaro_winkler(setting.name, &name);
-    let nearest = all().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    match nearest.filter(|nearest| likeness(nearest) >= LIKENESS_MIN) {
+    match nearest(&name, all().map(|setting| setting.name)) {
         Some(nearest) => bail!(
             "there is no setting {}; did you mean {}?",
             visible(key),
-            self::key(nearest)
+            nearest.replace('-', "_")
         ),
         None => bail!(
             "there is no setting {}; `otpdrive config` lists them",

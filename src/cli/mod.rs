@@ -16,6 +16,7 @@ mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod usage;
 mod values;
 
 use std::io::Write as _;
@@ -28,90 +29,148 @@ use crate::ledger::LedgerError;
 use crate::report::ReportError;
 use crate::text::{visible, visible_lines};
 use config::{Config, Key};
+use docs::command_line;
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
 use settings::{
-    COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+    COMPLETIONS, EVERY, HELP, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
 };
 use values::Values;
 
 /// What can be done.
 struct Command {
     name: &'static str,
+    /// One line, and, behind a blank one, all there is to say.
     help: &'static str,
+    /// Command lines to begin with.
+    examples: &'static [&'static str],
     /// Besides those of every command.
     settings: &'static [&'static [Setting]],
     run: fn(&Values, &Screen) -> anyhow::Result<Exit>,
+}
+
+impl Command {
+    /// The names of its flags.
+    fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.settings.iter().copied().flatten().chain(EVERY);
+        let names = own.map(|setting| setting.name);
+        names.filter(|name| *name != "input")
+    }
 }
 
 /// The commands, in the order of the help.
 const COMMANDS: &[Command] = &[
     Command {
         name: "send",
-        help: "Sends one OTP (SMS or call) to every number in a CSV file",
+        help: "Sends one OTP (SMS or call) to every number in a list",
+        examples: &[
+            "otpdrive send contacts.csv --sandbox",
+            "otpdrive send contacts.csv --api-key-file key --sender-id OZONTL --limit 1",
+            "otpdrive send contacts.csv --config onboarding.toml",
+            "otpdrive send contacts.csv --fallback call --call-window 09:00-21:00",
+        ],
         settings: &[RUN, SEND],
         run: |values, screen| run::run(&Config::new(Send, Key::Needed, values)?, screen),
     },
     Command {
         name: "verify",
-        help: "Checks the codes people gave back: a CSV file of phone + otp",
+        help: "Checks the codes people gave back: a list of phone + otp",
+        examples: &[
+            "otpdrive verify codes.csv --sandbox",
+            "otpdrive verify codes.csv --api-key-file key --otp-length 6",
+        ],
         settings: &[RUN, VERIFY],
         run: |values, screen| run::run(&Config::new(Verify, Key::Needed, values)?, screen),
     },
     Command {
         name: "check",
-        help: "Reads and plans exactly as `send` would; makes no request, writes nothing to the ledger",
+        help: "Reads and plans exactly as `send` would; makes no request\n\n\
+               It writes nothing to the ledger",
+        examples: &[
+            "otpdrive check contacts.csv",
+            "otpdrive check contacts.csv --phone-column '#2'",
+        ],
         settings: &[RUN, SEND],
         run: |values, screen| run::check(&Config::new(Send, Key::NotNeeded, values)?, screen),
     },
     Command {
         name: "report",
-        help: "Rewrites the result files of a campaign from the ledger, or prints some rows",
+        help: "Rewrites the result files from the ledger, or prints rows\n\n\
+               Those of one campaign; also after a kill, and beside a run",
+        examples: &[
+            "otpdrive report --campaign contacts",
+            "otpdrive report --campaign contacts --only rejected,unknown > look-at.csv",
+        ],
         settings: &[REPORT],
         run: report::report,
     },
     Command {
         name: "status",
-        help: "Campaigns in the ledger with their counts; works while one is running",
+        help: "Campaigns in the ledger with their counts; also beside a run",
+        examples: &["otpdrive status", "otpdrive status --verify"],
         settings: &[STATUS],
         run: |values, _| report::status(values),
     },
     Command {
         name: "settle",
-        help: "Notes what you looked up with the provider: numbers that were `unknown` are `sent`, or `unsent` and so `pending`",
+        help: "Notes what you looked up with the provider\n\n\
+               Numbers that were `unknown` are `sent`, or `unsent` and so `pending`",
+        examples: &[
+            "otpdrive settle held.csv --as sent",
+            "otpdrive settle held.csv --as unsent",
+        ],
         settings: &[SETTLE],
         run: lookup::settle,
     },
     Command {
         name: "who",
-        help: "One number's whole life in the ledger: campaigns, requests, answers, times",
+        help: "One number's whole life in the ledger\n\n\
+               Campaigns, requests, answers, times",
+        examples: &["otpdrive who 9876543210"],
         settings: &[WHO],
         run: lookup::who,
     },
     Command {
         name: "config",
-        help: "Every setting of `send` and `verify`, its value and where it comes from, as a file for --config; no secrets",
+        help: "Every setting, its value and where it comes from\n\n\
+               Of `send` and `verify`, as a file for --config; no secrets",
+        examples: &[
+            "otpdrive config",
+            "otpdrive config --config onboarding.toml",
+            "otpdrive config --rate 5/s > onboarding.toml",
+        ],
         // All but the input.
         settings: &[RUN, SEND.split_at(1).1],
         run: |values, _| config_file::show(values),
     },
     Command {
+        name: "sandbox",
+        help: "A local gateway that speaks KooKoo's API, for rehearsals\n\n\
+               With magic numbers and faults: `otpdrive help sandbox`",
+        examples: &["otpdrive sandbox --latency 20ms..80ms --faults 500=5%,drop=1%"],
+        settings: &[SANDBOX],
+        run: sandbox::serve,
+    },
+    Command {
         name: "completions",
-        help: "Completions for a shell, to stdout: `otpdrive completions bash > /etc/bash_completion.d/otpdrive`",
+        help: "Completions for a shell, to stdout",
+        examples: &["otpdrive completions bash > /etc/bash_completion.d/otpdrive"],
         settings: &[COMPLETIONS],
         run: |values, _| docs::completions(values, &mut command_line()),
     },
     Command {
         name: "man",
-        help: "The manual page, to stdout: read it with `man -l -`",
+        help: "The manual page, to stdout",
+        examples: &["otpdrive man | man -l -"],
         settings: &[],
-        run: |_, _| docs::man(&command_line()),
+        run: |_, _| docs::man(),
     },
     Command {
-        name: "sandbox",
-        help: "A local gateway that speaks KooKoo's API, with magic numbers and faults",
-        settings: &[SANDBOX],
-        run: sandbox::serve,
+        name: "help",
+        help: "A topic of the reference, or the help of a command",
+        examples: &["otpdrive help formats", "otpdrive help send"],
+        settings: &[HELP],
+        run: |values, _| docs::help(values),
     },
 ];
 
@@ -129,10 +188,9 @@ pub fn main() -> Exit {
         Err(error) => {
             // Arguments are repeated in it: names of files may hold what a terminal obeys.
             let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
-            let error = command_line()
-                .try_get_matches_from(shown)
-                .err()
-                .unwrap_or(error);
+            let shown: Vec<String> = shown.collect();
+            let again = command_line().try_get_matches_from(&shown).err();
+            let error = usage::with_advice(again.unwrap_or(error), &shown);
             return refuse(&cleaner, &error.render().to_string());
         }
     };
@@ -168,28 +226,6 @@ pub fn main() -> Exit {
         // It has said so itself.
         Err(_) => Exit::Bug,
     }
-}
-
-/// What clap is to know: the commands, and the settings of each.
-fn command_line() -> clap::Command {
-    let commands = COMMANDS.iter().map(|command| {
-        clap::Command::new(command.name)
-            .about(command.help)
-            .args_override_self(true)
-            .args(command.settings.iter().copied().flatten().map(Setting::arg))
-    });
-    // They stand last, in every help.
-    let global = |setting: &Setting| setting.arg().global(true).display_order(usize::MAX);
-    clap::Command::new("otpdrive")
-        .about(env!("CARGO_PKG_DESCRIPTION"))
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(EVERY.iter().map(global))
-        .subcommands(commands)
-        // Wrappers can put their flags in front of those that they were given.
-        .args_override_self(true)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true)
 }
 
 /// Says why nothing is done, before there is a screen.
@@ -236,10 +272,8 @@ mod tests {
     use crate::job::Lane;
     use crate::run::WhenUncertain;
 
-    const README: &str = include_str!("../../README.md");
-
     /// What a command line says, and what is made of it.
-    fn config(line: &str) -> anyhow::Result<Config> {
+    pub(super) fn config(line: &str) -> anyhow::Result<Config> {
         let mut matches = command_line().try_get_matches_from(line.split(' '))?;
         let (name, flags) = matches.remove_subcommand().expect("a command");
         let operation = if name == "verify" { Verify } else { Send };
@@ -256,58 +290,6 @@ mod tests {
         for word in words {
             assert!(error.contains(word), "no {word:?} in: {error}");
         }
-    }
-
-    /// The row of a setting in the README.
-    fn row(setting: &Setting) -> String {
-        let short = setting.short.map(|short| format!("`-{short}`, "));
-        let value = setting.value.replace('|', "\\|");
-        let flag = format!("--{} {value}", setting.name);
-        let variable = setting.variable.map(|variable| format!("env `{variable}`"));
-        let default = setting.default.map(|default| format!("`{default}`"));
-        let default = default.or(variable);
-        format!(
-            "| {}`{}` | {} | {} |\n",
-            short.unwrap_or_default(),
-            flag.trim_end(),
-            default.as_deref().or(setting.derived).unwrap_or("–"),
-            setting.help
-        )
-    }
-
-    #[test]
-    fn the_readme_has_every_setting() {
-        for (heading, settings) in [
-            ("Every command", EVERY),
-            ("`send`, `verify` and `check`", RUN),
-            ("`send` and `check` only", SEND),
-            ("`verify` only", VERIFY),
-            ("`report`", REPORT),
-            ("`status`", STATUS),
-            ("`settle`", SETTLE),
-            ("`who`", WHO),
-            ("`sandbox`", SANDBOX),
-        ] {
-            let flags = settings.iter().filter(|setting| setting.name != "input");
-            let rows: String = flags.map(row).collect();
-            let table =
-                format!("\n### {heading}\n\n| flag | default | meaning |\n|---|---|---|\n{rows}\n");
-            assert!(README.contains(&table), "the README needs this:\n{table}");
-        }
-    }
-
-    #[test]
-    fn the_readme_has_every_command() {
-        let row = |command: &Command| {
-            let mut settings = command.settings.iter().copied().flatten();
-            let input = settings.find(|setting| setting.name == "input");
-            let input = input.map(|input| format!(" [{}]", input.value));
-            let (name, input) = (command.name, input.unwrap_or_default());
-            format!("| `otpdrive {name}{input}` | {} |\n", command.help)
-        };
-        let rows: String = COMMANDS.iter().map(row).collect();
-        let table = format!("\n| command | what it does |\n|---|---|\n{rows}\n");
-        assert!(README.contains(&table), "the README needs this:\n{table}");
     }
 
     #[test]

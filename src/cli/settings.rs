@@ -1,8 +1,9 @@
-//! One table of settings. From a row come the flag, its help, its row in the README and, unless its
-//! value is free text, its key in the report.
+//! One table of settings. From a row come the flag, its place and texts in `-h`, `--help` and the manual
+//! page, its key in a file of settings and, unless its value is free text, its key in the report. These
+//! helps are the reference: no other list of flags is written.
 //!
 //! To add a setting, add a row here and read it by its name, with a parser of [`super::values`], in
-//! [`super::config`]. A test then shows the row that the README needs.
+//! [`super::config`].
 
 use std::ffi::OsString;
 
@@ -32,26 +33,51 @@ pub struct Setting {
     pub short: Option<char>,
     /// What giving it means, and giving it twice.
     pub action: ArgAction,
-    /// What it does.
+    /// The heading that it stands under in help.
+    pub group: &'static str,
+    /// Is it left out of the short help?
+    pub is_seldom: bool,
+    /// What it does: one line, and, behind a blank one, all there is to say.
     pub help: &'static str,
 }
 
-/// The rows of a table: the help of a setting, its name and value, and what else there is to it.
+/// The headings of help, in their order.
+pub const GROUPS: &[&str] = &[
+    "Campaign",
+    "Ledger",
+    "Sandbox",
+    "Channel",
+    "Pace",
+    "Hours and money",
+    "Retries",
+    "Input and output",
+    "Input",
+    "Output",
+    "Connection",
+    "General",
+];
+
+/// The rows of a table, under the headings that they have in help: the help of a setting, its name and
+/// value, and what else there is to it. The first paragraph of the help is all that `-h` shows.
 macro_rules! settings {
     ($(
-        $(#[doc = $help:literal])+
-        $kind:ident($($word:literal),+) $({ $($field:ident: $set:expr),+ })?;
+        $group:literal:
+        $(
+            $(#[doc = $help:literal])+
+            $kind:ident($($word:literal),+) $({ $($field:ident: $set:expr),+ })?;
+        )+
     )+) => {
-        &[$(Setting {
-            help: concat!($($help),+).trim_ascii(),
+        &[$($(Setting {
+            group: $group,
+            help: concat!($($help, "\n"),+).trim_ascii(),
             $($($field: $set,)+)?
             ..$kind($($word),+)
-        }),+]
+        },)+)+]
     };
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 10] = [
+pub const ALL: [&[Setting]; 11] = [
     EVERY,
     RUN,
     SEND,
@@ -62,173 +88,286 @@ pub const ALL: [&[Setting]; 10] = [
     WHO,
     COMPLETIONS,
     SANDBOX,
+    HELP,
 ];
 
 /// What every command takes.
 pub const EVERY: &[Setting] = settings! {
-    /// A file of settings: TOML, a key for each flag of `send` and `verify` (`max_outage = "1h"`), paths
-    /// relative to its folder. A flag wins over the environment, that over the file
+    "General":
+    /// A file of settings, in TOML
+    ///
+    /// Keys are the flags of `send` and `verify` with `_` for `-` (`max_outage = "1h"`); paths are
+    /// relative to the file's folder. A flag wins over the environment, that over the file
     value("config", "FILE");
-    /// More on stderr: `-v` why it waits, `-vv` what each request came to
+    /// More on stderr, `-vv` still more
+    ///
+    /// With `-v` why it waits, with `-vv` what each request came to
     switch("verbose") { short: Some('v'), action: ArgAction::Count };
     /// Nothing but errors
     switch("quiet") { short: Some('q'), conflicts: &["verbose"] };
-    /// The form of log lines; `json`: one object per line
-    value("log-format", "text|json") { default: Some("text") };
+    /// The form of log lines
+    ///
+    /// In `json` one object per line
+    value("log-format", "text|json") { default: Some("text"), is_seldom: true };
     /// Whole numbers in logs instead of `+9198******10`
-    switch("log-numbers");
-    /// On stderr; `auto`: a bar on a terminal, else a plain line every 10 s; `always`: a bar
+    switch("log-numbers") { is_seldom: true };
+    /// Progress on stderr
+    ///
+    /// With `auto` a bar on a terminal, else a plain line every 10 s; with `always` a bar
     value("progress", "auto|always|never") { default: Some("auto") };
 };
 
 /// What `send`, `verify` and `check` share.
 pub const RUN: &[Setting] = settings! {
-    /// A file that holds the API key; without it `KOOKOO_API_KEY` is used. No flag takes the key
-    /// itself: argv is public
-    value("api-key-file", "FILE");
-    /// Where the API is; plain http only towards a loopback address
-    value("endpoint", "URL") { default: Some(ENDPOINT) };
-    /// Plain http anywhere: key and numbers can be read on the way
-    switch("allow-http");
-    /// Go through this http(s) proxy; `HTTP_PROXY` and the like are ignored
-    value("proxy", "URL");
-    /// What "never twice" refers to: one number, one campaign, one OTP. Needed where the input has no
-    /// name of its own: stdin, a pipe
+    "Campaign":
+    /// What "never twice" refers to
+    ///
+    /// one number, one campaign, one OTP. Needed where the input has no name of its own: stdin, a pipe
     value("campaign", "NAME") { derived: Some("the file's stem, or what it says itself in `otp_campaign`") };
-    /// The durable memory of all campaigns; with `--sandbox` `./otpdrive-sandbox.db`
+    /// The durable memory of all campaigns
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
-    /// Go on with a ledger that was restored from a backup: whoever was sent to after the backup was
-    /// made may be sent to again
-    switch("accept-restored-ledger");
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
-    /// `./CAMPAIGN-verify-sandbox-results`; never onto the input itself
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
-    /// A suppression list, a CSV file with a phone column: its numbers are left out (`suppressed`).
-    /// Can be given several times
+    /// Go on with a ledger that was restored from a backup
+    ///
+    /// Whoever was sent to after the backup was made may be sent to again
+    switch("accept-restored-ledger") { is_seldom: true };
+    /// A suppression list: its numbers are left out
+    ///
+    /// A CSV file with a phone column; they are `suppressed`. Can be given several times
     value("exclude", "FILE") { action: ArgAction::Append };
-    /// `N/s`, `N/m`, `N/h` or `unlimited`: all requests, retries and fallbacks included
+    /// Start at most N numbers in this run
+    ///
+    /// The first ones of the file; the rest stays `pending` (exit 3)
+    value("limit", "N");
+    /// A rehearsal: no key, no ids, no network
+    ///
+    /// Against a gateway in the process; it never counts as the real thing, even in the same ledger. Not
+    /// with `--endpoint`, `--proxy`, `--api-key-file`
+    switch("sandbox") { conflicts: &["endpoint", "proxy", "api-key-file"] };
+    /// Send without asking
+    ///
+    /// A real `send` asks once, where stdin and stderr are a terminal
+    switch("yes");
+
+    "Pace":
+    /// Requests per time, retries too
+    ///
+    /// All requests, fallbacks included: `N/s`, `N/m`, `N/h` or `unlimited`
     value("rate", "RATE") { default: Some("10/s") };
-    /// Requests in flight at once, and the most rows that a crash can leave `unknown`
+    /// Requests in flight at once
+    ///
+    /// It is also the most rows that a crash can leave `unknown`
     value("concurrency", "N") { default: Some("32") };
-    /// Start requests only in these hours; outside of them wait, and say so. `21:00-06:00` goes over
-    /// midnight
+
+    "Hours and money":
+    /// Start requests only in these hours
+    ///
+    /// Outside of them wait, and say so. `21:00-06:00` goes over midnight
     value("window", "HH:MM-HH:MM");
     /// Whose clocks and days count
-    value("timezone", "ZONE") { default: Some("Asia/Kolkata") };
-    /// Start nothing before: `18:00` (the next), `2026-11-27 18:00`, or with an offset
-    value("start-at", "TIME");
-    /// Start no new numbers after this time (exit 3); retries of those started may follow, unless they have to wait for hours, a cap or a `Retry-After`
+    value("timezone", "ZONE") { default: Some("Asia/Kolkata"), is_seldom: true };
+    /// Start nothing before this time
+    ///
+    /// A time is `18:00` (the next), `2026-11-27 18:00`, or with an offset
+    value("start-at", "TIME") { is_seldom: true };
+    /// Start no new numbers after this time
+    ///
+    /// Then exit 3; retries of those started may follow, unless they have to wait for hours, a cap or a
+    /// `Retry-After`
     value("deadline", "TIME");
-    /// Start at most N numbers in this run, the first ones of the file; the rest stays `pending` (exit
-    /// 3)
-    value("limit", "N");
-    /// Start no new numbers once the run has lasted this long; retries of those started may follow, unless they have to wait for a `Retry-After`
-    value("max-duration", "DUR");
-    /// Requests for one number on one channel in a run
+    /// Start no new numbers once the run has lasted this long
+    ///
+    /// Retries of those started may follow, unless they have to wait for a `Retry-After`
+    value("max-duration", "DUR") { is_seldom: true };
+
+    "Retries":
+    /// Requests per number and channel
+    ///
+    /// Within one run
     value("max-attempts", "N") { default: Some("5") };
-    /// The wait before a retry: a random time up to BASE, 2 BASE, 4 BASE … CAP
-    value("backoff", "BASE..CAP") { default: Some("500ms..30s") };
+    /// The wait before a retry
+    ///
+    /// A random time up to BASE, 2 BASE, 4 BASE … CAP
+    value("backoff", "BASE..CAP") { default: Some("500ms..30s"), is_seldom: true };
     /// Do not wait out a `Retry-After` that an earlier run was told
-    switch("ignore-retry-after");
-    /// One request, from its start to the end of its answer
-    value("timeout", "DUR") { default: Some("30s") };
-    /// Name look-up, connection, TLS; must be shorter than `--timeout`
-    value("connect-timeout", "DUR") { derived: Some("`5s`, or half of `--timeout` if that is less") };
-    /// `retry`: an answered 500 or 502 means "not sent"; `hold`: it may have been sent, so `unknown`
-    value("on-server-error", "retry|hold") { default: Some("retry") };
-    /// That many different numbers in a row refused in the same words: it is the account or the
-    /// service, not the numbers
-    value("refused-alike", "N|off") { default: Some("20") };
-    /// How long to wait out a gateway that is down before stopping (exit 3)
+    switch("ignore-retry-after") { is_seldom: true };
+    /// What an answered 500 or 502 means
+    ///
+    /// With `retry` "not sent"; with `hold` that it may have been sent, so `unknown`
+    value("on-server-error", "retry|hold") { default: Some("retry"), is_seldom: true };
+    /// So many refusals in the same words are the account's
+    ///
+    /// That many different numbers in a row: it is the account or the service, not the numbers
+    value("refused-alike", "N|off") { default: Some("20"), is_seldom: true };
+    /// Wait out an outage this long
+    ///
+    /// The gateway is down, nothing leaves but a probe now and then; after this stop (exit 3)
     value("max-outage", "DUR") { default: Some("15m") };
-    /// Refuse to start when more rows are unusable (a wrong column, most likely)
-    value("max-invalid", "PCT") { default: Some("50%") };
-    /// The column of phone numbers: its name, or `#N` for the Nth
+
+    "Input and output":
+    /// Where the result files go
+    ///
+    /// With `--sandbox` `./CAMPAIGN-sandbox-results` and `./CAMPAIGN-verify-sandbox-results`; never onto
+    /// the input itself
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// The column of phone numbers: its name, or `#N`
+    ///
+    /// `#2` is the second
     value("phone-column", "NAME") { derived: Some("found by its name") };
-    /// The column of country codes, `91`, `+44`: its name, `#N` or `none`
-    value("country-code-column", "NAME") { derived: Some("found by its name") };
+    /// The column of country codes, `91`, `+44`
+    ///
+    /// Its name, `#N` or `none`
+    value("country-code-column", "NAME") { derived: Some("found by its name"), is_seldom: true };
+    /// The country of national numbers
+    ///
+    /// Whose national numbers the file holds, as in ISO 3166
+    value("region", "COUNTRY") { default: Some("IN") };
     /// What separates cells: one character, or `tab`
-    value("delimiter", "CHAR") { derived: Some("found out") };
+    value("delimiter", "CHAR") { derived: Some("found out"), is_seldom: true };
     /// The line of the header, where a title stands above it
-    value("header-line", "N") { derived: Some("the first line that is not blank") };
-    /// Take quoted cells over several lines as they stand, even where their lines look like rows that
-    /// a stray quote has swallowed
-    switch("accept-multiline-cells");
-    /// The country whose national numbers the file holds, as in ISO 3166
-    value("region", "CC") { default: Some("IN") };
-    /// A rehearsal against a gateway in the process: no key, ids or network; it never counts as the
-    /// real thing, even in the same ledger. Not with `--endpoint`, `--proxy`, `--api-key-file`
-    switch("sandbox") { conflicts: &["endpoint", "proxy", "api-key-file"] };
-    /// Send without asking; a real `send` asks once, where stdin and stderr are a terminal
-    switch("yes");
+    value("header-line", "N") { derived: Some("the first line that is not blank"), is_seldom: true };
+    /// Take quoted cells over several lines as they stand
+    ///
+    /// Even where their lines look like rows that a stray quote has swallowed
+    switch("accept-multiline-cells") { is_seldom: true };
+    /// Refuse to start when more rows are unusable
+    ///
+    /// A wrong column, most likely
+    value("max-invalid", "PERCENT") { default: Some("50%"), is_seldom: true };
+
+    "Connection":
+    /// A file with the API key [or env: KOOKOO_API_KEY]
+    ///
+    /// The file wins over the variable. No flag takes the key itself: argv is public
+    value("api-key-file", "FILE");
+    /// Where the API is
+    ///
+    /// Plain http only towards a loopback address
+    value("endpoint", "URL") { default: Some(ENDPOINT), is_seldom: true };
+    /// Plain http anywhere: key and numbers can be read on the way
+    switch("allow-http") { is_seldom: true };
+    /// Go through this http(s) proxy
+    ///
+    /// `HTTP_PROXY` and the like are ignored
+    value("proxy", "URL") { is_seldom: true };
+    /// One request, from its start to the end of its answer
+    value("timeout", "DUR") { default: Some("30s"), is_seldom: true };
+    /// Name look-up, connection, TLS; must be shorter than `--timeout`
+    value("connect-timeout", "DUR") {
+        derived: Some("`5s`, or half of `--timeout` if that is less"), is_seldom: true
+    };
 };
 
 /// What `send` and `check` take besides.
 pub const SEND: &[Setting] = settings! {
-    /// A list with a header and a phone column, CSV or .xlsx, as it is or packed; `-` or nothing: stdin
+    "Campaign":
+    /// A list with a header and a phone column; `-` or nothing: stdin
+    ///
+    /// CSV or .xlsx, as it is or packed; see `otpdrive help formats`
     value("input", "CONTACTS");
-    /// How the OTP travels; a `channel` column wins for its row
+    /// Leave out whom another campaign sent to just now
+    ///
+    /// Whom another campaign of this ledger sent to, or may have sent to, less than this ago is
+    /// `suppressed`; `0s`: nobody
+    value("cooldown", "DUR") { default: Some("24h"), is_seldom: true };
+
+    "Channel":
+    /// How the OTP travels
+    ///
+    /// A `channel` column wins for its row
     value("channel", "sms|call") { default: Some("sms") };
-    /// The other channel for numbers which the first surely did not reach (`rejected`, `failed`),
-    /// never after `unknown`
+    /// The other channel, when the first surely failed
+    ///
+    /// For numbers which the first surely did not reach (`rejected`, `failed`), never after `unknown`
     value("fallback", "sms|call");
-    /// The sender of SMS, registered with the provider; needed to send SMS
+    /// The sender of SMS
+    ///
+    /// Registered with the provider; needed to send SMS
     value("sender-id", "ID") { variable: Some("KOOKOO_SENDER_ID") };
-    /// The caller of calls, a number of the account; needed to call
+    /// The caller of calls
+    ///
+    /// A number of the account; needed to call
     value("caller-id", "ID") { variable: Some("KOOKOO_CALLER_ID") };
+    /// The column of channels: its name, `#N` or `none`
+    value("channel-column", "NAME") {
+        derived: Some("the one named channel, if all its cells are"), is_seldom: true
+    };
+
+    "Pace":
     /// Requests of calls; they count for `--rate`, too
-    value("call-rate", "RATE");
+    value("call-rate", "RATE") { is_seldom: true };
     /// Calls in flight at once
-    value("call-concurrency", "N");
+    value("call-concurrency", "N") { is_seldom: true };
+
+    "Hours and money":
     /// Calls keep these hours, too
     value("call-window", "HH:MM-HH:MM");
-    /// At most N OTPs on a day in `--timezone`, over all runs that share the ledger; then wait for
-    /// the next
+    /// At most N OTPs on a day
+    ///
+    /// A day in `--timezone`, over all runs that share the ledger; then wait for the next
     value("daily-cap", "N");
     /// At most N of them as calls
     value("call-daily-cap", "N");
     /// What one OTP costs: `sms=0.25,call=1.10`
     value("price", "CHANNEL=AMOUNT,…");
-    /// Stop (exit 3) before the request that would pass it; `unknown` counts as spent; over all runs
-    /// of the campaign
+    /// Stop before the request that would pass it
+    ///
+    /// Then exit 3; `unknown` counts as spent; over all runs of the campaign
     value("budget", "AMOUNT");
-    /// Leave out (`suppressed`) whom another campaign of this ledger sent to, or may have sent to, less
-    /// than this ago; `0s`: nobody
-    value("cooldown", "DUR") { default: Some("24h") };
-    /// The column of channels: its name, `#N` or `none`
-    value("channel-column", "NAME") { derived: Some("the one named channel, if all its cells are") };
-    /// A request left and no trustworthy answer came back: `hold`: leave it to a person; `retry`:
-    /// risk a second OTP
+
+    "Retries":
+    /// When no clear answer came
+    ///
+    /// A request left and no trustworthy answer came back. With `hold` it is left to a person, with
+    /// `retry` a second OTP is risked
     value("on-unknown", "hold|retry") { default: Some("hold") };
 };
 
 /// What `verify` takes besides.
 pub const VERIFY: &[Setting] = settings! {
-    /// A list with a header, a phone column and an otp column; `-` or nothing: stdin
+    "Campaign":
+    /// A list with a phone and an otp column; `-` or nothing: stdin
+    ///
+    /// CSV or .xlsx, as it is or packed; see `otpdrive help formats`
     value("input", "CODES");
-    /// The column of codes: its name, or `#N` for the Nth
+
+    "Input and output":
+    /// The column of codes: its name, or `#N`
     value("otp-column", "NAME") { derived: Some("found by its name") };
     /// How long codes are; others are `invalid`
     value("otp-length", "N");
-    /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
+
+    "Retries":
+    /// When no clear answer came
+    ///
+    /// A request left and no trustworthy answer came back. With `retry` the code is checked again, which
+    /// does no harm; with `hold` it is left to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };
 
 /// What `report` takes.
 pub const REPORT: &[Setting] = settings! {
+    "Campaign":
     /// Which campaign
     value("campaign", "NAME") { derived: Some("the only one in the ledger") };
     /// Which of two campaigns that have one name
     value("operation", "send|verify");
-    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    /// The ledger
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
-    /// Where the result files go; with `--sandbox` `./CAMPAIGN-sandbox-results` and
-    /// `./CAMPAIGN-verify-sandbox-results`
-    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
     /// The report of a rehearsal
     switch("sandbox");
-    /// Print these rows (`failed,unknown`) to stdout instead, as in `results.csv`; on a terminal
-    /// nothing in them is obeyed
+
+    "Output":
+    /// Where the result files go
+    ///
+    /// With `--sandbox` `./CAMPAIGN-sandbox-results` and `./CAMPAIGN-verify-sandbox-results`
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// Print these rows to stdout instead: `failed,unknown`
+    ///
+    /// As in `results.csv`, a valid next input; on a terminal nothing in them is obeyed
     value("only", "STATUS") { action: ArgAction::Append, conflicts: &["out"] };
     /// Print the JSON Schema of `report.json` instead
     switch("schema") { conflicts: &["campaign", "only", "out"] };
@@ -236,69 +375,107 @@ pub const REPORT: &[Setting] = settings! {
 
 /// What `status` takes.
 pub const STATUS: &[Setting] = settings! {
-    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    "Ledger":
+    /// The ledger
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
-    /// Look through the whole ledger for damage instead: exit 0 when it is sound, 2 when it is not
+    /// Look through the whole ledger for damage instead
+    ///
+    /// Exit 0 when it is sound, 2 when it is not
     switch("verify");
 };
 
 /// What `settle` takes.
 pub const SETTLE: &[Setting] = settings! {
-    /// CSV file with a header and a phone column, such as `report --only unknown` prints; `-` or
-    /// nothing: stdin
+    "Campaign":
+    /// A list with a phone column; `-` or nothing: stdin
+    ///
+    /// Such as `report --only unknown` prints
     value("input", "FILE");
     /// What became of them
     value("as", "sent|unsent");
     /// Which campaign
     value("campaign", "NAME") { derived: Some("what the file says in `otp_campaign`, or the only one in the ledger") };
-    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    /// The ledger
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
     /// A campaign of rehearsals
     switch("sandbox");
-    /// The column of phone numbers
+
+    "Input":
+    /// The column of phone numbers: its name, or `#N`
     value("phone-column", "NAME") { derived: Some("found by its name") };
-    /// The column of country codes: its name, `#N` or `none`
-    value("country-code-column", "NAME") { derived: Some("found by its name") };
+    /// The column of country codes, `91`, `+44`
+    ///
+    /// Its name, `#N` or `none`
+    value("country-code-column", "NAME") { derived: Some("found by its name"), is_seldom: true };
     /// What separates cells: one character, or `tab`
-    value("delimiter", "CHAR") { derived: Some("found out") };
-    /// The country whose national numbers the file holds, as in ISO 3166
-    value("region", "CC") { default: Some("IN") };
+    value("delimiter", "CHAR") { derived: Some("found out"), is_seldom: true };
+    /// The country of national numbers
+    ///
+    /// Whose national numbers the file holds, as in ISO 3166
+    value("region", "COUNTRY") { default: Some("IN") };
 };
 
 /// What `who` takes.
 pub const WHO: &[Setting] = settings! {
+    "Ledger":
     /// A phone number, as a list may have it
     value("input", "NUMBER");
-    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    /// The ledger
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
     value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
-    /// The country of a national number, as in ISO 3166
-    value("region", "CC") { default: Some("IN") };
+    /// The country of a national number
+    ///
+    /// As in ISO 3166
+    value("region", "COUNTRY") { default: Some("IN") };
 };
 
 /// What `completions` takes.
 pub const COMPLETIONS: &[Setting] = settings! {
+    "General":
     /// bash, zsh or fish
     value("input", "SHELL");
 };
 
+/// What `help` takes.
+pub const HELP: &[Setting] = settings! {
+    "General":
+    /// A topic, or a command
+    value("input", "TOPIC");
+};
+
 /// What `sandbox` takes.
 pub const SANDBOX: &[Setting] = settings! {
+    "Sandbox":
+    /// Where it listens
+    ///
     /// A loopback address; port 0 takes a free one
-    value("listen", "ADDR") { default: Some("127.0.0.1:8025") };
-    /// How long an answer takes: `20ms` or `20ms..80ms`
+    value("listen", "ADDRESS") { default: Some("127.0.0.1:8025") };
+    /// How long an answer takes
+    ///
+    /// `20ms`, or anything between two: `20ms..80ms`
     value("latency", "DUR") { default: Some("0ms") };
-    /// `NAME=PERCENT%,…`: an HTTP status from 300 to 599 or a name, such as `500=2%,drop=1%`; the
-    /// README lists the names
-    value("faults", "FAULTS");
-    /// The same seed gives the same faults to the same numbers
+    /// Faults by share: `500=2%,drop=1%`
+    ///
+    /// An HTTP status from 300 to 599 or a name; `otpdrive help sandbox` lists the names
+    value("faults", "NAME=PERCENT%,…");
+    /// The same seed, the same faults
+    ///
+    /// To the same numbers
     value("seed", "N") { default: Some("0") };
     /// Refuse every key but the one in this file
     value("api-key-file", "FILE");
-    /// Append one JSON line per request: `t`, `path`, `phone`, `n`, `action`, `accepted`, `status`
+    /// Append one JSON line per request
+    ///
+    /// Its keys: `t`, `path`, `phone`, `n`, `action`, `accepted`, `status`
     value("log", "FILE");
 };
 
@@ -312,6 +489,8 @@ const fn value(name: &'static str, value: &'static str) -> Setting {
         conflicts: &[],
         short: None,
         action: ArgAction::Set,
+        group: "",
+        is_seldom: false,
         help: "",
     }
 }
@@ -323,6 +502,19 @@ const fn switch(name: &'static str) -> Setting {
     }
 }
 
+/// A help as `-h` has it, and in full.
+pub fn said(help: &str) -> (String, String) {
+    let flowing = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (short, more) = help.split_once("\n\n").unwrap_or((help, ""));
+    let (short, more) = (flowing(short), flowing(more));
+    let full = match more.chars().next() {
+        None => short.clone(),
+        Some(first) if first.is_lowercase() => format!("{short}: {more}"),
+        Some(_) => format!("{short}. {more}"),
+    };
+    (short, full)
+}
+
 impl Setting {
     /// What clap is to know of it.
     pub fn arg(&self) -> Arg {
@@ -330,11 +522,18 @@ impl Setting {
             .long(Some(self.name).filter(|name| *name != "input"))
             .short(self.short)
             .action(self.action.clone())
-            .conflicts_with_all(self.conflicts);
-        let arg = match self.derived {
-            Some(default) => arg.help(format!("{} [default: {default}]", self.help)),
-            None => arg.help(self.help),
-        };
+            .conflicts_with_all(self.conflicts)
+            .help_heading(Some(self.group).filter(|_| self.name != "input"))
+            .hide_short_help(self.is_seldom);
+        let (short, full) = said(self.help);
+        let default = |text: &str| format!(" [default: {text}]");
+        let variable = self.variable.map(|name| format!(" [env: {name}]"));
+        let either = [self.default.map(default), variable].into_iter().flatten();
+        let either: String = either.collect();
+        let derived = self.derived.map(default).unwrap_or_default();
+        let arg = arg
+            .help(short + &either)
+            .long_help(full + &either + &derived);
         if self.value.is_empty() {
             return arg;
         }
@@ -343,7 +542,9 @@ impl Setting {
             .value_parser(clap::value_parser!(OsString))
             .default_value(self.default)
             .env(self.variable)
-            .hide_env_values(true)
+            // They stand in the text, and no value of the environment anywhere.
+            .hide_default_value(true)
+            .hide_env(true)
     }
 
     /// A setting of a run as its report shows it, with its key: the name, and the unit. What is not
@@ -357,8 +558,10 @@ impl Setting {
             "N" | "N|off" => ("", json!(given.parse::<u64>().ok())),
             "DUR" => ("_s", json!(seconds)),
             "RATE" => ("_per_s", json!(per_second)),
-            "PCT" => ("_percent", json!(percent(given).ok())),
-            "CC" | "ZONE" | "HH:MM-HH:MM" | "AMOUNT" | "CHANNEL=AMOUNT,…" => ("", json!(text)),
+            "PERCENT" => ("_percent", json!(percent(given).ok())),
+            "COUNTRY" | "ZONE" | "HH:MM-HH:MM" | "AMOUNT" | "CHANNEL=AMOUNT,…" => {
+                ("", json!(text))
+            }
             word if word.contains('|') => ("", json!(text)),
             _ => return None,
         };

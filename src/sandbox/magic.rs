@@ -1,4 +1,4 @@
-//! The magic numbers: one table, which the program, its help, the README and the tests share.
+//! The magic numbers: one table, which the program, its help and the tests share.
 
 use super::action::Action;
 use crate::number::Number;

@@ -1,4 +1,5 @@
-//! Keeps true what the README, the map (`src/lib.rs`) and the samples say of the program.
+//! Keeps true what the README, the reference (`src/doc`), the map (`src/lib.rs`) and the samples say of
+//! the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,25 +27,26 @@ fn says(args: &[&str]) -> String {
     ran.stdout
 }
 
-/// The cells of the README's table under a heading, without its head.
-fn table(heading: &str) -> Vec<Vec<String>> {
-    let readme = read("README.md");
-    let (_, rest) = readme
-        .split_once(&format!("\n{heading}\n"))
-        .unwrap_or_else(|| panic!("the README has no {heading:?}"));
-    let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
-    let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
-    let cells = |row: &str| {
-        let cells = row.trim_matches('|').split('|');
-        cells.map(|cell| cell.trim().to_owned()).collect()
-    };
-    rows.map(cells).collect()
+/// The items of a page of the reference, or of what stands under a heading of it: what stands before
+/// the colon, and what behind it, in one line.
+fn items(page: &str, heading: &str) -> Vec<(String, String)> {
+    let page = read(&format!("src/doc/{page}.md"));
+    let (_, under) = page.split_once(heading).unwrap();
+    let (under, _) = under.split_once("\n## ").unwrap_or((under, ""));
+    let items = under.split("\n- ").skip(1);
+    let items = items.map(|item| {
+        let item = item.split("\n\n").next().unwrap();
+        let (term, meaning) = item.split_once(": ").unwrap_or((item, ""));
+        let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ");
+        (term.replace('\n', " "), meaning)
+    });
+    items.collect()
 }
 
-/// The first cells of a table, without the marks of code.
-fn names(heading: &str) -> Vec<String> {
-    let rows = table(heading).into_iter();
-    rows.map(|row| row[0].replace('`', "")).collect()
+/// The terms of such items, without the marks of code.
+fn terms(page: &str, heading: &str) -> Vec<String> {
+    let items = items(page, heading).into_iter();
+    items.map(|(term, _)| term.replace('`', "")).collect()
 }
 
 /// What stands between the marks of code.
@@ -53,69 +55,57 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_readme_has_every_exit_code() {
-    let codes = [
-        Exit::Done,
-        Exit::NeedsPerson,
-        Exit::Usage,
-        Exit::Stopped,
-        Exit::Refused,
-        Exit::Held,
-        Exit::Bug,
-        Exit::Sighup,
-        Exit::Sigint,
-        Exit::Sigterm,
-    ];
-    let codes = codes.map(|exit| (exit as u8).to_string());
-    assert_eq!(names("### Exit codes"), codes);
+fn the_page_of_exit_codes_has_each_with_its_meaning() {
+    let said = items("exit-codes", "# Exit codes");
+    assert_eq!(said.len(), Exit::ALL.len());
+    for ((code, meaning), (exit, means)) in said.iter().zip(Exit::ALL) {
+        assert_eq!(*code, (*exit as u8).to_string());
+        assert!(meaning.starts_with(means), "{meaning}, or: {means}?");
+    }
 }
 
 #[test]
-fn the_readme_has_every_status_in_order() {
+fn the_page_of_outcomes_has_every_status_in_order() {
     let statuses = Status::ALL.map(Status::name);
-    assert_eq!(names("## Outcomes, and running again"), statuses);
+    let page = "# Outcomes, and running again";
+    assert_eq!(terms("outcomes", page), statuses);
 }
 
 #[test]
-fn the_readme_has_the_magic_numbers() {
-    let code = |word: &str| format!("`{word}`");
-    let magic = magic_numbers().iter().map(|magic| {
+fn the_page_of_the_sandbox_has_the_magic_numbers_and_faults() {
+    let rows = magic_numbers().iter().map(|magic| {
+        let (nn, does) = (magic.digits % 100, magic.does);
         let (sends, verifies) = (magic.sends.name(), magic.verifies.name());
-        let does = magic.does.to_owned();
-        vec![code(&magic.e164()), does, code(sends), code(verifies)]
+        format!("{nn:02} {sends:<8} {verifies:<12} {does}")
     });
-    assert_eq!(table("### Magic numbers"), magic.collect::<Vec<_>>());
+    let rows = rows.collect::<Vec<_>>().join("\n");
+    let page = read("src/doc/sandbox.md");
+    let table = format!("\nNN send     verify       what happens\n{rows}\n```");
+    assert!(page.contains(&table), "needed: {table}");
+    let (_, faults) = page.split_once("and these names:").unwrap();
+    let faults = quoted(faults.split("\n\n").next().unwrap());
+    let known = Action::names();
+    assert_eq!(faults, known.split(", ").skip(1).collect::<Vec<_>>());
 }
 
 #[test]
-fn the_readme_names_every_fault() {
-    let readme = read("README.md");
-    let mut lines = readme.lines();
-    let line = lines
-        .find(|line| line.starts_with("Faults besides"))
-        .unwrap();
-    let faults = Action::names();
-    assert_eq!(quoted(line), faults.split(", ").skip(1).collect::<Vec<_>>());
-}
-
-#[test]
-fn the_readme_has_every_key_of_the_report() {
+fn the_page_of_results_has_every_key_of_the_report() {
     let schema: serde_json::Value = serde_json::from_str(&says(&["report", "--schema"])).unwrap();
     let keys = schema["properties"].as_object().unwrap().keys();
     let keys: BTreeSet<&str> = keys.map(String::as_str).collect();
-    let heading = "**`report.json`** (`otpdrive report --schema` prints its JSON Schema):";
-    let rows = table(heading);
-    assert_eq!(keys, rows.iter().flat_map(|row| quoted(&row[0])).collect());
+    let items = items("results", "## report.json");
+    let said = items.iter().flat_map(|(term, _)| quoted(term));
+    assert_eq!(keys, said.collect());
 }
 
 #[test]
-fn the_readme_has_every_proof() {
+fn the_page_of_proofs_has_every_proof() {
     let refused = Command::new(root().join("tests/prove"))
         .arg("nothing")
         .output();
     let refused = String::from_utf8(refused.unwrap().stderr).unwrap();
     let (_, proofs) = refused.trim().split_once("there are: ").unwrap();
-    assert_eq!(names("### The proofs").join(" "), proofs);
+    assert_eq!(terms("proofs", "# The proofs").join(" "), proofs);
 }
 
 /// The rooms are the files and folders of `src`; that each link leads somewhere, rustdoc says.
@@ -147,17 +137,46 @@ fn rehearse(command: &str, sample: &str) -> (Ran, String) {
 
 #[test]
 fn the_samples_end_as_the_readme_says() {
-    let readme = read("README.md");
+    let (readme, page) = (read("README.md"), read("src/doc/results.md"));
     for (command, sample) in [("send", "contacts"), ("send", "messy"), ("verify", "codes")] {
         let (ran, results) = rehearse(command, sample);
         // Behind it only the names of the files are said.
         let closing = ran.stderr.lines().rev().nth(1).unwrap();
-        let row = format!("| `{command} samples/{sample}.csv` | `{closing}` |");
-        assert!(readme.contains(&row), "the README does not have: {row}");
+        assert!(
+            readme.contains(closing),
+            "the README does not have: {closing}"
+        );
         let columns = results.lines().next().unwrap().split(',');
         for ours in columns.filter(|name| name.starts_with("otp_")) {
-            assert!(readme.contains(&format!("`{ours}`")), "{ours}");
+            assert!(page.contains(&format!("\n- `{ours}`: ")), "{ours}");
         }
+    }
+}
+
+#[test]
+fn the_readme_is_a_page_and_shows_a_rehearsal_as_it_is() {
+    let readme = read("README.md");
+    assert!(readme.split_whitespace().count() <= 2500);
+    for link in readme.split("](").skip(1) {
+        let path = link.split(')').next().unwrap();
+        assert!(root().join(path).exists(), "{path}");
+    }
+    let (_, shown) = readme.split_once("--sandbox\nsend contacts.csv").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let dir = Workdir::new();
+    dir.write("contacts.csv", read("samples/contacts.csv"));
+    let ran = dir.line("send contacts.csv --sandbox").ends(1);
+    for line in shown.lines().skip(1) {
+        let parts = line.split('…');
+        assert!(
+            parts.clone().all(|part| ran.stderr.contains(part)),
+            "{line}"
+        );
+        let is_whole = parts.count() == 1;
+        assert!(
+            !is_whole || ran.stderr.contains(&format!("\n{line}\n")),
+            "{line}"
+        );
     }
 }
 

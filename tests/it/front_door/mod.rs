@@ -9,6 +9,7 @@ mod consent;
 mod crash;
 mod endpoint;
 mod fallback;
+mod help;
 mod hours;
 mod identity;
 mod lanes;

@@ -1,4 +1,4 @@
-//! The proofs behind the README's guarantees, a module for each. They are ignored by a plain
+//! The proofs behind the guarantees, a module for each. They are ignored by a plain
 //! `cargo test`: `tests/prove` runs them, by name, after it has seen to what they need.
 //!
 //! They share nothing with the program but its library's front: what left is judged by the gateway's

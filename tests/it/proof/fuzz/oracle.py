@@ -1,7 +1,7 @@
 """The judge of numbers: libphonenumber's Python port. Reads lines of JSON, [cell, region], and
 answers each with one: [E.164, valid, type], or null when the cell cannot be parsed.
 
-What the README says is wrapped around a number is taken off first, and nothing else."""
+What src/doc/formats.md says is wrapped around a number is taken off first, and nothing else."""
 
 import json
 import re

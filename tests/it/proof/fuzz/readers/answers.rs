@@ -1,4 +1,4 @@
-//! The reader of answers, against the table of the README written a second time.
+//! The reader of answers, against the rules of `src/doc/verdicts.md` written a second time.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// The README's table "What an answer means", without the rows in which no answer came.
+/// The rules of `src/doc/verdicts.md`, without those in which no answer came.
 fn expected(lane: Lane, status: u16, said: &Said) -> &'static str {
     let ok = status / 100 == 2;
     let error = said.word == "error" || said.word == "failure";
