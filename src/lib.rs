@@ -30,15 +30,16 @@
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
-//! | 0 | [`money`] | amounts and prices, exact |
+//! | 0 | [`money`] [`calendar`] | amounts and prices, exact; hours, days and caps in a time zone |
+//! | 0 | [`exit`] | how the program ends |
 //! | 0 | [`clock`] | the wall clock, read once per run |
 //! | 0 | [`doc`] | the reference, a topic per file: what `help TOPIC`, the manual page and rustdoc show |
 //! | 0 | [`mistake`] | switches for the mistakes that the proofs have to catch; nothing in a build |
 //! | 1 | [`contacts`] | file bytes to contacts: encoding, dialect, columns, numbers, codes |
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
-//! | 1 | [`pace`] [`retry`] [`outage`] [`calendar`] | pure policy: the rate, delays and their budget, the breaker, hours and caps |
-//! | 1 | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them |
+//! | 1 | [`pace`] [`retry`] [`outage`] | pure policy: the rate, delays and their budget, the breaker |
+//! | 1 | [`report`] | renderings: `results.csv`, `report.json`, `report.html`; the one place that writes them |
 //! | 2 | [`campaign`] | the engine: `deliver` is one number's whole life; slots, watch |
 //! | 3 | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults |
 //! | 4 | [`cli`] | settings to a config to the composition to an exit code; the screen |
