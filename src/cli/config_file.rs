@@ -24,7 +24,7 @@ const BYTES_MAX: u64 = 1 << 20;
 const LIKENESS_MIN: f64 = 0.7;
 
 /// What a file of settings says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConfigFile {
     /// Its name, for messages.
     pub name: String,

@@ -1,5 +1,6 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
+mod check;
 mod config;
 mod config_file;
 mod docs;
@@ -9,6 +10,7 @@ mod forecast;
 mod input;
 mod lookup;
 mod plan;
+mod prepare;
 mod progress;
 mod report;
 mod run;
@@ -31,7 +33,7 @@ use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
 use settings::{
-    COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+    CHECK, COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
 };
 use values::Values;
 
@@ -60,9 +62,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "check",
-        help: "Reads and plans exactly as `send` would; makes no request, writes nothing to the ledger",
-        settings: &[RUN, SEND],
-        run: |values, screen| run::check(&Config::new(Send, Key::NotNeeded, values)?, screen),
+        help: "Reads and plans exactly as `send` would, or `verify` where the file holds codes; makes no request, writes nothing to the ledger",
+        settings: &[RUN, SEND, CHECK],
+        run: check::check,
     },
     Command {
         name: "report",
@@ -282,6 +284,7 @@ mod tests {
             ("`send`, `verify` and `check`", RUN),
             ("`send` and `check` only", SEND),
             ("`verify` only", VERIFY),
+            ("`check` only", CHECK),
             ("`report`", REPORT),
             ("`status`", STATUS),
             ("`settle`", SETTLE),

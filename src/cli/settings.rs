@@ -51,11 +51,12 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 10] = [
+pub const ALL: [&[Setting]; 11] = [
     EVERY,
     RUN,
     SEND,
     VERIFY,
+    CHECK,
     REPORT,
     STATUS,
     SETTLE,
@@ -212,6 +213,20 @@ pub const VERIFY: &[Setting] = settings! {
     value("otp-length", "N");
     /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
+};
+
+/// What `check` takes besides.
+pub const CHECK: &[Setting] = settings! {
+    /// Print the plan as one JSON object on stdout (`otpdrive.plan/1`), and nothing else there: counts
+    /// for all statuses, unusable rows by reason, what is due by lane, time, cost, notes
+    switch("json");
+    /// Write every unusable row to this CSV file, with what is wrong with it, as in `results.csv`: mend
+    /// the rows and send the file, with `--campaign`
+    value("problems", "FILE");
+    /// The column of codes: its name or `#N` plans a verify, `none` a send
+    value("otp-column", "NAME") { derived: Some("found by its name and its cells") };
+    /// How long codes are; others are `invalid`
+    value("otp-length", "N");
 };
 
 /// What `report` takes.
