@@ -24,6 +24,13 @@ impl Amount {
         self.0 as f64 / PARTS as f64
     }
 
+    /// How often this price can be paid from it.
+    #[must_use]
+    pub fn how_often(self, price: Self) -> u64 {
+        let times = self.0.checked_div(price.0).unwrap_or(i64::MAX);
+        times.unsigned_abs()
+    }
+
     /// What is left of it, if anything.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {

@@ -6,6 +6,7 @@
 //! into the tolerance leave: +0.5 %, or one request.
 
 use std::cell::Cell;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -45,6 +46,18 @@ impl Rate {
     #[must_use]
     pub fn interval(self) -> Duration {
         self.per / (self.requests.get() + u32::from(is_made(Mistake::RateTooHigh)))
+    }
+}
+
+impl fmt::Display for Rate {
+    /// `10/s`, `30/m`, `500/h`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => 's',
+            60 => 'm',
+            _ => 'h',
+        };
+        write!(f, "{}/{unit}", self.requests)
     }
 }
 

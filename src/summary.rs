@@ -77,6 +77,13 @@ impl Counts {
     }
 }
 
+impl From<[u64; Status::ALL.len()]> for Counts {
+    /// In the order of [`Status::ALL`].
+    fn from(counts: [u64; Status::ALL.len()]) -> Self {
+        Self(counts)
+    }
+}
+
 impl AddAssign<Status> for Counts {
     /// One more row with this status.
     fn add_assign(&mut self, status: Status) {

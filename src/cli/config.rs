@@ -196,7 +196,11 @@ impl Config {
                 phone_column: values.optional("phone-column", values::column)?,
                 country_code_column: values.optional("country-code-column", str::parse)?,
                 columns_are_optional: false,
-                otp_column: values.optional("otp-column", values::column)?,
+                otp_column: match operation {
+                    // `check` may be told that there is none.
+                    Operation::Send => values.optional("otp-column", str::parse)?,
+                    Operation::Verify => values.optional("otp-column", values::column)?,
+                },
                 channel_column: values.optional("channel-column", str::parse)?,
                 otp_length: values.optional("otp-length", values::number)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,

@@ -21,7 +21,7 @@ use crate::text::{nearest, visible};
 const BYTES_MAX: u64 = 1 << 20;
 
 /// What a file of settings says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConfigFile {
     /// Its name, for messages.
     pub name: String,

@@ -20,34 +20,56 @@ use crate::text::{shell_word, visible};
 /// # Errors
 /// When an output is one of them, by whatever name, or the ledger is the input.
 pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
-    let ledger = Place::of(&config.ledger);
-    let key_file = config.key_file.as_deref().map(Place::of);
-    let mut inputs = vec![Place::of_input(&config.input)];
-    inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
-    let is_input = |place: &Place| inputs.iter().any(|input| input.is(place));
     ensure!(
-        !is_input(&ledger),
+        own(config, &Place::of(&config.ledger)) != Some("input"),
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
         config.ledger.display()
     );
     for name in [RESULTS_CSV, REPORT_JSON] {
         let path = out.join(name);
-        let output = Place::of(&path);
-        let what = if is_input(&output) {
-            "input"
-        } else if output.is(&ledger) {
-            "ledger"
-        } else if key_file.as_ref().is_some_and(|file| output.is(file)) {
-            "key file"
-        } else {
-            continue;
-        };
-        bail!(
-            "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
-            path.display()
-        );
+        if let Some(what) = own(config, &Place::of(&path)) {
+            bail!(
+                "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
+                path.display()
+            );
+        }
     }
     Ok(())
+}
+
+/// Refuses to write the rows that cannot be used over something else.
+///
+/// # Errors
+/// When the file is the input, the ledger or the key file, by whatever name, or no file.
+pub fn ensure_can_be_replaced(config: &Config, problems: &Path) -> anyhow::Result<()> {
+    let shown = problems.display();
+    if let Some(what) = own(config, &Place::of(problems)) {
+        bail!(
+            "--problems {shown} is the {what} itself, and would be replaced: name another file. Nothing was sent, and the file is as it was"
+        );
+    }
+    let is_file = fs::metadata(problems).map_or(true, |found| found.is_file());
+    ensure!(
+        is_file,
+        "--problems {shown} is no file: name one, such as bad.csv. Nothing was sent"
+    );
+    Ok(())
+}
+
+/// Which file of the run's own this is, if it is one.
+fn own(config: &Config, place: &Place) -> Option<&'static str> {
+    let mut inputs = vec![Place::of_input(&config.input)];
+    inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
+    let key_file = config.key_file.as_deref().map(Place::of);
+    if inputs.iter().any(|input| input.is(place)) {
+        Some("input")
+    } else if Place::of(&config.ledger).is(place) {
+        Some("ledger")
+    } else if key_file.is_some_and(|file| file.is(place)) {
+        Some("key file")
+    } else {
+        None
+    }
 }
 
 /// Says which of the files that hold the key, codes and numbers are open to others.

@@ -2,16 +2,14 @@
 //! suppression lists. It is where people mistake one list for another.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::{Value as Json, json};
 
 use super::config::Config;
-use super::plan::in_words;
+use super::plan::table::phones;
 use super::values;
 use crate::contacts::{self, ReadOptions, Survey};
 use crate::job::{Contact, Operation, Problem, UnixMicros};
@@ -31,8 +29,8 @@ pub struct Input {
     pub settings: Json,
     /// Numbers in suppression lists, with the name of the list.
     pub excluded: HashMap<Number, Arc<str>>,
-    /// What each suppression list yielded, in words.
-    pub suppression_lists: Vec<String>,
+    /// The name of each suppression list, and what it yielded, in words.
+    pub suppression_lists: Vec<(String, String)>,
 }
 
 /// What gave a campaign its name.
@@ -45,12 +43,11 @@ enum NamedBy {
 }
 
 impl Input {
-    /// Reads them, and finds out to which campaign the file belongs.
+    /// Reads the file and the suppression lists, and finds out to which campaign the file belongs.
     ///
     /// # Errors
     /// When one cannot be used, or the file has no name of its own.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
-        let mut file = contacts::open(&config.input, config.read.clone())?;
+    pub fn read(mut file: contacts::Input, config: &Config) -> anyhow::Result<Self> {
         let survey = file.survey()?;
         let (name, named_by) = match (&config.read.campaign, &survey.campaign) {
             (Some(name), _) => (name.clone(), NamedBy::User),
@@ -126,12 +123,8 @@ impl Input {
                 ),
             }
         }
-        self.suppression_lists.push(format!(
-            "{}: {} numbers in {}",
-            visible(&survey.name),
-            numbers.len(),
-            phones(&survey)
-        ));
+        let yielded = format!("{} numbers in {}", numbers.len(), phones(&survey));
+        self.suppression_lists.push((survey.name, yielded));
         for number in numbers {
             let list = || Arc::clone(&path);
             self.excluded.entry(number).or_insert_with(list);
@@ -267,51 +260,11 @@ fn stem(input: &Path) -> anyhow::Result<String> {
     )
 }
 
-/// A column, by its name.
-fn column(name: &str) -> String {
-    format!("column {:?}", visible(name))
-}
-
-/// Where a file has its numbers.
-fn phones(survey: &Survey) -> String {
-    let phones = column(&survey.phone_column);
-    match &survey.country_code_column {
-        None => phones,
-        Some(code) => format!("{phones}, country code in {}", column(code)),
-    }
-}
-
-/// How the file is read, for somebody who knows what is in it to see whether that is right.
-pub fn how_it_is_read(survey: &Survey, config: &Config) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("file", survey.format.clone())];
-    let mut phones = phones(survey);
-    // Writing to a String cannot fail.
-    let _ = write!(phones, ", read as {}", config.read.region);
-    let shown = survey.first_numbers.iter();
-    let shown: Vec<String> = shown
-        .map(|(cell, number)| format!("{cell} -> {number}"))
-        .collect();
-    if !shown.is_empty() {
-        let _ = write!(phones, ": {}", shown.join(", "));
-    }
-    lines.push(("phones", phones));
-    let others = [
-        ("codes", &survey.otp_column),
-        ("channels", &survey.channel_column),
-    ];
-    for (what, name) in others {
-        lines.extend(name.as_deref().map(|name| (what, column(name))));
-    }
-    lines.extend(survey.notes.iter().map(|note| ("note", note.to_string())));
-    lines
-}
-
 /// What the ledger remembers before a run: so that one sees at once when it is not the one that is
 /// meant.
 pub struct Memory {
     /// All campaigns, each with its latest run.
     campaigns: Vec<(CampaignRecord, Option<RunRecord>)>,
-    now: UnixMicros,
 }
 
 impl Memory {
@@ -319,13 +272,13 @@ impl Memory {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(ledger: &SqliteLedger, now: UnixMicros) -> anyhow::Result<Self> {
+    pub fn of(ledger: &SqliteLedger) -> anyhow::Result<Self> {
         let mut campaigns = Vec::new();
         for campaign in ledger.campaigns()? {
             let run = ledger.latest_run(campaign.record.id)?;
             campaigns.push((campaign.record, run));
         }
-        Ok(Self { campaigns, now })
+        Ok(Self { campaigns })
     }
 
     /// The names of all campaigns.
@@ -337,33 +290,20 @@ impl Memory {
         self.campaigns.iter().find(|(record, _)| record.is(key))
     }
 
-    /// The first lines of a plan: the ledger by its whole path with what it remembers; the campaign,
-    /// new or going on.
-    pub fn lines(&self, ledger: &Path, key: &CampaignKey) -> [(&'static str, String); 2] {
-        let path = std::path::absolute(ledger).unwrap_or_else(|_| ledger.to_owned());
-        let path = path.to_string_lossy();
-        let path = visible(&path);
-        let runs = self.campaigns.iter();
-        let ledger = match (
-            self.campaigns.len(),
-            runs.filter_map(|(_, run)| self.ago(run.as_ref())).min(),
-        ) {
-            (0, _) | (_, None) => format!("{path} (new)"),
-            (1, Some(ago)) => format!("{path} (1 campaign, last run {} ago)", in_words(ago)),
-            (n, Some(ago)) => format!("{path} ({n} campaigns, last run {} ago)", in_words(ago)),
-        };
-        let name = visible(&key.name);
-        let campaign = match self
-            .of_campaign(key)
-            .and_then(|(_, run)| self.ago(run.as_ref()))
-        {
-            None => format!("{name} (new)"),
-            Some(ago) => format!("{name} (going on, last run {} ago)", in_words(ago)),
-        };
-        [("ledger", ledger), ("campaign", campaign)]
+    /// How many campaigns it knows.
+    pub fn campaigns(&self) -> u64 {
+        self.campaigns.len() as u64
     }
 
-    fn ago(&self, run: Option<&RunRecord>) -> Option<Duration> {
-        run.map(|run| self.now.since(run.started_at))
+    /// When the latest run of all began.
+    pub fn last_run(&self) -> Option<UnixMicros> {
+        let runs = self.campaigns.iter().filter_map(|(_, run)| run.as_ref());
+        runs.map(|run| run.started_at).max()
+    }
+
+    /// When the latest run of this campaign began; `None`: it is new.
+    pub fn last_run_of(&self, key: &CampaignKey) -> Option<UnixMicros> {
+        let (_, run) = self.of_campaign(key)?;
+        run.as_ref().map(|run| run.started_at)
     }
 }

@@ -1,5 +1,6 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
+mod check;
 mod config;
 mod config_file;
 mod docs;
@@ -9,6 +10,7 @@ mod forecast;
 mod input;
 mod lookup;
 mod plan;
+mod prepare;
 mod progress;
 mod report;
 mod run;
@@ -33,7 +35,8 @@ use docs::command_line;
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
 use settings::{
-    COMPLETIONS, EVERY, HELP, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+    CHECK, COMPLETIONS, EVERY, HELP, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY,
+    WHO,
 };
 use values::Values;
 
@@ -84,14 +87,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "check",
-        help: "Reads and plans exactly as `send` would; makes no request\n\n\
-               It writes nothing to the ledger",
+        help: "Reads and plans exactly as `send` or `verify` would; no request\n\n\
+               Where the file holds codes it plans a `verify`. It writes nothing to the ledger",
         examples: &[
             "otpdrive check contacts.csv",
-            "otpdrive check contacts.csv --phone-column '#2'",
+            "otpdrive check contacts.csv --problems bad.csv",
+            "otpdrive check contacts.csv --phone-column '#2' --json",
         ],
-        settings: &[RUN, SEND],
-        run: |values, screen| run::check(&Config::new(Send, Key::NotNeeded, values)?, screen),
+        settings: &[RUN, SEND, CHECK],
+        run: check::check,
     },
     Command {
         name: "report",
@@ -334,6 +338,7 @@ mod tests {
                 "call_rate_per_s",
                 "call_window",
                 "channel",
+                "command",
                 "concurrency",
                 "connect_timeout_s",
                 "cooldown_s",

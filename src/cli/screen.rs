@@ -102,7 +102,8 @@ impl Screen {
             progress: values.required("progress", values::word)?,
             log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
         };
-        let names = ["input", "campaign", "ledger", "out"].map(|name| values.path(name));
+        let names =
+            ["input", "campaign", "ledger", "out", "problems"].map(|name| values.path(name));
         for name in names.into_iter().flatten().chain(values.paths("exclude")) {
             screen.mask_numbers_of(&name.to_string_lossy());
         }
@@ -150,6 +151,11 @@ impl Screen {
             self.print("\n");
         }
         matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+
+    /// Lines for programs, fit to be shown as well: what a terminal obeys is escaped as in JSON.
+    pub fn cleaned(&self, text: &str) -> String {
+        self.cleaner.lines(text)
     }
 
     /// Says something, in one line or more, unless the user wants quiet.

@@ -77,11 +77,12 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 11] = [
+pub const ALL: [&[Setting]; 12] = [
     EVERY,
     RUN,
     SEND,
     VERIFY,
+    CHECK,
     REPORT,
     STATUS,
     SETTLE,
@@ -344,6 +345,27 @@ pub const VERIFY: &[Setting] = settings! {
     /// A request left and no trustworthy answer came back. With `retry` the code is checked again, which
     /// does no harm; with `hold` it is left to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
+};
+
+/// What `check` takes besides.
+pub const CHECK: &[Setting] = settings! {
+    "Input and output":
+    /// The plan as one JSON object on stdout
+    ///
+    /// `otpdrive.plan/1`, and nothing else there: counts for all statuses, unusable rows by reason, what
+    /// is due by lane, time, cost, notes
+    switch("json");
+    /// Write all unusable rows to this CSV file
+    ///
+    /// With what is wrong with each, as in `results.csv`: mend the rows and send the file, with
+    /// `--campaign`
+    value("problems", "FILE");
+    /// The column of codes: its name, `#N`, `none`
+    ///
+    /// With a name or `#N` a verify is planned, with `none` a send
+    value("otp-column", "NAME") { derived: Some("found by its name and its cells") };
+    /// How long codes are; others are `invalid`
+    value("otp-length", "N");
 };
 
 /// What `report` takes.

@@ -19,16 +19,19 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value as Json;
 
 use super::config_file::ConfigFile;
-use super::settings::{ALL, RUN, SEND, Setting, VERIFY};
+use super::settings::{ALL, CHECK, EVERY, RUN, SEND, Setting, VERIFY};
 use crate::pace::Rate;
 use crate::retry::Backoff;
 use crate::status::Status;
 use crate::text::{is_hidden, is_invisible, visible};
 
 /// What a command was told, as text.
+#[derive(Clone)]
 pub struct Values {
     matches: ArgMatches,
     file: Option<ConfigFile>,
+    /// Told to `check`, and meant for `verify`.
+    for_verify: bool,
 }
 
 /// Where a value comes from; each wins over those behind it.
@@ -56,11 +59,32 @@ impl Values {
         let mut values = Self {
             matches,
             file: None,
+            for_verify: false,
         };
         if let Some(path) = values.path("config") {
             values.file = Some(ConfigFile::read(&path)?);
         }
         Ok(values)
+    }
+
+    /// What `check` was told, as `verify` would be: what that does not have is not there, and what is
+    /// not given is by its defaults.
+    #[must_use]
+    pub fn for_verify(&self) -> Self {
+        Self {
+            for_verify: true,
+            ..self.clone()
+        }
+    }
+
+    /// Was one of the settings that are meant given as a flag?
+    pub fn has_flag_of(&self, is_meant: impl Fn(&Setting) -> bool) -> bool {
+        let mut given = self.matches.ids().map(clap::Id::as_str);
+        given.any(|id| {
+            let mut settings = ALL.into_iter().flatten();
+            settings.any(|setting| setting.name == id && is_meant(setting))
+                && self.matches.value_source(id) == Some(ValueSource::CommandLine)
+        })
     }
 
     /// The file of settings, if one was named.
@@ -74,6 +98,11 @@ impl Values {
         let mut known = ALL.into_iter().flatten().map(|setting| setting.name);
         debug_assert!(known.any(|known| known == name), "no setting is {name}");
         let given = self.matches.try_get_raw(name).ok()?;
+        let mut own = [EVERY, RUN, VERIFY, CHECK].into_iter().flatten();
+        let own = own.find(|setting| setting.name == name);
+        if self.for_verify && own.is_none() {
+            return None;
+        }
         let source = match self.matches.value_source(name) {
             Some(ValueSource::CommandLine) => Source::Flag,
             Some(ValueSource::EnvVariable) => Source::Variable,
@@ -83,7 +112,11 @@ impl Values {
         if let (Source::Default, Some(texts)) = (source, in_file) {
             return Some((texts.to_vec(), Source::File));
         }
-        let texts = given?.map(OsStr::to_owned).collect();
+        let default = own.filter(|_| self.for_verify && source == Source::Default);
+        let texts = match default {
+            Some(own) => vec![own.default?.into()],
+            None => given?.map(OsStr::to_owned).collect(),
+        };
         Some((texts, source))
     }
 

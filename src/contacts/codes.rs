@@ -10,6 +10,12 @@ use crate::job::Problem;
 use crate::number::Number;
 
 pub(super) const NUMBER: Problem = Problem("the phone number of the row where a code should be");
+pub(super) const NO_CODE: Problem = Problem("no code");
+pub(super) const SEVERAL_CODES: Problem = Problem("more than one code in the cell");
+pub(super) const CODE_DAMAGED: Problem =
+    Problem("a code damaged by a spreadsheet: digits are lost");
+pub(super) const WORDS: Problem = Problem("words where a code should be");
+pub(super) const WRONG_LENGTH: Problem = Problem("a code of another length than --otp-length says");
 
 /// No gateway sends longer ones.
 pub(super) const CHARS_MAX: usize = 32;
@@ -30,24 +36,24 @@ pub(super) fn read(cell: &str, length: Option<NonZeroUsize>) -> Result<Code, Pro
     let text: String = unwrap(cell).chars().map(western).collect();
     let words = has_words(&text) || is_ordinal(&text);
     if is_several(&text) {
-        return Err(Problem("more than one code in the cell"));
+        return Err(SEVERAL_CODES);
     }
     if is_date(&text) {
         return Err(Problem("a date where a code should be"));
     }
     let text = text.trim_end_matches('.').replace(' ', "");
     if is_damaged(&text) {
-        return Err(Problem("a code damaged by a spreadsheet: digits are lost"));
+        return Err(CODE_DAMAGED);
     }
     let text = text.replace('-', "");
     if text.is_empty() {
-        return Err(Problem("no code"));
+        return Err(NO_CODE);
     }
     if text.bytes().all(|b| b == b'*') {
         return Ok(Code::Masked);
     }
     if words || !text.contains(|c: char| c.is_ascii_digit()) {
-        return Err(Problem("words where a code should be"));
+        return Err(WORDS);
     }
     if !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem(
@@ -58,7 +64,7 @@ pub(super) fn read(cell: &str, length: Option<NonZeroUsize>) -> Result<Code, Pro
         return Err(Problem("a code of more than 32 characters"));
     }
     if length.is_some_and(|length| length.get() != text.len()) {
-        return Err(Problem("a code of another length than --otp-length says"));
+        return Err(WRONG_LENGTH);
     }
     Ok(Code::Plain(SecretString::from(text)))
 }

@@ -6,13 +6,14 @@ use std::borrow::Cow;
 use super::cell::western;
 use crate::job::Problem;
 
-const EMPTY: Problem = Problem("no phone number");
+pub(super) const EMPTY: Problem = Problem("no phone number");
 pub(super) const SCIENTIFIC: Problem =
     Problem("a number in scientific notation: a spreadsheet has lost its digits");
 pub(super) const DECIMAL: Problem = Problem("a number with a decimal fraction");
-const NEGATIVE: Problem = Problem("a negative number: a spreadsheet has calculated with it");
+pub(super) const NEGATIVE: Problem =
+    Problem("a negative number: a spreadsheet has calculated with it");
 pub(super) const SEVERAL: Problem = Problem("more than one phone number in the cell");
-const EXTENSION: Problem = Problem("a phone number with an extension");
+pub(super) const EXTENSION: Problem = Problem("a phone number with an extension");
 pub(super) const LETTERS: Problem = Problem("letters in the phone number");
 pub(super) const STRANGE: Problem = Problem("characters that do not belong in a phone number");
 

@@ -25,6 +25,8 @@ mod note;
 mod numbers;
 mod packed;
 mod phone_column;
+mod purpose;
+mod remedy;
 mod row;
 mod sheet;
 mod source;
@@ -43,6 +45,8 @@ pub use error::ContactsError;
 use error::Fault;
 pub use note::Note;
 pub use numbers::{Region, UnknownRegion};
+pub use purpose::Purpose;
+pub use remedy::remedy;
 use source::STDIN;
 pub use survey::Survey;
 use table::Table;
@@ -192,6 +196,20 @@ impl Input {
     pub fn survey(&mut self) -> Result<Survey, ContactsError> {
         survey::survey(&self.content, self.name.clone(), &self.options)
             .map_err(|fault| fault.of(&self.shown))
+    }
+
+    /// What the file seems to be for, by its header and its first rows.
+    ///
+    /// # Errors
+    /// When it is no CSV file, or has no header.
+    pub fn purpose(&self) -> Result<Purpose, ContactsError> {
+        purpose::purpose(&self.content, &self.options).map_err(|fault| fault.of(&self.shown))
+    }
+
+    /// The same file, to be read in another way.
+    #[must_use]
+    pub fn with(self, options: ReadOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// The second reading: one contact for each row that `survey` counted, in order.

@@ -25,22 +25,27 @@ use super::digits::{
 use crate::job::{Lane, Problem};
 use crate::number::Number;
 
-const TOO_SHORT: Problem = Problem("too few digits for a phone number");
-const TOO_LONG: Problem = Problem("too many digits for a phone number");
+pub(super) const TOO_SHORT: Problem = Problem("too few digits for a phone number");
+pub(super) const TOO_LONG: Problem = Problem("too many digits for a phone number");
 const TOO_LONG_INDIAN: Problem = Problem(
     "too many digits for an Indian number; a number of another country starts with + or 00",
 );
-const DIGIT_LOST: Problem = Problem("eleven digits starting with 91: one digit is missing");
-const NO_COUNTRY: Problem = Problem("a country code that does not exist");
-const IMPOSSIBLE: Problem = Problem("an impossible number: the numbering plan has none like it");
-const SERVICE: Problem = Problem("a service number, not that of a person");
-const FIXED_LINE: Problem = Problem("a fixed line: it cannot receive an SMS, but may be called");
+pub(super) const DIGIT_LOST: Problem =
+    Problem("eleven digits starting with 91: one digit is missing");
+pub(super) const NO_COUNTRY: Problem = Problem("a country code that does not exist");
+pub(super) const IMPOSSIBLE: Problem =
+    Problem("an impossible number: the numbering plan has none like it");
+pub(super) const SERVICE: Problem = Problem("a service number, not that of a person");
+pub(super) const FIXED_LINE: Problem =
+    Problem("a fixed line: it cannot receive an SMS, but may be called");
 const NO_CODE: Problem = Problem(
     "a country code that cannot be read: write it as 91, +91 or IN, or leave it empty where the number has its own",
 );
-const CONTRADICTION: Problem = Problem("the phone number has another country code than its row");
-const NOT_ONE: Problem = Problem("the phone number and its country code do not make one number");
-const AMBIGUOUS: Problem =
+pub(super) const CONTRADICTION: Problem =
+    Problem("the phone number has another country code than its row");
+pub(super) const NOT_ONE: Problem =
+    Problem("the phone number and its country code do not make one number");
+pub(super) const AMBIGUOUS: Problem =
     Problem("the phone number may or may not begin with its country code: both would be numbers");
 
 /// The country code of India.

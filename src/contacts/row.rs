@@ -10,8 +10,8 @@ use super::earlier::Own;
 use super::numbers::{self, Phone};
 use crate::job::{GivenCode, Lane, Operation, Problem, Request};
 
-const NO_PHONE_CELL: Problem = Problem("the row is too short: it has no phone cell");
-const NO_OTP_CELL: Problem = Problem("the row is too short: it has no otp cell");
+pub(super) const NO_PHONE_CELL: Problem = Problem("the row is too short: it has no phone cell");
+pub(super) const NO_OTP_CELL: Problem = Problem("the row is too short: it has no otp cell");
 const NO_CHANNEL: Problem =
     Problem("a channel other than sms or call; --channel-column none leaves the column aside");
 

@@ -40,6 +40,8 @@ pub struct Survey {
     ///
     /// [`Contact::record`]: crate::job::Contact::record
     pub header: String,
+    /// The line on which the header is.
+    pub header_line: u64,
     /// The names of all columns.
     pub columns_named: Vec<String>,
     /// The name of the phone column.
@@ -91,25 +93,34 @@ fn open(content: &Content, dialect: Dialect, columns: &Columns) -> Result<Table,
     Ok(table)
 }
 
+/// Finds out how the bytes of a file become cells.
+pub(super) fn dialect(content: &Content, options: &ReadOptions) -> Result<Dialect, Fault> {
+    let dialect = Dialect {
+        encoding: Encoding::of(content)?,
+        delimiter: b',',
+        long_cells: options.accept_multiline_cells,
+        header_line: options.header_line,
+    };
+    let delimiter = delimiter::find(content, dialect, options)?;
+    Ok(Dialect {
+        delimiter,
+        ..dialect
+    })
+}
+
 /// Reads all of a file.
 pub(super) fn survey(
     content: &Content,
     name: String,
     options: &ReadOptions,
 ) -> Result<Survey, Fault> {
-    let mut dialect = Dialect {
-        encoding: Encoding::of(content)?,
-        delimiter: b',',
-        long_cells: options.accept_multiline_cells,
-        header_line: options.header_line,
-    };
-    dialect.delimiter = delimiter::find(content, dialect, options)?;
+    let dialect = dialect(content, options)?;
     let delimiter = char::from(dialect.delimiter);
     let sample = delimiter::sample(&mut Table::open(content, dialect)?);
     let table = Table::open(content, dialect)?;
     let mut columns = Columns::find(&table.latest(), &sample, delimiter, options)?;
     let mut table = open(content, dialect, &columns)?;
-    let header = table.latest().cells.clone();
+    let (header, header_line) = (table.latest().cells.clone(), table.latest().line);
 
     let found = Found::look(&mut table, &columns, delimiter, options)?;
     if found.rows == 0 && !options.numbers_only {
@@ -124,6 +135,7 @@ pub(super) fn survey(
         sha256: table.sha256(),
         rows: found.rows,
         header: columns.header(&header, found.width),
+        header_line,
         columns_named: header.iter().map(str::to_owned).collect(),
         phone_column: column(columns.phone),
         country_code_column: columns.country_code.map(column),

@@ -209,6 +209,9 @@ pub trait Store: Sized {
 
 /// An input taken in but not yet durable: dropped, it leaves no mark.
 pub trait Intake {
+    /// The campaign that it is for.
+    fn campaign(&self) -> &CampaignRecord;
+
     /// How many rows say something of themselves of which this ledger's campaign knows nothing:
     /// another ledger does.
     fn told_elsewhere(&self) -> u64;
@@ -233,11 +236,29 @@ pub trait Intake {
     fn for_each_former(&self, each: impl FnMut(&Row)) -> Result<(), LedgerError>;
 
     /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
-    /// against the numbering plan's data. The rows' records are left empty.
+    /// against the numbering plan's data.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn for_each_row(&self, each: impl FnMut(&Row, bool)) -> Result<(), LedgerError>;
+    fn for_each_row(
+        &self,
+        records: Records,
+        each: impl FnMut(&Row, bool),
+    ) -> Result<(), LedgerError>;
+
+    /// How many requests of all campaigns left on each lane, or may have, while a clock on the wall
+    /// was within `day`. Rehearsals and real runs are apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn left_on(&self, day: &Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError>;
+
+    /// How long the gateway took of late to answer on each lane, over all campaigns: half of the
+    /// answers took no longer. `None`: there were none. Rehearsals and real runs are apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn latencies(&self) -> Result<[Option<Duration>; Lane::ALL.len()], LedgerError>;
 
     /// Makes the input durable and notes that a run begins.
     ///

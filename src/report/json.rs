@@ -122,7 +122,7 @@ struct StopReason {
 /// A number of rows for each status.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct StatusCounts {
+pub struct StatusCounts {
     /// The gateway accepted the OTP. Accepted is not delivered.
     sent: u64,
     /// The code was right.
@@ -423,7 +423,9 @@ impl StopReason {
 }
 
 impl StatusCounts {
-    fn new(counts: &Counts) -> Self {
+    /// These.
+    #[must_use]
+    pub fn new(counts: &Counts) -> Self {
         Self {
             sent: counts[Status::Sent],
             verified: counts[Status::Verified],

@@ -2,6 +2,7 @@
 //! one.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
@@ -271,6 +272,37 @@ pub fn left_on(
         }
     }
     Ok(left)
+}
+
+/// The answers whose time counts as "of late".
+const LATE_ANSWERS: u32 = 1_000;
+
+/// How long the latest answers took on each lane: half of them no longer; rehearsals are apart.
+pub fn latencies(
+    db: &Connection,
+    sandbox: bool,
+) -> rusqlite::Result<[Option<Duration>; Lane::ALL.len()]> {
+    let mut select = db.prepare(
+        "SELECT i.lane, a.answered_at - a.left_at
+           FROM (SELECT * FROM answer ORDER BY seq DESC LIMIT ?2) a
+           JOIN intent i ON i.id = a.id JOIN run r ON r.id = i.run
+           JOIN campaign c ON c.id = r.campaign
+          WHERE a.left_at IS NOT NULL AND c.sandbox = ?1",
+    )?;
+    let mut found = select.query(params![sandbox, LATE_ANSWERS])?;
+    let mut times: [Vec<u64>; Lane::ALL.len()] = Default::default();
+    while let Some(row) = found.next()? {
+        // A clock that was set back between the two says nothing.
+        let time = u64::try_from(row.get::<_, i64>(1)?).ok();
+        times[lane(row.get(0)?, 0)?.index()].extend(time);
+    }
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times
+            .get(times.len() / 2)
+            .copied()
+            .map(Duration::from_micros)
+    }))
 }
 
 /// How the clock moved during a run.

@@ -7,7 +7,9 @@
 //! afterwards.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use secrecy::{ExposeSecret, SecretString};
@@ -115,11 +117,29 @@ impl Intake for SqliteIntake<'_> {
         .map_err(failed_to("read the plan", self.path))
     }
 
-    fn for_each_row(&self, mut each: impl FnMut(&Row, bool)) -> Result<(), LedgerError> {
+    fn campaign(&self) -> &CampaignRecord {
+        &self.campaign.record
+    }
+
+    fn left_on(&self, day: &Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        history::left_on(&self.step, self.campaign.record.sandbox, RunId::NEXT, day)
+            .map_err(failed_to("count what left on a day", self.path))
+    }
+
+    fn latencies(&self) -> Result<[Option<Duration>; Lane::ALL.len()], LedgerError> {
+        history::latencies(&self.step, self.campaign.record.sandbox)
+            .map_err(failed_to("read how long answers took", self.path))
+    }
+
+    fn for_each_row(
+        &self,
+        records: Records,
+        mut each: impl FnMut(&Row, bool),
+    ) -> Result<(), LedgerError> {
         let mut read = || {
             let facts = Facts::of(&self.step, self.campaign.record.id)?;
             let scan = facts.scan(&self.step);
-            scan.for_each(self.campaign.span, Records::Skip, |stored| {
+            scan.for_each(self.campaign.span, records, |stored| {
                 let assumed_mobile = stored.assumed_mobile;
                 each(&stored.into_row(), assumed_mobile);
                 Ok(true)

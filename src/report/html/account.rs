@@ -164,7 +164,12 @@ fn others(chart: &mut Chart, counts: &Counts, from: f64) {
         };
     };
     bracket(0.0, wide, "need a person", person, false);
-    bracket(wide, 100.0 - wide, "nothing to do", nothing, true);
+    let label = if widths.iter().any(|(status, ..)| *status == Status::Pending) {
+        "do not"
+    } else {
+        "nothing to do"
+    };
+    bracket(wide, 100.0 - wide, label, nothing, true);
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn items(source: &Source<'_>) -> Vec<Item> {
             class: "rejected",
             what: "stopped",
             title: "Change what stopped the run",
-            text: crate::number::mask_numbers(&stop.message),
+            text: format!("{}.", super::verdict::sentence(&stop.message)),
             commands: Vec::new(),
             note: String::new(),
         });

@@ -137,7 +137,7 @@ fn lead(source: &Source<'_>) -> String {
     let counts = source.summary.counts();
     let mut said = Vec::new();
     if let Some(End::Stopped(stop)) = &source.input.run.end {
-        said.push(format!("{}.", crate::number::mask_numbers(&stop.message)));
+        said.push(format!("{}.", sentence(&stop.message)));
     }
     let doubtful = [Status::Rejected, Status::Failed, Status::Unknown].map(|status| counts[status]);
     let doubtful: u64 = doubtful.iter().sum();
@@ -217,6 +217,16 @@ pub fn facts(source: &Source<'_>) -> Vec<Fact> {
         spent,
     ];
     facts.into_iter().flatten().take(6).collect()
+}
+
+/// The words of a message as a sentence begins, numbers masked.
+pub fn sentence(message: &str) -> String {
+    let message = crate::number::mask_numbers(message);
+    let mut chars = message.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => message,
+    }
 }
 
 /// What stands before a full stop, a colon or a semicolon.

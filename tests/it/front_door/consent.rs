@@ -4,11 +4,11 @@ use crate::support::contacts;
 use crate::support::stub::Stub;
 use crate::support::workdir::Workdir;
 
-const QUESTION: &str = "Send 1,200 OTPs for real? [y/N]";
+const QUESTION: &str = "Send 1,200 sms for real? Type yes (--yes skips this):";
 
 #[test]
 fn a_real_send_on_a_terminal_asks_and_takes_only_yes_for_yes() {
-    for (answer, code) in [("n\n", 2), ("\n", 2), ("", 2), ("yeah\n", 2), ("y\n", 0)] {
+    for (answer, code) in [("n\n", 2), ("\n", 2), ("", 2), ("yeah\n", 2), ("yes\n", 0)] {
         let stub = Stub::start();
         let dir = Workdir::with(contacts(0..1_200));
         let ran = dir
@@ -48,7 +48,7 @@ fn nobody_is_asked_where_it_was_settled_before_or_nothing_is_to_be_sent() {
             run = dir.line(command).flags(flags);
         }
         let ran = run.on_a_terminal().stdin("n\n").ends_with(code);
-        ran.stdout.contains("[y/N]")
+        ran.stdout.contains("Type yes")
     };
     assert!(!asks("check list.csv", "", 0));
     assert!(!asks("send list.csv --sandbox --rate unlimited", "", 0));

@@ -85,8 +85,21 @@ fn a_cap_is_that_of_the_day_over_all_campaigns_of_the_ledger() {
     let ran = run.end_soon();
     assert!(ran.stderr.contains("--daily-cap"), "{}", ran.stderr);
     assert_eq!(stub.count(), 3);
-    // Another campaign finds the day used up.
+    // Another campaign finds the day used up, and its plan says so before.
     dir.write("more.csv", contacts(10..12));
+    let check = |cap: usize| {
+        let check = dir.check(&stub).input("more.csv").flags("--json");
+        let cap = format!("--timezone {} --daily-cap {cap}", zone());
+        check.flags(cap).ends(0).json()["time"].clone()
+    };
+    let used_up = check(4);
+    assert_eq!(used_up["left_today"]["sms"], 3);
+    let wait = &used_up["waits"][0];
+    assert_eq!(
+        (&wait["count"], &wait["because"]),
+        (&1.into(), &"--daily-cap".into())
+    );
+    assert_eq!(check(5)["waits"].as_array().unwrap().len(), 0);
     let send = |flags: &str| dir.send(&stub).input("more.csv").flags(flags);
     let run = send(&flags).start();
     std::thread::sleep(Duration::from_millis(700));
@@ -136,12 +149,8 @@ fn a_budget_is_kept_over_all_runs_and_its_use_is_reported() {
         dir.send(&stub).flags(flags)
     };
     let ran = send("1.10").ends(3);
-    assert!(
-        ran.stderr.contains("at most 2.25 (sms 0.25 each)"),
-        "{}",
-        ran.stderr
-    );
-    assert!(ran.stderr.contains("which will stop it"), "{}", ran.stderr);
+    ran.says("at most 2.25 (sms 0.25 each)");
+    ran.says("budget 1.10, which stops it (exit 3) after 4 or more");
     // One was refused, and one may have been accepted.
     assert_eq!(stub.count(), 5);
     let report = dir.report();

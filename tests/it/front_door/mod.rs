@@ -17,6 +17,7 @@ mod limits;
 mod messages;
 mod outage;
 mod outputs;
+mod plan;
 mod report;
 mod rows;
 mod secrets;

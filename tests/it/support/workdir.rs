@@ -110,7 +110,16 @@ impl Workdir {
 
     /// `send list.csv`, fast, to this address.
     pub fn send_to(&self, url: &str) -> Otpdrive {
-        self.otpdrive(&["send", "list.csv"])
+        self.sends("send", url)
+    }
+
+    /// The plan of that.
+    pub fn check(&self, stub: &Stub) -> Otpdrive {
+        self.sends("check", &stub.url())
+    }
+
+    fn sends(&self, command: &str, url: &str) -> Otpdrive {
+        self.otpdrive(&[command, "list.csv"])
             .default("--endpoint", url)
             .default("--sender-id", "OTPDRV")
             .default("--caller-id", "914012345678")
@@ -423,4 +432,21 @@ pub struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl Ran {
+    /// Fails when this was not said, whatever lines of a plan it stands on.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        let said: Vec<&str> = self.stderr.split_whitespace().collect();
+        let is_said = said.join(" ").contains(words);
+        assert!(is_said, "no {words:?} in: {}", self.stderr);
+    }
+
+    /// What was printed, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        let printed = serde_json::from_str(&self.stdout);
+        printed.unwrap_or_else(|why| panic!("{why}: {self:?}"))
+    }
 }

@@ -6,6 +6,7 @@
 
 mod cells;
 mod oracle;
+mod plan;
 mod readers;
 
 use std::path::Path;

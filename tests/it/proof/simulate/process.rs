@@ -254,7 +254,7 @@ impl Process<'_> {
         });
         former.unwrap();
         let mut cut_off = false;
-        let planned = intake.for_each_row(|row, _| {
+        let planned = intake.for_each_row(Records::Skip, |row, _| {
             let outcome = row.outcome(&runs);
             plan.counts[outcome.status.index()] += 1;
             plan.bill(outcome.billed);

@@ -1,0 +1,114 @@
+//! Lines for a terminal of 80 columns.
+//!
+//! Names from outside (of files, campaigns, columns) and what can be pasted are never broken: a
+//! number in a name would not be found, to be masked, in two pieces.
+
+use std::path::Path;
+
+use crate::text::{in_thousands, visible};
+
+/// Columns of a line; only a word that is longer is wider.
+const WIDTH: usize = 80;
+
+/// Columns of a label.
+const LABEL: usize = 10;
+
+/// Stands for a blank at which no line ends. No text has one: it is made visible before.
+pub const GLUE: char = '\u{1f}';
+
+/// Lines of at most [`WIDTH`] columns.
+#[derive(Default)]
+pub struct Table {
+    text: String,
+}
+
+impl Table {
+    /// All of it.
+    pub fn into_text(self) -> String {
+        self.text.replace(GLUE, " ")
+    }
+
+    /// What a label says.
+    pub fn row(&mut self, label: &str, text: &str) {
+        let indent = " ".repeat(LABEL + 3);
+        self.line(&format!("  {label:<LABEL$} "), &indent, text);
+    }
+
+    /// More of the row before, an item of its own.
+    pub fn item(&mut self, text: &str) {
+        let indent = " ".repeat(LABEL + 3);
+        self.line(&indent, &format!("{indent}  "), text);
+    }
+
+    /// A text behind `first`, its further lines behind `further`.
+    pub fn line(&mut self, first: &str, further: &str, text: &str) {
+        let mut width = first.chars().count();
+        self.text += first;
+        let mut is_at_start = true;
+        for word in text.split(' ') {
+            let length = word.chars().count();
+            if is_at_start {
+                is_at_start = false;
+            } else if width + 1 + length <= WIDTH {
+                self.text.push(' ');
+                width += 1;
+            } else {
+                self.text.push('\n');
+                self.text += further;
+                width = further.chars().count();
+            }
+            self.text += word;
+            width += length;
+        }
+        self.text.push('\n');
+    }
+}
+
+/// A text that is not broken, and in which everything can be seen.
+pub fn whole(text: &str) -> String {
+    visible(text).replace(' ', &GLUE.to_string())
+}
+
+/// A whole path.
+pub fn path(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole(&path.to_string_lossy())
+}
+
+/// Names of columns in quotes stay in one piece.
+pub fn glued(text: &str) -> String {
+    let mut is_name = false;
+    let glued = |c: char| {
+        is_name ^= c == '"';
+        if is_name && c == ' ' { GLUE } else { c }
+    };
+    text.chars().map(glued).collect()
+}
+
+/// `1 code is`, `2 codes are`
+pub fn are(count: u64, one: &str, many: &str) -> String {
+    format!(
+        "{} {}",
+        in_thousands(count),
+        if count == 1 { one } else { many }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_eighty_columns_and_no_name_is_broken() {
+        let mut table = Table::default();
+        let name = whole("a name with blanks, ever so long ".repeat(4).trim_end());
+        table.row("label", &format!("{} {name} end", "word ".repeat(30)));
+        let text = table.text.replace(GLUE, " ");
+        let wide: Vec<&str> = text.lines().filter(|line| line.len() > WIDTH).collect();
+        assert_eq!(
+            wide,
+            [format!("{}{}", " ".repeat(13), name.replace(GLUE, " "))]
+        );
+        assert!(text.starts_with("  label      word word"), "{text}");
+    }
+}

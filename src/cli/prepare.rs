@@ -1,0 +1,259 @@
+//! What `send`, `verify` and `check` have in common: from a config and its file to a plan.
+
+use std::error::Error as _;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, ensure};
+use serde_json::Value as Json;
+
+use super::config::{Config, Consent};
+use super::files;
+use super::forecast::{Forecast, Known, begins};
+use super::input::{Input, Memory};
+use super::plan::{Briefing, Plan, json, table};
+use super::report::print;
+use super::screen::Screen;
+use crate::clock;
+use crate::contacts::{self, Purpose};
+use crate::job::UnixMicros;
+use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
+use crate::ledger::{Intake as _, LeaveOut, NewRun, Records, Store as _};
+use crate::record::InputRecord;
+use crate::report::WriteError;
+use crate::report::results::Results;
+use crate::report::write::{Draft, publish};
+use crate::run::Runs;
+use crate::status::Status;
+use crate::text::{in_thousands, shell_word, visible};
+
+/// What is to be made of a plan.
+#[derive(Default)]
+pub struct Wanted<'w> {
+    /// What the file was taken for, where that was not said.
+    pub purpose: Option<Purpose>,
+    /// How it is shown.
+    pub form: Form,
+    /// Where the rows that cannot be used are written to.
+    pub problems: Option<&'w Path>,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// To people, on stderr.
+    #[default]
+    Table,
+    /// To programs, on stdout.
+    Json,
+}
+
+/// Looks at all files before anything is made.
+///
+/// # Errors
+/// When one cannot be used, or would be replaced.
+pub fn open(file: contacts::Input, config: &Config, screen: &Screen) -> anyhow::Result<Input> {
+    files::warn_of_readers(config, screen);
+    let input = Input::read(file, config)?;
+    screen.mask_numbers_of(&input.campaign.name);
+    files::ensure_apart(config, &config.out(&input.campaign.name))?;
+    Ok(input)
+}
+
+/// Reads the file, finds out what is to be done for each row, and says so.
+///
+/// # Errors
+/// When the file or the ledger is not the one that is meant, or cannot be read.
+pub fn take_in<'l>(
+    config: &Config,
+    input: Input,
+    wanted: &Wanted<'_>,
+    ledger: &'l mut SqliteLedger,
+    screen: &Screen,
+) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
+    let now = clock::wall();
+    let memory = Memory::of(ledger)?;
+    // The plan may name those that have just sent to a number.
+    for known in memory.names() {
+        screen.mask_numbers_of(known);
+    }
+    input.ensure_fits(config, &memory)?;
+    let Input {
+        file,
+        survey,
+        campaign,
+        settings,
+        excluded,
+        suppression_lists,
+        ..
+    } = input;
+    let record = InputRecord {
+        name: survey.name.clone(),
+        sha256: survey.sha256.clone(),
+        rows: survey.rows,
+        header: survey.header.clone(),
+    };
+    let contacts = file.contacts(&survey)?;
+    let intake = ledger.take_in(&campaign, &record, &survey.reading, contacts)??;
+    ensure_known(&intake, config)?;
+    let runs = intake.runs(&new_run(config, &settings))?;
+    let whom = LeaveOut {
+        now,
+        cooldown: config.cooldown,
+        excluded: &excluded,
+    };
+    intake.leave_out(&runs, &whom)?;
+    let mut plan = Plan::new(config.engine.limit);
+    match wanted.problems {
+        None => intake.for_each_row(Records::Skip, |row, assumed_mobile| {
+            plan.add(row, assumed_mobile, &runs);
+        })?,
+        Some(path) => add_and_write(&intake, &mut plan, &runs, path)?,
+    }
+    intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
+    let known = known(config, &intake, now)?;
+    let briefing = Briefing {
+        config,
+        survey: &survey,
+        purpose: wanted.purpose.as_ref(),
+        suppression_lists: &suppression_lists,
+        campaign: &campaign,
+        memory: &memory,
+        out: &config.out(&campaign.name),
+        plan: &plan,
+        forecast: &Forecast::new(&config.engine, now, plan.started(), &known),
+        known: &known,
+        now,
+    };
+    tell(&briefing, wanted, screen)?;
+    Ok((intake, plan))
+}
+
+/// Is the ledger the one that the rows tell of?
+fn ensure_known(intake: &SqliteIntake<'_>, config: &Config) -> anyhow::Result<()> {
+    let elsewhere = intake.told_elsewhere();
+    ensure!(
+        elsewhere == 0,
+        "{elsewhere} rows belong to campaign {}, as they say, but not as the ledger {} knows it: it was another ledger, this one is older than the file, or their numbers are read in another way than before. Name the right one with --ledger; leave otp_campaign empty in new rows. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
+        visible(&intake.campaign().name),
+        config.ledger.display()
+    );
+    Ok(())
+}
+
+/// What a forecast is made from, besides the settings.
+fn known(config: &Config, intake: &SqliteIntake<'_>, now: UnixMicros) -> anyhow::Result<Known> {
+    let calendar = &config.engine.limits.calendar;
+    let day = calendar.day(begins(&config.engine, now));
+    Ok(Known {
+        left: if calendar.has_caps() {
+            intake.left_on(&day)?
+        } else {
+            Known::default().left
+        },
+        latencies: intake.latencies()?,
+    })
+}
+
+/// Counts all rows, and writes those that cannot be used as `results.csv` has them: what is mended
+/// there is a valid next input.
+fn add_and_write(
+    intake: &SqliteIntake<'_>,
+    plan: &mut Plan,
+    runs: &Runs,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let why = |error: WriteError| {
+        let source = error.source().map_or(String::new(), ToString::to_string);
+        let path = path.to_string_lossy();
+        anyhow!(
+            "--problems {} cannot be written: {source}. Nothing was sent",
+            visible(&path)
+        )
+    };
+    let name = path.file_name().and_then(OsStr::to_str);
+    let name = name.context("--problems: wanted a file with a name in UTF-8, such as bad.csv")?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut draft = Draft::new(folder, name).map_err(why)?;
+    let mut results = Results::new(&mut draft, intake.campaign());
+    let mut written = Ok(());
+    intake.for_each_row(Records::Read, |row, assumed_mobile| {
+        plan.add(row, assumed_mobile, runs);
+        let outcome = row.outcome(runs);
+        if outcome.status == Status::Invalid && written.is_ok() {
+            written = results.row(row, &outcome);
+        }
+    })?;
+    let written = written.and_then(|()| results.finish());
+    written.map_err(|source| why(draft.error(source)))?;
+    publish(folder, [draft]).map_err(why)
+}
+
+/// Shows the plan.
+fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow::Result<()> {
+    match (wanted.form, briefing.config.consent) {
+        (Form::Json, _) => {
+            let text = screen.cleaned(&json::json(briefing)?);
+            print(std::io::stdout().lock(), text.as_bytes())?;
+        }
+        (Form::Table, Consent::Asked) => screen.show(&table::table(briefing)),
+        (Form::Table, Consent::Given) => screen.say(&table::table(briefing)),
+    }
+    let unusable = briefing.plan.count(Status::Invalid);
+    if let Some(path) = wanted.problems {
+        let (path, campaign) = (path.to_string_lossy(), &briefing.campaign.name);
+        let rows = in_thousands(unusable);
+        let mut text = format!("wrote {rows} unusable rows to {}", visible(&path));
+        if unusable > 0 {
+            // Otherwise a new campaign's ledger would not know that it is meant.
+            let operation = briefing.campaign.operation.name();
+            let (path, campaign) = (shell_word(&path), shell_word(campaign));
+            let (path, campaign) = (visible(&path), visible(&campaign));
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                ": mend them, then `otpdrive {operation} {path} --campaign {campaign}`"
+            );
+        }
+        screen.say(&text);
+    }
+    Ok(())
+}
+
+/// What the ledger notes of the run that is to begin.
+pub fn new_run<'a>(config: &Config, settings: &'a Json) -> NewRun<'a> {
+    NewRun {
+        policy: config.engine.policy,
+        endpoint: settings["endpoint"].as_str().unwrap_or_default(),
+        settings,
+    }
+}
+
+/// Refuses a list with too many rows that cannot be used.
+///
+/// # Errors
+/// When there are more than `--max-invalid` allows.
+pub fn ensure_usable(config: &Config, plan: &Plan) -> anyhow::Result<()> {
+    let percent = plan.invalid_percent();
+    ensure!(
+        percent <= config.max_invalid,
+        "{} of {} rows ({} %) cannot be used, which is more than --max-invalid allows ({} %): is this the right file, and the right --phone-column? Nothing was sent",
+        plan.count(Status::Invalid),
+        plan.rows,
+        shown_above(percent, config.max_invalid),
+        config.max_invalid
+    );
+    Ok(())
+}
+
+/// A share with as many decimals as it takes to see that it is above another.
+fn shown_above(percent: f64, limit: f64) -> String {
+    const DECIMALS_MAX: usize = 9;
+    let mut shown = (0..DECIMALS_MAX).map(|decimals| format!("{percent:.decimals$}"));
+    let above = |shown: &String| shown.parse::<f64>().is_ok_and(|shown| shown > limit);
+    shown.find(above).unwrap_or_else(|| percent.to_string())
+}
