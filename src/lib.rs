@@ -28,6 +28,7 @@
 //! | 0 | [`number`] [`job`] | the nouns: number, lane, row, job, attempt, answer, verdict |
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
+//! | 0 | [`journey`] | one number over all campaigns: its OTPs, and the codes that came back |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`money`] | amounts and prices, exact |
@@ -93,6 +94,7 @@ pub mod contacts;
 pub mod decode;
 pub mod gateway;
 pub mod job;
+pub mod journey;
 pub mod ledger;
 pub mod mistake;
 pub mod money;

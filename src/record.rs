@@ -104,6 +104,13 @@ pub enum Suppression {
     },
     /// It stands in a suppression list (`--exclude`) of this name.
     Excluded(String),
+    /// Its code is too old to be asked (`--max-age`): the latest OTP of its number is this one's.
+    TooOld {
+        /// The name of the campaign that sent it, or may have.
+        campaign: String,
+        /// When.
+        at: UnixMicros,
+    },
 }
 
 impl fmt::Display for Suppression {
@@ -113,6 +120,10 @@ impl fmt::Display for Suppression {
                 write!(f, "campaign {campaign} sent to it, or may have, at {at}")
             }
             Self::Excluded(list) => write!(f, "it stands in {list}"),
+            Self::TooOld { campaign, at } => write!(
+                f,
+                "the code is too old to be asked (--max-age): campaign {campaign} sent the latest OTP at {at}"
+            ),
         }
     }
 }

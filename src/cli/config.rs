@@ -60,6 +60,8 @@ pub struct Config {
     out: Option<PathBuf>,
     /// Numbers that another campaign sent to less than this ago are left out; zero: none.
     pub cooldown: Duration,
+    /// Codes of numbers that were sent to longer ago than this are not asked.
+    pub max_age: Option<Duration>,
     /// Suppression lists.
     pub exclude: Vec<PathBuf>,
     /// How the engine goes about it.
@@ -204,6 +206,7 @@ impl Config {
                 Operation::Send => values.required("cooldown", values::duration)?,
                 Operation::Verify => Duration::ZERO,
             },
+            max_age: values.optional("max-age", values::duration)?,
             exclude: values.paths("exclude"),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),

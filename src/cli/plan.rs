@@ -43,6 +43,8 @@ pub struct Plan {
     excluded: BTreeMap<String, u64>,
     /// Numbers that were attempted and that the file has no more, by what is known of them.
     pub earlier: Counts,
+    /// Codes that are not asked because they are too old.
+    too_old: u64,
     /// Invalid rows by reason.
     problems: BTreeMap<String, u64>,
     /// The first ones, with their lines.
@@ -77,6 +79,7 @@ impl Plan {
             RowState::Suppressed(Suppression::Recent { campaign, .. }, _) => {
                 *self.recent.entry(campaign.clone()).or_default() += 1;
             }
+            RowState::Suppressed(Suppression::TooOld { .. }, _) => self.too_old += 1,
             RowState::Suppressed(Suppression::Excluded(list), _) => {
                 *self.excluded.entry(list.clone()).or_default() += 1;
             }
@@ -172,6 +175,10 @@ impl Plan {
         }
         for (list, count) in &self.excluded {
             line("", format!("{count} x it stands in {}", visible(list)));
+        }
+        if self.too_old > 0 {
+            let why = "the latest OTP to its number is older than --max-age";
+            line("", format!("{} x {why}", self.too_old));
         }
         if self.earlier.total() > 0 {
             let numbers = "numbers that were tried and that the file has no more";

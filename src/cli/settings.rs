@@ -210,6 +210,9 @@ pub const VERIFY: &[Setting] = settings! {
     value("otp-column", "NAME") { derived: Some("found by its name") };
     /// How long codes are; others are `invalid`
     value("otp-length", "N");
+    /// Do not ask a code (`suppressed`) when this ledger's latest OTP to its number was sent longer ago
+    /// than this, as the run begins. Numbers that this ledger never sent to are asked
+    value("max-age", "DUR");
     /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Lookup, Operation, UnixMicros};
+use crate::journey::Journey;
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, Policy, RunFact, RunId, Runs};
@@ -168,6 +169,26 @@ pub trait Store: Sized {
     /// When it cannot be read.
     fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError>;
 
+    /// Hands each row of a campaign that asks for work, also those of earlier inputs, to `each`, with
+    /// the header of its record and its number's journey through all campaigns that count the same,
+    /// until it says `Break`. `on` is the run that is on right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_journey(
+        &self,
+        of: &Campaign,
+        records: Records,
+        on: Option<RunId>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError>;
+
+    /// The campaigns that send, count the same as this one and know numbers of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError>;
+
     /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
     /// an answer, when they were begun.
     ///
@@ -300,6 +321,9 @@ pub struct LeaveOut<'a> {
     /// Numbers that another campaign of the ledger sent to, or may have sent to, less than this ago;
     /// zero: none. Only OTPs count, not codes; rehearsals and real campaigns are apart.
     pub cooldown: Duration,
+    /// Codes of numbers whose latest OTP, of any campaign, was sent longer ago than this; `None`: of
+    /// any age.
+    pub max_age: Option<Duration>,
     /// Numbers in suppression lists, with the name of the list.
     pub excluded: &'a HashMap<Number, Arc<str>>,
 }

@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod identity;
 mod intake;
+mod journey;
 mod lock;
 mod log;
 mod lookup;
@@ -35,6 +36,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::job::{Contact, Lookup, Operation, UnixMicros};
+use crate::journey::Journey;
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, RunId, Runs};
@@ -275,6 +277,22 @@ impl Store for SqliteLedger {
 
     fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError> {
         lookup::lives(&self.db, number).map_err(failed_to("look the number up", &self.path))
+    }
+
+    fn for_each_journey(
+        &self,
+        of: &Campaign,
+        records: Records,
+        on: Option<RunId>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        journey::for_each(&self.db, of, records, on, each)
+            .map_err(failed_to("read what numbers went through", &self.path))
+    }
+
+    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError> {
+        journey::senders(&self.db, of)
+            .map_err(failed_to("find out who sent to these numbers", &self.path))
     }
 
     fn for_each_departure(

@@ -1,6 +1,7 @@
 //! Through the binary, against a scripted gateway: what leaves, what the rows say, what a second
 //! run does.
 
+mod after;
 mod again;
 mod bad_input;
 mod campaign;
