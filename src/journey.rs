@@ -130,7 +130,12 @@ impl Journey {
     /// the number not verified since, and is it so long ago? Only then may somebody send it one more.
     /// What a wrong clock noted for the future is taken to be just now.
     #[must_use]
-    pub fn is_unverified(&self, campaign: CampaignId, now: UnixMicros, older_than: Duration) -> bool {
+    pub fn is_unverified(
+        &self,
+        campaign: CampaignId,
+        now: UnixMicros,
+        older_than: Duration,
+    ) -> bool {
         let first = self.otps().filter(|otp| otp.campaign == campaign).last();
         let (Some(first), Some(latest)) = (first, self.latest_otp()) else {
             return false;
@@ -156,7 +161,10 @@ impl Journey {
         let mut next = UnixMicros(i64::MAX);
         for otp in self.otps().filter(|otp| otp.left_at <= until) {
             let answers = |is_right| {
-                let mut checks = self.checks.iter().filter(move |check| check.is_right == is_right);
+                let mut checks = self
+                    .checks
+                    .iter()
+                    .filter(move |check| check.is_right == is_right);
                 let end = next.min(until + Duration::from_micros(1));
                 checks.rfind(|check| check.at >= otp.left_at && check.at < end)
             };
@@ -176,9 +184,8 @@ impl Journey {
     fn nth(&self, otp: &Request) -> u32 {
         let verified = |check: &&Check| check.is_right && check.at < otp.left_at;
         let since = self.checks.iter().rfind(verified).map(|check| check.at);
-        let counts = |request: &&Request| {
-            Some(request.left_at) > since && request.left_at <= otp.left_at
-        };
+        let counts =
+            |request: &&Request| Some(request.left_at) > since && request.left_at <= otp.left_at;
         u32::try_from(self.requests.iter().filter(counts).count()).unwrap_or(u32::MAX)
     }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::job::{Attempt, Lane, Operation, UnixMicros};
+use crate::money::Prices;
 use crate::number::Number;
 use crate::run::{End, RunId, Runs};
 use crate::status::{Outcome, Status, outcome};
@@ -59,6 +60,14 @@ pub struct RunRecord {
     pub settings: serde_json::Value,
     /// The version of the program.
     pub version: String,
+}
+
+impl RunRecord {
+    /// The prices that it was given, if it was.
+    #[must_use]
+    pub fn prices(&self) -> Option<Prices> {
+        self.settings["price"].as_str()?.parse().ok()
+    }
 }
 
 /// One row of the input and all that is known of it.

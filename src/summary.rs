@@ -74,6 +74,16 @@ impl Counts {
     }
 }
 
+impl FromIterator<(Status, u64)> for Counts {
+    fn from_iter<I: IntoIterator<Item = (Status, u64)>>(counts: I) -> Self {
+        let mut all = Self::default();
+        for (status, count) in counts {
+            all.0[status.index()] += count;
+        }
+        all
+    }
+}
+
 impl AddAssign<Status> for Counts {
     /// One more row with this status.
     fn add_assign(&mut self, status: Status) {

@@ -62,6 +62,8 @@ pub struct Config {
     pub cooldown: Duration,
     /// Codes of numbers that were sent to longer ago than this are not asked.
     pub max_age: Option<Duration>,
+    /// The column that the numbers in the funnel are told apart by.
+    pub by: Option<String>,
     /// Suppression lists.
     pub exclude: Vec<PathBuf>,
     /// How the engine goes about it.
@@ -207,6 +209,7 @@ impl Config {
                 Operation::Verify => Duration::ZERO,
             },
             max_age: values.optional("max-age", values::duration)?,
+            by: values.optional("by", str::parse)?,
             exclude: values.paths("exclude"),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),

@@ -6,16 +6,19 @@ mod docs;
 mod exit;
 mod files;
 mod forecast;
+mod funnel;
 mod input;
 mod lookup;
 mod plan;
 mod progress;
+mod purge;
 mod report;
 mod run;
 mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod unverified;
 mod values;
 
 use std::io::Write as _;
@@ -31,7 +34,7 @@ use config::{Config, Key};
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
 use settings::{
-    COMPLETIONS, EVERY, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
+    COMPLETIONS, EVERY, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
 };
 use values::Values;
 
@@ -87,6 +90,12 @@ const COMMANDS: &[Command] = &[
         help: "One number's whole life in the ledger: campaigns, requests, answers, times",
         settings: &[WHO],
         run: lookup::who,
+    },
+    Command {
+        name: "purge",
+        help: "Takes numbers, rows, references and codes of old campaigns out of the ledger for good, and keeps their counts",
+        settings: &[PURGE],
+        run: purge::purge,
     },
     Command {
         name: "config",

@@ -51,7 +51,7 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 10] = [
+pub const ALL: [&[Setting]; 11] = [
     EVERY,
     RUN,
     SEND,
@@ -60,6 +60,7 @@ pub const ALL: [&[Setting]; 10] = [
     STATUS,
     SETTLE,
     WHO,
+    PURGE,
     COMPLETIONS,
     SANDBOX,
 ];
@@ -213,6 +214,9 @@ pub const VERIFY: &[Setting] = settings! {
     /// Do not ask a code (`suppressed`) when this ledger's latest OTP to its number was sent longer ago
     /// than this, as the run begins. Numbers that this ledger never sent to are asked
     value("max-age", "DUR");
+    /// In the report's `funnel`, tell the numbers apart by this column of the lists that were sent to
+    /// (branch, city); not one of numbers or codes
+    value("by", "COLUMN");
     /// `retry`: checking a code twice does no harm; `hold`: leave it to a person
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };
@@ -233,8 +237,17 @@ pub const REPORT: &[Setting] = settings! {
     /// Print these rows (`failed,unknown`) to stdout instead, as in `results.csv`; on a terminal
     /// nothing in them is obeyed
     value("only", "STATUS") { action: ArgAction::Append, conflicts: &["out"] };
+    /// Print those instead whom this campaign sent to and who have not verified since, in any campaign
+    /// of the ledger: the list's own columns, a list for a second step with another --campaign. Nobody
+    /// of whom something is unknown or under way, or whom another campaign has sent to since
+    switch("unverified") { conflicts: &["only", "out"] };
+    /// With --unverified: only those to whom no campaign sent less than this ago
+    value("older-than", "DUR") { conflicts: &["only", "out"] };
+    /// In the `funnel` of a campaign of codes, tell the numbers apart by this column of the lists that
+    /// were sent to (branch, city); not one of numbers or codes
+    value("by", "COLUMN") { conflicts: &["only", "unverified"] };
     /// Print the JSON Schema of `report.json` instead
-    switch("schema") { conflicts: &["campaign", "only", "out"] };
+    switch("schema") { conflicts: &["campaign", "only", "unverified", "older-than", "by", "out"] };
 };
 
 /// What `status` takes.
@@ -280,6 +293,18 @@ pub const WHO: &[Setting] = settings! {
     switch("sandbox");
     /// The country of a national number, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
+};
+
+/// What `purge` takes.
+pub const PURGE: &[Setting] = settings! {
+    /// Campaigns in which nothing has happened for so long, finished or not: `30d`, `12h`
+    value("older-than", "DUR");
+    /// Say what would be purged, and change nothing
+    switch("dry-run");
+    /// The ledger; with `--sandbox` `./otpdrive-sandbox.db`
+    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    /// The default ledger of rehearsals
+    switch("sandbox");
 };
 
 /// What `completions` takes.

@@ -24,6 +24,7 @@ use crate::journey::Journey;
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, Policy, RunFact, RunId, Runs};
+use crate::summary::Counts;
 
 /// What the engine asks of the durable memory during a run.
 ///
@@ -189,6 +190,32 @@ pub trait Store: Sized {
     /// When it cannot be read.
     fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError>;
 
+    /// The campaigns that were purged.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn purged(&self) -> Result<Vec<Purged>, LedgerError>;
+
+    /// The campaigns in which nothing has happened for so long, as [`purge`](Store::purge) takes them;
+    /// but not the one whose run is `on` right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn due_for_purge(
+        &self,
+        now: UnixMicros,
+        older_than: Duration,
+        on: Option<RunId>,
+    ) -> Result<Vec<Purged>, LedgerError>;
+
+    /// Takes numbers, rows, references and codes of these campaigns out of the ledger and out of the
+    /// bytes of its files, and those of earlier purges that did not come to their end. `false`:
+    /// somebody who reads beside us keeps some of the bytes until the next purge.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError>;
+
     /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
     /// an answer, when they were begun.
     ///
@@ -339,6 +366,21 @@ pub struct Noted {
     pub not_unknown: u64,
     /// The campaign does not know them.
     pub strange: u64,
+}
+
+/// A campaign whose people were, or are to be, taken out of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The campaign.
+    pub campaign: CampaignRecord,
+    /// When they are taken out.
+    pub at: UnixMicros,
+    /// When something last happened in it.
+    pub last_active: UnixMicros,
+    /// What had become of the rows of its latest input,
+    pub counts: Counts,
+    /// and of those of earlier ones.
+    pub earlier: Counts,
 }
 
 /// What one campaign knows of a number.

@@ -6,8 +6,8 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
 use super::ReportInput;
+use super::funnel::Funnel;
 use crate::job::Channel;
-use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
 use crate::record::RunRecord;
 use crate::run::{End, StopKind};
@@ -53,6 +53,8 @@ pub struct Report<'a> {
     attempts: Attempts,
     /// All runs of the campaign together.
     campaign_totals: Totals,
+    /// What came of the OTPs whose codes are checked; null when OTPs are sent.
+    funnel: Option<&'a Funnel>,
     /// How fast the requests of the latest run left that made any.
     rate: Rate,
     /// How long the answers took, over all runs, to three digits; null when nothing was answered.
@@ -207,6 +209,7 @@ impl<'a> Report<'a> {
             first_started_at,
             runs,
             earlier,
+            funnel,
         } = *input;
         let input = &campaign.input;
         let is_on = runs.is_on(run.id);
@@ -234,6 +237,7 @@ impl<'a> Report<'a> {
                 requests: summary.attempts().total + earlier.attempts().total,
                 spent: spent(run, summary, earlier),
             },
+            funnel,
             rate: Rate {
                 limit_per_s: at_work.settings["rate_per_s"].as_f64(),
                 achieved_per_s: to_3_decimals(pace.achieved_per_s()),
@@ -325,7 +329,7 @@ impl Latency {
 
 /// What the requests of a campaign cost, as far as there are prices.
 fn spent(run: &RunRecord, summary: &Summary, earlier: &Summary) -> Option<f64> {
-    let prices: Prices = run.settings["price"].as_str()?.parse().ok()?;
+    let prices = run.prices()?;
     let total = prices.total(summary.billed())? + prices.total(earlier.billed())?;
     Some(total.to_f64())
 }
@@ -375,6 +379,7 @@ mod tests {
             first_started_at: samples::START,
             runs: &samples::runs(),
             earlier: &Summary::default(),
+            funnel: None,
         };
         Report::new(&input, summary).to_json()
     }

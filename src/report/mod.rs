@@ -5,6 +5,7 @@
 //! one that touches files. Nothing here is ever read back, and nothing here knows the ledger: rows
 //! come from whoever calls, one at a time, and are not kept.
 
+pub mod funnel;
 pub mod json;
 pub mod pace;
 pub mod results;
@@ -21,6 +22,7 @@ use crate::record::{CampaignRecord, Row, RunRecord};
 use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::Summary;
+use funnel::Funnel;
 use json::Report;
 pub use pace::Pace;
 use results::Results;
@@ -51,6 +53,8 @@ pub struct ReportInput<'a> {
     pub runs: &'a Runs,
     /// Numbers that were attempted and that the input has no more.
     pub earlier: &'a Summary,
+    /// What came of the OTPs whose codes it checks; of one that sends there is none.
+    pub funnel: Option<&'a Funnel>,
 }
 
 /// What is done with each row. `Break` asks for no more rows, because a file cannot be written;

@@ -33,6 +33,7 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        funnel: None,
     };
     write_all(folder, &input, source(rows, Ok::<(), Infallible>(())))
         .map(|_| ())
@@ -91,6 +92,7 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        funnel: None,
     };
     let broken = Err(io::Error::other("disk image is malformed"));
     let rows = samples::rows();

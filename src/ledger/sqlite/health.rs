@@ -133,6 +133,13 @@ const ACCOUNTS: &[(&str, &str)] = &[
           WHERE attempt NOT IN (SELECT id FROM intent)",
     ),
     (
+        "numbers of campaigns that were purged",
+        "SELECT count(*), min(job) FROM (SELECT campaign, job FROM known
+           UNION ALL SELECT campaign, job FROM former UNION ALL SELECT campaign, job FROM stood
+           UNION ALL SELECT campaign, job FROM suppressed)
+          WHERE campaign IN (SELECT campaign FROM purged)",
+    ),
+    (
         "jobs with a gap in their attempts",
         "SELECT count(*), min(job) FROM (SELECT id >> 20 AS job FROM intent GROUP BY job
          HAVING min(id & 1048575) <> 1 OR max(id & 1048575) <> count(*))",
@@ -141,8 +148,9 @@ const ACCOUNTS: &[(&str, &str)] = &[
         "attempts of a job that nobody knows, or that another campaign made",
         "SELECT count(*), min(i.id >> 20) FROM intent i LEFT JOIN run r ON r.id = i.run
            LEFT JOIN campaign c ON c.id = r.campaign LEFT JOIN known k ON k.job = i.id >> 20
-          WHERE k.campaign IS NOT r.campaign OR c.id IS NULL
-             OR (i.lane = 2) <> (c.operation = 'verify')",
+          WHERE (k.campaign IS NOT r.campaign
+                 AND (k.job IS NOT NULL OR r.campaign NOT IN (SELECT campaign FROM purged)))
+             OR c.id IS NULL OR (i.lane = 2) <> (c.operation = 'verify')",
     ),
     (
         "answers without an attempt, or in another run's place",

@@ -93,7 +93,9 @@ impl<'a> Journeys<'a> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let sql = format!("{SELECT_CAMPAIGN} WHERE id = ?1");
-                let found = self.db.query_row(&sql, [id.0], |row| Ok(campaign(row)?.0))?;
+                let found = self
+                    .db
+                    .query_row(&sql, [id.0], |row| Ok(campaign(row)?.0))?;
                 let known = if found.record.sandbox == self.sandbox {
                     let mut runs = history::runs(self.db, id)?;
                     self.on.into_iter().for_each(|on| runs.set_on(on));

@@ -17,6 +17,7 @@ mod limits;
 mod messages;
 mod outage;
 mod outputs;
+mod purge;
 mod report;
 mod rows;
 mod secrets;
