@@ -189,3 +189,79 @@ impl Journey {
         u32::try_from(self.requests.iter().filter(counts).count()).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::VerdictKind::{self, Accepted, NoAnswer, NotVerified, Rejected};
+    use crate::run::tests::{POLICY, RUN, attempt, one_run};
+
+    const LIST: CampaignId = CampaignId(1);
+    const SECOND: CampaignId = CampaignId(2);
+    const CODES: CampaignId = CampaignId(3);
+
+    /// What campaigns did, each at its second.
+    fn journey(facts: &[(CampaignId, Lane, u64, VerdictKind)]) -> Journey {
+        let runs = one_run(POLICY, &[]);
+        let mut journey = Journey::default();
+        for (campaign, lane, second, kind) in facts {
+            let attempts = [attempt(RUN, *lane, *second, *kind)];
+            journey.add(*campaign, &attempts, &runs, false);
+        }
+        journey.finish();
+        journey
+    }
+
+    fn answered(journey: &Journey) -> Option<(CampaignId, Option<bool>, u32)> {
+        let answered = journey.answered(CODES, UnixMicros(i64::MAX))?;
+        let is_right = answered.check.map(|check| check.is_right);
+        Some((answered.otp.campaign, is_right, answered.nth))
+    }
+
+    #[test]
+    fn a_code_answers_the_latest_otp_before_it() {
+        let sms = (LIST, Lane::Sms, 1, Accepted);
+        let call = (SECOND, Lane::Call, 5, Accepted);
+        let code = |second, kind| (CODES, Lane::Verify, second, kind);
+        assert_eq!(answered(&journey(&[])), None);
+        assert_eq!(answered(&journey(&[code(1, Accepted)])), None);
+        assert_eq!(answered(&journey(&[sms])), Some((LIST, None, 1)));
+        let one = journey(&[sms, call, code(4, Accepted)]);
+        assert_eq!(answered(&one), Some((LIST, Some(true), 1)));
+        let both = journey(&[code(9, Accepted), call, code(4, NotVerified), sms]);
+        assert_eq!(answered(&both), Some((SECOND, Some(true), 2)));
+        let wrong = journey(&[sms, call, code(9, NotVerified)]);
+        assert_eq!(answered(&wrong), Some((SECOND, Some(false), 2)));
+        // One that was refused is no OTP, and one that may have been sent is one if it was answered.
+        let refused = journey(&[(LIST, Lane::Sms, 1, Rejected), call]);
+        assert_eq!(answered(&refused), Some((SECOND, None, 2)));
+        let lost = (SECOND, Lane::Call, 5, NoAnswer);
+        assert_eq!(answered(&journey(&[sms, lost])), Some((LIST, None, 1)));
+        let came = journey(&[sms, lost, code(9, Accepted)]);
+        assert_eq!(answered(&came), Some((SECOND, Some(true), 2)));
+        // Whoever verified begins anew.
+        let anew = journey(&[sms, (SECOND, Lane::Verify, 2, Accepted), call]);
+        assert_eq!(answered(&anew), Some((SECOND, None, 1)));
+    }
+
+    #[test]
+    fn only_an_otp_that_was_the_last_thing_to_happen_is_unverified() {
+        let sms = (LIST, Lane::Sms, 10, Accepted);
+        let left_at = journey(&[sms]).requests[0].left_at;
+        let is = |facts: &[_], older_than| {
+            let now = left_at + Duration::from_secs(60);
+            journey(facts).is_unverified(LIST, now, Duration::from_secs(older_than))
+        };
+        assert!(is(&[sms], 60) && !is(&[sms], 61));
+        let other = |second, kind| (SECOND, Lane::Sms, second, kind);
+        assert!(is(&[sms, other(5, Accepted)], 0));
+        assert!(!is(&[sms, other(15, Accepted)], 0) && is(&[sms, other(15, Rejected)], 0));
+        assert!(
+            !is(&[sms, other(5, NoAnswer)], 0),
+            "of which nothing is known"
+        );
+        let code = |second, kind| (CODES, Lane::Verify, second, kind);
+        assert!(!is(&[sms, code(15, Accepted)], 0) && is(&[sms, code(5, Accepted)], 0));
+        assert!(is(&[sms, code(15, NotVerified)], 0) && !is(&[sms, code(15, NoAnswer)], 0));
+    }
+}

@@ -370,6 +370,7 @@ mod tests {
                 "fallback",
                 "header_line",
                 "limit",
+                "max_age_s",
                 "max_attempts",
                 "max_duration_s",
                 "max_invalid_percent",

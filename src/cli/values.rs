@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("30d"), Ok(Duration::from_hours(720)));
-        assert!(duration("30").is_err() && duration("P1D").is_err());
+        assert!(duration("30").is_err() && duration("1mo").is_err());
         assert!(duration("-5s").is_err());
         assert!(duration("9000h").is_err());
         assert_eq!(rate("unlimited"), Ok(None));

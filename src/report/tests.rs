@@ -162,6 +162,7 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
         pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
+        funnel: None,
     };
     let mut summary = Summary::default();
     for row in &samples::rows() {
