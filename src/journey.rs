@@ -249,7 +249,7 @@ mod tests {
         let sms = (LIST, Lane::Sms, 10, Accepted);
         let left_at = journey(&[sms]).requests[0].left_at;
         let is = |facts: &[_], older_than| {
-            let now = left_at + Duration::from_secs(60);
+            let now = left_at + Duration::from_mins(1);
             journey(facts).is_unverified(LIST, now, Duration::from_secs(older_than))
         };
         assert!(is(&[sms], 60) && !is(&[sms], 61));

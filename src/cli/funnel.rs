@@ -41,13 +41,18 @@ pub fn funnel(
         let sends = sender.record.id;
         let runs = ledger.runs(sends)?;
         let (mut tally, mut is_joined) = (Tally::default(), false);
+        // Where the column stands: mostly all records have one header.
+        let (mut of_header, mut place) = (None, None);
         ledger.for_each_journey(&sender, records, on, &mut |header, row, journey| {
             tally.bill(row.outcome(&runs).billed);
             let answered = journey.answered(id, until);
             if let Some(answered) = answered.filter(|answered| answered.otp.campaign == sends) {
                 is_joined |= journey.knows(id);
                 let cell = by.map(|by| {
-                    let place = place_of(by, &cells(header));
+                    if of_header.as_deref() != Some(header) {
+                        of_header = Some(header.to_owned());
+                        place = place_of(by, &cells(header));
+                    }
                     let cell = place.and_then(|place| cells(&row.record).into_iter().nth(place));
                     cell.unwrap_or_default()
                 });

@@ -170,8 +170,8 @@ pub trait Store: Sized {
     /// When it cannot be read.
     fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError>;
 
-    /// Hands each row of a campaign that asks for work, also those of earlier inputs, to `each`, with
-    /// the header of its record and its number's journey through all campaigns that count the same,
+    /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to
+    /// `each`, with the header of its record and its number's journey through all campaigns that count the same,
     /// until it says `Break`. `on` is the run that is on right now.
     ///
     /// # Errors

@@ -10,12 +10,16 @@ use rusqlite::{Connection, params};
 
 use super::rows::Facts;
 use super::{SELECT_CAMPAIGN, campaign, former, history};
-use crate::job::{JobId, Operation, UnixMicros};
+use crate::job::{Attempt, JobId, Operation, UnixMicros};
 use crate::journey::Journey;
 use crate::ledger::{Campaign, Records};
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, Row, RowState};
 use crate::run::{RunId, Runs};
+
+/// Memory for pages, in KiB (negative: SQLite's way to say so): where numbers lie in another order
+/// than their rows, each page is wanted many times.
+const CACHE_KIB: i64 = -32 * 1_024;
 
 /// Looks up journeys. What it takes to read a campaign is kept from the first look at it on.
 pub struct Journeys<'a> {
@@ -49,8 +53,12 @@ impl<'a> Journeys<'a> {
         }
     }
 
-    /// The journey of a number.
-    pub fn of(&mut self, number: Number) -> rusqlite::Result<Journey> {
+    /// The journey of a number; what a campaign that sends did for it may be at hand.
+    fn of(
+        &mut self,
+        number: Number,
+        at_hand: Option<(CampaignId, &[Attempt])>,
+    ) -> rusqlite::Result<Journey> {
         let mut journey = Journey::default();
         let mut select = self.db.prepare_cached(SELECT_JOBS)?;
         let mut found = select.query([number.digits().cast_signed()])?;
@@ -60,11 +68,18 @@ impl<'a> Journeys<'a> {
             let Some(known) = self.known(id)? else {
                 continue;
             };
-            let attempts = known.facts.scan(db).attempts_of(job)?;
+            let read;
+            let attempts = match at_hand.filter(|(of, _)| *of == id) {
+                Some((_, attempts)) => attempts,
+                None => {
+                    read = known.facts.scan(db).attempts_of(job)?;
+                    &read
+                }
+            };
             if known.operation == Operation::Verify {
                 journey.is_checked_by(id);
             }
-            journey.add(id, &attempts, &known.runs, row.get(2)?);
+            journey.add(id, attempts, &known.runs, row.get(2)?);
         }
         journey.finish();
         Ok(journey)
@@ -78,7 +93,7 @@ impl<'a> Journeys<'a> {
         now: UnixMicros,
         max_age: Duration,
     ) -> rusqlite::Result<Option<(Rc<str>, UnixMicros)>> {
-        let journey = self.of(number)?;
+        let journey = self.of(number, None)?;
         let latest = journey.latest_otp();
         let Some(old) = latest.filter(|otp| now.since(otp.left_at) > max_age) else {
             return Ok(None);
@@ -115,7 +130,7 @@ impl<'a> Journeys<'a> {
     }
 }
 
-/// Hands each row of a campaign that asks for work, also those of earlier inputs, to `each`, with the
+/// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to `each`, with the
 /// header of its record and its number's journey, until it says `Break`.
 pub fn for_each(
     db: &Connection,
@@ -125,12 +140,17 @@ pub fn for_each(
     each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
     let id = of.record.id;
+    db.pragma_update(None, "cache_size", CACHE_KIB)?;
     let mut journeys = Journeys::new(db, of.record.sandbox, on);
     let mut going = ControlFlow::Continue(());
     let mut see = |header: &str, row: &Row| -> rusqlite::Result<bool> {
         let asks = matches!(row.state, RowState::Job(_) | RowState::Suppressed(..));
         if let (Some(number), true, true) = (row.number, asks, going.is_continue()) {
-            going = each(header, row, &journeys.of(number)?);
+            going = each(
+                header,
+                row,
+                &journeys.of(number, Some((id, row.attempts())))?,
+            );
         }
         Ok(going.is_continue())
     };

@@ -201,6 +201,7 @@ fn a_purge_that_is_killed_is_finished_by_the_next() {
             2
         );
     }
+    assert!(killed > 2, "only {killed} were killed");
 }
 
 #[test]

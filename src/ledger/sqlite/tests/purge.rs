@@ -39,7 +39,9 @@ async fn live(home: &Home, random: &mut fastrand::Rng, name: &str, operation: Op
     let runs = intake.runs(&RUN).unwrap();
     intake.leave_out(&runs, &whom).unwrap();
     let (campaign, run) = intake.begin_run(NOW, &RUN).unwrap();
-    let ledger = start(ledger, &campaign, run);
+    let clock = Clock::at(LATER);
+    let ledger = ledger.start(&campaign, run, clock, Execution::Inline);
+    let ledger = ledger.unwrap();
     for mut job in all_due(&ledger, lane).await {
         for _ in 0..random.u8(0..3) {
             begin(&ledger, &mut job, run).await;
@@ -133,4 +135,25 @@ async fn purging_some_campaigns_changes_nothing_of_the_others() {
         let later: Vec<_> = stay.iter().map(|of| known(&ledger, of)).collect();
         assert_eq!(later, before, "{seed}");
     }
+}
+
+#[tokio::test]
+async fn a_ledger_of_format_3_is_read_as_it_is_and_can_be_purged() {
+    let home = Home::new();
+    let random = &mut fastrand::Rng::with_seed(1);
+    live(&home, random, "a", Operation::Send).await;
+    // Its run may have been killed; whoever opens it then takes that in.
+    drop(SqliteLedger::open(&home.path()).unwrap());
+    home.change("DROP TABLE purged; PRAGMA user_version = 3");
+    let before = std::fs::read(home.path()).unwrap();
+    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    assert_eq!(reader.purged().unwrap(), []);
+    let due = reader.due_for_purge(DAYS_LATER, Duration::ZERO, None);
+    let due = due.unwrap();
+    drop(reader);
+    assert_eq!(std::fs::read(home.path()).unwrap(), before);
+    let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+    assert!(ledger.purge(&due, DAYS_LATER).unwrap());
+    assert_eq!(ledger.purged().unwrap(), due);
+    assert_eq!(ledger.verify().unwrap().wrong, [""; 0]);
 }
