@@ -156,7 +156,8 @@ impl Journey {
             let of = |check: &&Check| check.campaign == verifier && check.is_right == is_right;
             self.checks.iter().rfind(of).copied()
         };
-        let own = own(true).or_else(|| own(false));
+        let is_after_one = |check: &Check| self.otps().any(|otp| otp.left_at <= check.at);
+        let own = own(true).or_else(|| own(false)).filter(is_after_one);
         let until = own.map_or(until, |check| check.at);
         let mut next = UnixMicros(i64::MAX);
         for otp in self.otps().filter(|otp| otp.left_at <= until) {
@@ -232,6 +233,9 @@ mod tests {
         assert_eq!(answered(&both), Some((SECOND, Some(true), 2)));
         let wrong = journey(&[sms, call, code(9, NotVerified)]);
         assert_eq!(answered(&wrong), Some((SECOND, Some(false), 2)));
+        // What came before any OTP is no answer to it.
+        let early = journey(&[code(1, NotVerified), call]);
+        assert_eq!(answered(&early), Some((SECOND, None, 1)));
         // One that was refused is no OTP, and one that may have been sent is one if it was answered.
         let refused = journey(&[(LIST, Lane::Sms, 1, Rejected), call]);
         assert_eq!(answered(&refused), Some((SECOND, None, 2)));

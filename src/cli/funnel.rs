@@ -115,10 +115,14 @@ pub fn ensure_tells_apart(ledger: &SqliteLedger, by: &str, sandbox: bool) -> any
     }
     columns.sort_unstable();
     columns.dedup();
+    let columns = match columns.join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        some => some,
+    };
     ensure!(
         is_there,
-        "--by: no list that was sent to has a column {shown}; there are: {}",
-        visible(&columns.join(", "))
+        "--by: no list that this ledger sent to has a column {shown}; they have: {}",
+        visible(&columns)
     );
     Ok(())
 }

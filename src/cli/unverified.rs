@@ -100,12 +100,13 @@ impl Own {
     fn cells(&self, header: &str, row: &Row) -> Vec<String> {
         let mut cells = cells(&fitted(row, header, &self.header, None).record);
         for channel in &self.channels {
-            cells[*channel].clear();
+            cells.get_mut(*channel).map(String::clear);
         }
-        if let (Some(place), Some(number)) = (self.phone, row.number)
-            && contacts::read_number(&cells[place], self.region) != Ok(number)
+        let phone = self.phone.and_then(|place| cells.get_mut(place));
+        if let (Some(cell), Some(number)) = (phone, row.number)
+            && contacts::read_number(cell, self.region) != Ok(number)
         {
-            cells[place] = format!("+{}", number.digits());
+            *cell = format!("+{}", number.digits());
         }
         cells
     }

@@ -69,12 +69,11 @@ impl<'a> Journeys<'a> {
                 continue;
             };
             let read;
-            let attempts = match at_hand.filter(|(of, _)| *of == id) {
-                Some((_, attempts)) => attempts,
-                None => {
-                    read = known.facts.scan(db).attempts_of(job)?;
-                    &read
-                }
+            let attempts = if let Some((_, attempts)) = at_hand.filter(|(of, _)| *of == id) {
+                attempts
+            } else {
+                read = known.facts.scan(db).attempts_of(job)?;
+                &read
             };
             if known.operation == Operation::Verify {
                 journey.is_checked_by(id);

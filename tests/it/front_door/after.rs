@@ -232,7 +232,7 @@ fn what_makes_no_sense_after_a_campaign_is_refused() {
         ),
         (
             "report --campaign codes --by city",
-            "no list that was sent to has a column city; there are: phone",
+            "no list that this ledger sent to has a column city; they have: phone",
         ),
         ("purge", "--older-than is needed"),
         ("purge --older-than 5", "--older-than: wanted a time"),
