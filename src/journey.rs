@@ -13,7 +13,7 @@ use crate::status::{Status, outcome};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journey {
     /// The requests to send it an OTP that left, or may have, by their time.
-    requests: Vec<Request>,
+    requests: Vec<SendRequest>,
     /// The codes that were answered, by their time.
     checks: Vec<Check>,
     /// The campaigns that check codes of it.
@@ -24,7 +24,7 @@ pub struct Journey {
 
 /// A request to send an OTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct SendRequest {
     /// Whose it was.
     pub campaign: CampaignId,
     /// On which lane.
@@ -49,7 +49,7 @@ pub struct Check {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The OTP.
-    pub otp: Request,
+    pub otp: SendRequest,
     /// What came back; `None`: no code that was answered yet.
     pub check: Option<Check>,
     /// Which request it was that the number was sent since it last verified, from 1 on.
@@ -72,7 +72,7 @@ impl Journey {
             };
             let meaning = runs.meaning(attempt);
             if attempt.lane != Lane::Verify {
-                self.requests.push(Request {
+                self.requests.push(SendRequest {
                     campaign,
                     lane: attempt.lane,
                     left_at,
@@ -115,14 +115,14 @@ impl Journey {
     }
 
     /// The OTPs that were sent, or may have been, the latest first.
-    fn otps(&self) -> impl Iterator<Item = &Request> {
+    fn otps(&self) -> impl Iterator<Item = &SendRequest> {
         let requests = self.requests.iter().rev();
         requests.filter(|request| request.is_sent != Some(false))
     }
 
     /// The latest OTP that was sent, or may have been.
     #[must_use]
-    pub fn latest_otp(&self) -> Option<&Request> {
+    pub fn latest_otp(&self) -> Option<&SendRequest> {
         self.otps().next()
     }
 
@@ -182,11 +182,12 @@ impl Journey {
         None
     }
 
-    fn nth(&self, otp: &Request) -> u32 {
+    fn nth(&self, otp: &SendRequest) -> u32 {
         let verified = |check: &&Check| check.is_right && check.at < otp.left_at;
         let since = self.checks.iter().rfind(verified).map(|check| check.at);
-        let counts =
-            |request: &&Request| Some(request.left_at) > since && request.left_at <= otp.left_at;
+        let counts = |request: &&SendRequest| {
+            Some(request.left_at) > since && request.left_at <= otp.left_at
+        };
         u32::try_from(self.requests.iter().filter(counts).count()).unwrap_or(u32::MAX)
     }
 }

@@ -82,6 +82,8 @@
 //!   request leave. **Parked**: in hand, without a slot.
 //! - **in doubt**: it may still turn out that a failure is the outage's, or a refusal the account's.
 //! - **wave**: many numbers in a row refused in the same words.
+//! - **journey**: what one number went through over all campaigns of a ledger that count the same.
+//! - **purged**: a campaign whose people were taken out of the ledger; its counts are left.
 //! - **probe**: the one request that goes out now and then while a breaker is open.
 //!
 //! `tests/it/house.rs` keeps the table of rooms and the README true.

@@ -83,7 +83,7 @@ fn in_words(due: &[Purged], values: &Values, what: &str) -> String {
         text.push('\n');
     }
     match due.len() {
-        0 => text.push_str("no campaign is that old: nothing is purged\n"),
+        0 => text.push_str("no campaign is that old: no more is purged\n"),
         n => {
             let _ = writeln!(
                 text,

@@ -13,7 +13,7 @@ use super::file::with;
 use super::log::{self, has_lost_commits};
 use super::rows::Facts;
 use super::seal::Seals;
-use super::{SELECT_CAMPAIGN, campaign, former, history, schema};
+use super::{SELECT_CAMPAIGN, campaign, former, history, purge, schema};
 use crate::ledger::rules::CodePrint;
 use crate::ledger::{Campaign, Records, Verified};
 use crate::number::Number;
@@ -88,7 +88,8 @@ pub fn verify(db: &Connection, file: &Path) -> rusqlite::Result<Verified> {
         Ok(Vec::new())
     };
     // What cannot be read because it is damaged is a finding, not a failure.
-    let mut findings = vec![damage(db, file), counted(), inputs(db), codes(db)];
+    let purged = purge::all(db).map(|_| Vec::new());
+    let mut findings = vec![damage(db, file), counted(), inputs(db), codes(db), purged];
     findings.extend(ACCOUNTS.iter().map(|(says, sql)| audit(db, says, sql)));
     for found in findings {
         verified.wrong.extend(match found {

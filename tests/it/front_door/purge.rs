@@ -116,7 +116,7 @@ fn a_purged_campaign_leaves_its_counts_and_not_a_byte_of_its_people() {
         );
     }
     dir.line("status --verify").ends(0);
-    let again = dir.line("purge --older-than 0s").ends(0).stdout;
+    let again = dir.line("purge --older-than 0d").ends(0).stdout;
     assert!(again.contains("no campaign is that old"), "{again}");
     assert_eq!(dir.line("status").ends(0).stdout, status);
 }
