@@ -295,6 +295,7 @@ mod tests {
             ("`status`", STATUS),
             ("`settle`", SETTLE),
             ("`who`", WHO),
+            ("`purge`", PURGE),
             ("`sandbox`", SANDBOX),
         ] {
             let flags = settings.iter().filter(|setting| setting.name != "input");
