@@ -28,6 +28,7 @@
 //! | 0 | [`number`] [`job`] | the nouns: number, lane, row, job, attempt, answer, verdict |
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
+//! | 0 | [`journey`] | one number over all campaigns: its OTPs, and the codes that came back |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`money`] [`calendar`] | amounts and prices, exact; hours, days and caps in a time zone |
@@ -83,6 +84,8 @@
 //!   request leave. **Parked**: in hand, without a slot.
 //! - **in doubt**: it may still turn out that a failure is the outage's, or a refusal the account's.
 //! - **wave**: many numbers in a row refused in the same words.
+//! - **journey**: what one number went through over all campaigns of a ledger that count the same.
+//! - **purged**: a campaign whose people were taken out of the ledger; its counts are left.
 //! - **probe**: the one request that goes out now and then while a breaker is open.
 //!
 //! `tests/it/house.rs` keeps the table of rooms, the reference and the README true.
@@ -97,6 +100,7 @@ pub mod doc;
 pub mod exit;
 pub mod gateway;
 pub mod job;
+pub mod journey;
 pub mod ledger;
 pub mod mistake;
 pub mod money;

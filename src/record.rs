@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::job::{Attempt, Lane, Operation, UnixMicros};
+use crate::money::Prices;
 use crate::number::Number;
 use crate::run::{End, RunId, Runs};
 use crate::status::{Outcome, Status, outcome};
@@ -61,6 +62,14 @@ pub struct RunRecord {
     pub version: String,
 }
 
+impl RunRecord {
+    /// The prices that it was given, if it was.
+    #[must_use]
+    pub fn prices(&self) -> Option<Prices> {
+        self.settings["price"].as_str()?.parse().ok()
+    }
+}
+
 /// One row of the input and all that is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -104,6 +113,13 @@ pub enum Suppression {
     },
     /// It stands in a suppression list (`--exclude`) of this name.
     Excluded(String),
+    /// Its code is too old to be asked (`--max-age`): the latest OTP of its number is this one's.
+    TooOld {
+        /// The name of the campaign that sent it, or may have.
+        campaign: String,
+        /// When.
+        at: UnixMicros,
+    },
 }
 
 impl fmt::Display for Suppression {
@@ -113,6 +129,10 @@ impl fmt::Display for Suppression {
                 write!(f, "campaign {campaign} sent to it, or may have, at {at}")
             }
             Self::Excluded(list) => write!(f, "it stands in {list}"),
+            Self::TooOld { campaign, at } => write!(
+                f,
+                "the code is too old to be asked (--max-age): campaign {campaign} sent the latest OTP at {at}"
+            ),
         }
     }
 }

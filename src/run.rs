@@ -257,6 +257,12 @@ impl Runs {
         self.on = Some(run);
     }
 
+    /// The run that is on right now, in another process, of this campaign or another one.
+    #[must_use]
+    pub fn on(&self) -> Option<RunId> {
+        self.on
+    }
+
     /// Is this run on right now, in another process?
     #[must_use]
     pub fn is_on(&self, run: RunId) -> bool {

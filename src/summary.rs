@@ -77,6 +77,16 @@ impl Counts {
     }
 }
 
+impl FromIterator<(Status, u64)> for Counts {
+    fn from_iter<I: IntoIterator<Item = (Status, u64)>>(counts: I) -> Self {
+        let mut all = Self::default();
+        for (status, count) in counts {
+            all.0[status.index()] += count;
+        }
+        all
+    }
+}
+
 impl From<[u64; Status::ALL.len()]> for Counts {
     /// In the order of [`Status::ALL`].
     fn from(counts: [u64; Status::ALL.len()]) -> Self {

@@ -21,6 +21,7 @@ use crate::job::{Channel, Lane, Operation, UnixMicros};
 use crate::ledger::CampaignKey;
 use crate::ledger::sqlite::Restored;
 use crate::money::{Amount, Prices};
+use crate::number::mask_name;
 use crate::pace::Rate;
 use crate::run::Policy;
 use crate::text::shell_word;
@@ -61,6 +62,10 @@ pub struct Config {
     out: Option<PathBuf>,
     /// Numbers that another campaign sent to less than this ago are left out; zero: none.
     pub cooldown: Duration,
+    /// Codes of numbers that were sent to longer ago than this are not asked.
+    pub max_age: Option<Duration>,
+    /// The column that the numbers in the funnel are told apart by.
+    pub by: Option<String>,
     /// Suppression lists.
     pub exclude: Vec<PathBuf>,
     /// How the engine goes about it.
@@ -223,6 +228,8 @@ impl Config {
                 Operation::Send => values.required("cooldown", values::duration)?,
                 Operation::Verify => Duration::ZERO,
             },
+            max_age: values.optional("max-age", values::duration)?,
+            by: values.optional("by", str::parse)?,
             exclude: values.paths("exclude"),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),
@@ -478,8 +485,8 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
     shown
 }
 
-/// The command line as it was given, to be pasted into a shell; what a proxy wants to know of its
-/// users is left out. No flag takes a secret.
+/// The command line as it was given, to be pasted into a shell, but for numbers in names, which are
+/// masked, and what a proxy wants to know of its users. No flag takes a secret.
 fn command() -> String {
     let words = std::env::args_os().skip(1);
     let words = words.map(|word| {
@@ -491,7 +498,9 @@ fn command() -> String {
         }
     });
     let words = std::iter::once("otpdrive".to_owned()).chain(words);
-    let words: Vec<String> = words.map(|word| shell_word(&word).into_owned()).collect();
+    let words: Vec<String> = words
+        .map(|word| shell_word(&mask_name(&word)).into_owned())
+        .collect();
     words.join(" ")
 }
 

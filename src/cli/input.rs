@@ -14,7 +14,7 @@ use super::values;
 use crate::contacts::{self, ReadOptions, Survey};
 use crate::job::{Contact, Operation, Problem, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{CampaignKey, Store as _};
+use crate::ledger::{CampaignKey, Purged, Store as _};
 use crate::number::Number;
 use crate::record::{CampaignRecord, RunRecord};
 use crate::text::{shell_word, visible};
@@ -184,6 +184,14 @@ impl Input {
     /// When it does not seem so.
     pub fn ensure_fits(&self, config: &Config, memory: &Memory) -> anyhow::Result<()> {
         let key = &self.campaign;
+        let mut purged = memory.purged.iter();
+        if let Some(purged) = purged.find(|purged| purged.campaign.is(key)) {
+            bail!(
+                "campaign {} was purged at {}: whom it sent to is not known any more, so \"never twice\" cannot be kept in it. To begin a new one: --campaign with another name; everybody in the file is new to it, and no cool-down counts what was purged. Nothing was sent",
+                visible(&key.name),
+                purged.at
+            );
+        }
         if let Some((_, run)) = memory.of_campaign(key) {
             let run = run.as_ref().filter(|_| self.survey.read_anew > 0);
             return run.map_or(Ok(()), |run| self.ensure_read_alike(config, &run.settings));
@@ -265,6 +273,7 @@ fn stem(input: &Path) -> anyhow::Result<String> {
 pub struct Memory {
     /// All campaigns, each with its latest run.
     campaigns: Vec<(CampaignRecord, Option<RunRecord>)>,
+    purged: Vec<Purged>,
 }
 
 impl Memory {
@@ -278,7 +287,8 @@ impl Memory {
             let run = ledger.latest_run(campaign.record.id)?;
             campaigns.push((campaign.record, run));
         }
-        Ok(Self { campaigns })
+        let purged = ledger.purged()?;
+        Ok(Self { campaigns, purged })
     }
 
     /// The names of all campaigns.

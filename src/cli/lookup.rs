@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use super::config::{Mode, input};
 use super::exit::Exit;
+use super::purge::ensure_not_purged;
 use super::report::{choose, print};
 use super::screen::Screen;
 use super::values::{self, Values};
@@ -49,6 +50,7 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let mut ledger = SqliteLedger::open(&ledger)?;
     let name = survey.campaign.as_deref();
     let campaign = choose(&ledger, values, name, Some(Operation::Send))?;
+    ensure_not_purged(&ledger, &campaign, values)?;
     let at = Clock::start().now();
     let Noted {
         noted,
@@ -123,6 +125,18 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
             text,
             "  no campaign of {} knows it",
             visible(&path.to_string_lossy())
+        );
+    }
+    let purged = ledger.purged()?;
+    if !purged.is_empty() {
+        let names = purged.iter().map(|purged| &purged.campaign.name);
+        let names: Vec<String> = names
+            .map(|name| super::report::shown_name(name, values))
+            .collect();
+        let _ = writeln!(
+            text,
+            "  what purged campaigns did to it is not known any more: {}",
+            visible(&names.join(", "))
         );
     }
     for Life {

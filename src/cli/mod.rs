@@ -7,17 +7,20 @@ mod docs;
 use crate::exit;
 mod files;
 mod forecast;
+mod funnel;
 mod input;
 mod lookup;
 mod plan;
 mod prepare;
 mod progress;
+mod purge;
 mod report;
 mod run;
 mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod unverified;
 mod usage;
 mod values;
 
@@ -35,8 +38,8 @@ use docs::command_line;
 pub use exit::Exit;
 use screen::{Cleaner, Screen};
 use settings::{
-    CHECK, COMPLETIONS, EVERY, HELP, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY,
-    WHO,
+    CHECK, COMPLETIONS, EVERY, HELP, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting,
+    VERIFY, WHO,
 };
 use values::Values;
 
@@ -133,6 +136,17 @@ const COMMANDS: &[Command] = &[
         examples: &["otpdrive who 9876543210"],
         settings: &[WHO],
         run: lookup::who,
+    },
+    Command {
+        name: "purge",
+        help: "Takes people out of the ledger for good, keeps counts\n\n\
+               Numbers, rows, references and codes of campaigns that are old enough",
+        examples: &[
+            "otpdrive purge --older-than 90d --dry-run",
+            "otpdrive purge --older-than 90d",
+        ],
+        settings: &[PURGE],
+        run: purge::purge,
     },
     Command {
         name: "config",
@@ -348,6 +362,7 @@ mod tests {
                 "fallback",
                 "header_line",
                 "limit",
+                "max_age_s",
                 "max_attempts",
                 "max_duration_s",
                 "max_invalid_percent",

@@ -101,6 +101,7 @@ pub fn take_in<'l>(
     let whom = LeaveOut {
         now,
         cooldown: config.cooldown,
+        max_age: config.max_age,
         excluded: &excluded,
     };
     intake.leave_out(&runs, &whom)?;

@@ -4,17 +4,20 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use super::config::Mode;
 use super::exit::Exit;
+use super::funnel::{ensure_tells_apart, funnel};
+use super::purge::ensure_not_purged;
 use super::screen::{Screen, Visible};
+use super::unverified;
 use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::number::mask_name;
-use crate::record::{CampaignId, RunRecord};
+use crate::record::{CampaignId, CampaignRecord, RunRecord};
 use crate::report::json::schema;
 use crate::report::results::fitted;
 use crate::report::timeline::Timeline;
@@ -37,11 +40,34 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, schema().as_bytes());
     }
     let only = values.optional("only", values::statuses)?;
+    let unverified = values.is_on("unverified");
+    ensure!(
+        unverified || !values.is_given("older-than"),
+        "--older-than goes with --unverified"
+    );
+    let mut operation = values.optional("operation", values::word)?;
+    if unverified {
+        ensure!(
+            operation != Some(Operation::Verify),
+            "--unverified is about a campaign that sends: leave --operation away"
+        );
+        operation = Some(Operation::Send);
+    }
     let ledger = open(&Mode::of(values).ledger(values))?;
-    let operation = values.optional("operation", values::word)?;
     let campaign = choose(&ledger, values, None, operation)?;
+    ensure_not_purged(&ledger, &campaign, values)?;
     let record = &campaign.record;
     let runs = runs(&ledger, campaign.record.id)?;
+    // To a file or a pipe the cells go as they are: that is a valid next input.
+    let out: Box<dyn std::io::Write> = if out.is_terminal() {
+        Box::new(Visible::new(out))
+    } else {
+        Box::new(out)
+    };
+    if unverified {
+        let printed = unverified::print(&ledger, &campaign, &runs, values, out, screen)?;
+        return all_printed(printed.map_err(ReportError::<LedgerError>::Print));
+    }
     if let Some(only) = only {
         let run = ledger.latest_run(record.id)?;
         let codes = run
@@ -61,23 +87,29 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
                 each(&fitted(row, header, &record.input.header, codes))
             })
         };
-        // To a file or a pipe the cells go as they are: that is a valid next input.
-        let out: Box<dyn std::io::Write> = if out.is_terminal() {
-            Box::new(Visible::new(out))
-        } else {
-            Box::new(out)
-        };
-        return match print_only(out, record, &only, &runs, rows) {
-            Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                Ok(Exit::Done)
-            }
-            printed => Ok(printed.map(|_| Exit::Done)?),
-        };
+        return all_printed(print_only(out, record, &only, &runs, rows).map(drop));
+    }
+    let by: Option<String> = values.optional("by", str::parse)?;
+    if let Some(by) = &by {
+        ensure!(
+            record.operation == Operation::Verify,
+            "--by is about the funnel of a campaign of codes, and {} sends: name that one with --campaign, and --operation verify",
+            visible(&shown_name(&record.name, values))
+        );
+        ensure_tells_apart(&ledger, by, record.sandbox)?;
     }
     let default = || Mode::of(values).out(record.operation, &record.name);
     let folder = values.folder("out")?.unwrap_or_else(default);
-    write_results(&ledger, &campaign, &runs, &folder, screen)?;
+    write_results(&ledger, &campaign, &runs, &folder, by.as_deref(), screen)?;
     Ok(Exit::Done)
+}
+
+/// That nobody reads on is no error.
+fn all_printed(printed: Result<(), ReportError<LedgerError>>) -> anyhow::Result<Exit> {
+    match printed {
+        Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
+        printed => Ok(printed.map(|()| Exit::Done)?),
+    }
 }
 
 /// Opens a ledger to read, and says so when it may not know of all requests.
@@ -114,6 +146,7 @@ pub fn write_results(
     campaign: &Campaign,
     runs: &Runs,
     folder: &Path,
+    by: Option<&str>,
     screen: &Screen,
 ) -> anyhow::Result<Summary> {
     let id = campaign.record.id;
@@ -130,6 +163,7 @@ pub fn write_results(
         timeline.add(row, runs);
         ControlFlow::Continue(())
     })?;
+    let funnel = funnel(ledger, campaign, &at_work, runs.on(), by)?;
     let input = ReportInput {
         campaign: &campaign.record,
         run: &run,
@@ -139,6 +173,7 @@ pub fn write_results(
         runs,
         earlier: &earlier,
         ledger: Mode::named(campaign.record.sandbox, ledger.path()),
+        funnel: funnel.as_ref(),
     };
     let summary = write_all(folder, &input, timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
@@ -157,19 +192,13 @@ pub fn write_results(
     Ok(summary)
 }
 
-/// The runs of a campaign, and whether the latest is on right now.
+/// The runs of a campaign, and which run is on right now, of whatever campaign.
 ///
 /// # Errors
 /// When that cannot be read.
 pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
     let mut runs = ledger.runs(id)?;
-    if let Some(run) = ledger.latest_run(id)?
-        && run.end.is_none()
-        && ledger.holder().is_some()
-        && is_latest(ledger, &run)?
-    {
-        runs.set_on(run.id);
-    }
+    ledger.on()?.into_iter().for_each(|on| runs.set_on(on));
     Ok(runs)
 }
 
@@ -184,7 +213,7 @@ fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::R
 }
 
 /// `; in earlier lists: sent 2`
-fn earlier_in_words(counts: &Counts) -> String {
+pub fn earlier_in_words(counts: &Counts) -> String {
     match counts.total() {
         0 => String::new(),
         _ => format!("; in earlier lists only: {}", counts.in_words()),
@@ -204,10 +233,13 @@ pub fn choose(
     let name: Option<String> = values.optional("campaign", str::parse)?;
     let name = name.as_deref().or(default);
     let all = ledger.campaigns()?;
+    let purged = ledger.purged()?;
+    let is_purged =
+        |record: &CampaignRecord| purged.iter().any(|purged| purged.campaign == *record);
     let fits = |campaign: &&Campaign| {
         let record = &campaign.record;
         record.sandbox == values.is_on("sandbox")
-            && name.is_none_or(|name| name == record.name)
+            && name.map_or_else(|| !is_purged(record), |name| name == record.name)
             && operation.is_none_or(|operation| operation == record.operation)
     };
     let fitting: Vec<&Campaign> = all.iter().filter(fits).collect();
@@ -223,8 +255,9 @@ pub fn choose(
         .map(|campaign| {
             let record = &campaign.record;
             let rehearsal = if record.sandbox { ", --sandbox" } else { "" };
+            let purged = if is_purged(record) { ", purged" } else { "" };
             let name = shown_name(&record.name, values);
-            format!("{name} ({}{rehearsal})", record.operation.name())
+            format!("{name} ({}{rehearsal}{purged})", record.operation.name())
         })
         .collect();
     let names = names.join(", ");
@@ -258,9 +291,16 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         return verify(&ledger, &path);
     }
     let holder = ledger.holder();
+    let purged = ledger.purged()?;
     let mut text = Vec::new();
     for campaign in &ledger.campaigns()? {
         let id = campaign.record.id;
+        if let Some(purged) = purged.iter().find(|purged| purged.campaign.id == id) {
+            let state = format!("purged at {}", purged.at);
+            let counts = (&purged.counts, &purged.earlier);
+            text.extend(line_of(&campaign.record, counts, &state, values).into_bytes());
+            continue;
+        }
         let runs = runs(&ledger, id)?;
         let mut summary = Summary::default();
         ledger.for_each_row(campaign, Records::Skip, &mut |row| {
@@ -270,20 +310,31 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         let run = ledger.latest_run(id)?;
         let on = run.as_ref().filter(|run| runs.is_on(run.id));
         let holder = holder.as_deref().filter(|_| on.is_some());
-        let record = &campaign.record;
-        writeln!(
-            text,
-            "{}\t{}{}\t{} rows\t{}{}\t{}",
-            visible(&shown_name(&record.name, values)),
-            record.operation.name(),
-            if record.sandbox { " (sandbox)" } else { "" },
-            summary.counts().total(),
-            summary.counts().in_words(),
-            earlier_in_words(earlier(&ledger, campaign, &runs)?.counts()),
-            visible(&state(run.as_ref(), holder, &summary))
-        )?;
+        let earlier = earlier(&ledger, campaign, &runs)?;
+        let counts = (summary.counts(), earlier.counts());
+        let state = state(run.as_ref(), holder, &summary);
+        text.extend(line_of(&campaign.record, counts, &state, values).into_bytes());
     }
     print(std::io::stdout().lock(), &text)
+}
+
+/// A campaign on one line, with what became of its rows and of those of earlier lists.
+fn line_of(
+    record: &CampaignRecord,
+    (counts, earlier): (&Counts, &Counts),
+    state: &str,
+    values: &Values,
+) -> String {
+    format!(
+        "{}\t{}{}\t{} rows\t{}{}\t{}\n",
+        visible(&shown_name(&record.name, values)),
+        record.operation.name(),
+        if record.sandbox { " (sandbox)" } else { "" },
+        counts.total(),
+        counts.in_words(),
+        earlier_in_words(earlier),
+        visible(state)
+    )
 }
 
 /// Says whether the ledger is sound, and what is wrong with it.
@@ -314,17 +365,6 @@ fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
     };
     let path = path.to_owned();
     Err(LedgerError::Damaged { path, why }.into())
-}
-
-/// Is this the run that was started last in the ledger?
-fn is_latest(ledger: &SqliteLedger, run: &RunRecord) -> anyhow::Result<bool> {
-    for campaign in ledger.campaigns()? {
-        let other = ledger.latest_run(campaign.record.id)?;
-        if other.is_some_and(|other| other.id > run.id) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 fn state(run: Option<&RunRecord>, holder: Option<&str>, summary: &Summary) -> String {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
+use super::funnel::ensure_tells_apart;
 use super::in_full;
 use super::plan::Plan;
 use super::plan::table::all_requests;
@@ -38,6 +39,9 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     input.find_ledger(config)?;
     let (settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
+    if let Some(by) = &config.by {
+        ensure_tells_apart(&ledger, by, config.mode == Mode::Rehearsal)?;
+    }
     let (intake, plan) = take_in(config, input, &Wanted::default(), &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
@@ -72,9 +76,10 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         ));
     }
     let runs = ledger.runs(campaign.record.id);
-    let written = runs
-        .map_err(anyhow::Error::from)
-        .and_then(|runs| write_results(&ledger, &campaign, &runs, &out, screen));
+    let written = runs.map_err(anyhow::Error::from).and_then(|runs| {
+        let by = config.by.as_deref();
+        write_results(&ledger, &campaign, &runs, &out, by, screen)
+    });
     match written {
         Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
         // Requests were made, so this is not "nothing was sent".

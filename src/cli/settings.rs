@@ -77,7 +77,7 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 12] = [
+pub const ALL: [&[Setting]; 13] = [
     EVERY,
     RUN,
     SEND,
@@ -87,6 +87,7 @@ pub const ALL: [&[Setting]; 12] = [
     STATUS,
     SETTLE,
     WHO,
+    PURGE,
     COMPLETIONS,
     SANDBOX,
     HELP,
@@ -338,8 +339,17 @@ pub const VERIFY: &[Setting] = settings! {
     value("otp-column", "NAME") { derived: Some("found by its name") };
     /// How long codes are; others are `invalid`
     value("otp-length", "N");
+    /// In the `funnel`: tell apart by this column
+    ///
+    /// One of the lists that were sent to (branch, city); not one of numbers or codes
+    value("by", "COLUMN") { is_seldom: true };
 
     "Retries":
+    /// Do not ask codes of older OTPs
+    ///
+    /// A code is not asked (`suppressed`) when this ledger's latest OTP to its number was sent longer ago
+    /// than this, as the run begins. Numbers that this ledger never sent to are asked
+    value("max-age", "DUR");
     /// When no clear answer came
     ///
     /// A request left and no trustworthy answer came back. With `retry` the code is checked again, which
@@ -391,8 +401,23 @@ pub const REPORT: &[Setting] = settings! {
     ///
     /// As in `results.csv`, a valid next input; on a terminal nothing in them is obeyed
     value("only", "STATUS") { action: ArgAction::Append, conflicts: &["out"] };
+    /// Print whom was sent to and has not verified
+    ///
+    /// Whom this campaign sent to and who have not verified since, in any campaign of the ledger: the
+    /// list's own columns, a list for a second step with another --campaign. Nobody of whom something is
+    /// unknown or under way, or whom another campaign has sent to since
+    switch("unverified") { conflicts: &["only", "out"] };
+    /// Of those, whom nobody sent to since
+    ///
+    /// With --unverified: only those to whom no campaign sent less than this ago
+    value("older-than", "DUR") { conflicts: &["only", "out"] };
+    /// In the `funnel`: tell apart by this column
+    ///
+    /// One of the lists that were sent to (branch, city); not one of numbers or codes. Of campaigns of
+    /// codes only
+    value("by", "COLUMN") { conflicts: &["only", "unverified"] };
     /// Print the JSON Schema of `report.json` instead
-    switch("schema") { conflicts: &["campaign", "only", "out"] };
+    switch("schema") { conflicts: &["campaign", "only", "unverified", "older-than", "by", "out"] };
 };
 
 /// What `status` takes.
@@ -458,6 +483,23 @@ pub const WHO: &[Setting] = settings! {
     ///
     /// As in ISO 3166
     value("region", "COUNTRY") { default: Some("IN") };
+};
+
+/// What `purge` takes.
+pub const PURGE: &[Setting] = settings! {
+    "Campaign":
+    /// Campaigns with nothing new for so long: `30d`
+    ///
+    /// Finished or not
+    value("older-than", "DUR");
+    /// Say what would be purged, and change nothing
+    switch("dry-run");
+    /// The ledger
+    ///
+    /// With `--sandbox` `./otpdrive-sandbox.db`
+    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    /// The default ledger of rehearsals
+    switch("sandbox");
 };
 
 /// What `completions` takes.

@@ -255,10 +255,12 @@ pub enum Progress {
 /// The longest time that a setting takes.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-/// `500ms`, `30s`, `15m`, `1h30m`.
+/// `500ms`, `30s`, `15m`, `1h30m`, `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wanted = || "wanted a time with its unit, such as 500ms, 30s, 15m or 1h30m".to_owned();
-    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wanted())?;
+    let span: jiff::Span = text.trim().parse().map_err(|_| wanted())?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    let signed = span.to_duration(days).map_err(|_| wanted())?;
     match Duration::try_from(signed) {
         Ok(time) if time <= LONGEST => Ok(time),
         Ok(_) => Err("wanted at most a year".to_owned()),
@@ -414,7 +416,8 @@ mod tests {
     fn values_are_read_as_documented_and_refused_otherwise() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("30").is_err());
+        assert_eq!(duration("30d"), Ok(Duration::from_hours(720)));
+        assert!(duration("30").is_err() && duration("1mo").is_err());
         assert!(duration("-5s").is_err());
         assert!(duration("9000h").is_err());
         assert_eq!(rate("unlimited"), Ok(None));

@@ -40,9 +40,11 @@ use std::path::Path;
 use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, Told};
 use crate::number::Number;
 use content::Content;
+use csv::StringRecord;
 use earlier::Own;
 pub use error::ContactsError;
 use error::Fault;
+use names::{BY, CHANNEL, COUNTRY_CODE, OTP, PHONE, Wanted};
 pub use note::Note;
 pub use numbers::{Region, UnknownRegion};
 pub use purpose::Purpose;
@@ -175,6 +177,31 @@ pub fn open(path: &Path, options: ReadOptions) -> Result<Input, ContactsError> {
 /// Why it is none, in plain words.
 pub fn read_number(text: &str, region: Region) -> Result<Number, Problem> {
     numbers::read(text, Lane::Verify, region).map(|phone| phone.number)
+}
+
+/// Where a list has the column that is asked for, by its name or its place (`#2`).
+#[must_use]
+pub fn place_of(asked: &str, names: &[String]) -> Option<usize> {
+    let names = StringRecord::from(names);
+    BY.find(&names, Some(asked), false).ok().flatten()
+}
+
+/// Is a column of this name taken for one of channels?
+#[must_use]
+pub fn is_channel(name: &str) -> bool {
+    is_taken_for(&CHANNEL, name)
+}
+
+/// Is a column of this name taken for one of phone numbers, of codes or of country codes?
+#[must_use]
+pub fn is_phone_or_code(name: &str) -> bool {
+    let mut kinds = [&PHONE, &OTP, &COUNTRY_CODE].into_iter();
+    kinds.any(|wanted| is_taken_for(wanted, name))
+}
+
+fn is_taken_for(wanted: &Wanted, name: &str) -> bool {
+    let found = wanted.find(&StringRecord::from(vec![name]), None, false);
+    matches!(found, Ok(Some(_)))
 }
 
 /// An open file of contacts.

@@ -76,6 +76,14 @@ pub(super) const CHANNEL: Wanted = Wanted {
     behind: "",
 };
 
+/// A column that numbers are told apart by.
+pub(super) const BY: Wanted = Wanted {
+    what: "by",
+    flag: "--by",
+    names: "",
+    behind: "",
+};
+
 /// What means that there is no such column.
 const NONE: &str = "none";
 

@@ -20,9 +20,11 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Lookup, Operation, UnixMicros};
+use crate::journey::Journey;
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, Policy, RunFact, RunId, Runs};
+use crate::summary::Counts;
 
 /// What the engine asks of the durable memory during a run.
 ///
@@ -167,6 +169,52 @@ pub trait Store: Sized {
     /// # Errors
     /// When it cannot be read.
     fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError>;
+
+    /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to
+    /// `each`, with the header of its record and its number's journey through all campaigns that count the same,
+    /// until it says `Break`. `on` is the run that is on right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn for_each_journey(
+        &self,
+        of: &Campaign,
+        records: Records,
+        on: Option<RunId>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError>;
+
+    /// The campaigns that send, count the same as this one and know numbers of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError>;
+
+    /// The campaigns that were purged.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn purged(&self) -> Result<Vec<Purged>, LedgerError>;
+
+    /// The campaigns in which nothing has happened for so long, as [`purge`](Store::purge) takes them;
+    /// but not the one whose run is `on` right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn due_for_purge(
+        &self,
+        now: UnixMicros,
+        older_than: Duration,
+        on: Option<RunId>,
+    ) -> Result<Vec<Purged>, LedgerError>;
+
+    /// Takes numbers, rows, references and codes of these campaigns out of the ledger and out of the
+    /// bytes of its files, and those of earlier purges that did not come to their end. `false`:
+    /// somebody who reads beside us keeps some of the bytes until the next purge.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError>;
 
     /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
     /// an answer, when they were begun.
@@ -321,6 +369,9 @@ pub struct LeaveOut<'a> {
     /// Numbers that another campaign of the ledger sent to, or may have sent to, less than this ago;
     /// zero: none. Only OTPs count, not codes; rehearsals and real campaigns are apart.
     pub cooldown: Duration,
+    /// Codes of numbers whose latest OTP, of any campaign, was sent longer ago than this; `None`: of
+    /// any age.
+    pub max_age: Option<Duration>,
     /// Numbers in suppression lists, with the name of the list.
     pub excluded: &'a HashMap<Number, Arc<str>>,
 }
@@ -336,6 +387,21 @@ pub struct Noted {
     pub not_unknown: u64,
     /// The campaign does not know them.
     pub strange: u64,
+}
+
+/// A campaign whose people were, or are to be, taken out of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The campaign.
+    pub campaign: CampaignRecord,
+    /// When they are taken out.
+    pub at: UnixMicros,
+    /// When something last happened in it.
+    pub last_active: UnixMicros,
+    /// What had become of the rows of its latest input,
+    pub counts: Counts,
+    /// and of those of earlier ones.
+    pub earlier: Counts,
 }
 
 /// What one campaign knows of a number.

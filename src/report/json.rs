@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::ReportInput;
 use super::answers::AnswerTimes;
+use super::funnel::Funnel;
 use super::timeline::{Came, Timeline};
 use crate::job::{Channel, Lane};
-use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
 use crate::record::RunRecord;
 use crate::run::{End, StopKind};
@@ -58,6 +58,8 @@ pub struct Report<'a> {
     attempts: Attempts,
     /// All runs of the campaign together.
     campaign_totals: Totals,
+    /// What came of the OTPs whose codes are checked; null when OTPs are sent.
+    funnel: Option<&'a Funnel>,
     /// How fast the requests of the latest run left that made any.
     rate: Rate,
     /// How long the answers took, over all runs, to three digits; null when nothing was answered.
@@ -336,6 +338,7 @@ impl<'a> Report<'a> {
             first_started_at,
             runs,
             earlier,
+            funnel,
             ..
         } = *input;
         let input = &campaign.input;
@@ -364,6 +367,7 @@ impl<'a> Report<'a> {
                 requests: summary.attempts().total + earlier.attempts().total,
                 spent: spent(run, summary, earlier),
             },
+            funnel,
             rate: Rate {
                 limit_per_s: at_work.settings["rate_per_s"].as_f64(),
                 achieved_per_s: to_3_decimals(pace.achieved_per_s()),
@@ -462,7 +466,7 @@ impl Latency {
 
 /// What the requests of a campaign cost, as far as there are prices.
 fn spent(run: &RunRecord, summary: &Summary, earlier: &Summary) -> Option<f64> {
-    let prices: Prices = run.settings["price"].as_str()?.parse().ok()?;
+    let prices = run.prices()?;
     let total = prices.total(summary.billed())? + prices.total(earlier.billed())?;
     Some(total.to_f64())
 }
@@ -513,7 +517,9 @@ mod tests {
 
     use super::*;
     use crate::job::UnixMicros;
-    use crate::record::CampaignRecord;
+    use crate::journey::Journey;
+    use crate::record::{CampaignId, CampaignRecord};
+    use crate::report::funnel::Tally;
     use crate::report::pace::Pace;
     use crate::report::tests::samples;
     use crate::run::{Signal, Stop};
@@ -529,6 +535,7 @@ mod tests {
             runs: &samples::runs(),
             earlier: &Summary::default(),
             ledger: None,
+            funnel: None,
         };
         Report::new(&input, summary, &samples::timeline()).to_json()
     }
@@ -641,9 +648,27 @@ mod tests {
         assert!(!text.contains("9876543210"), "{text}");
     }
 
+    /// Of a number that was sent to, and of none.
+    fn funnels() -> [Funnel; 2] {
+        let mut journey = Journey::default();
+        let row = &samples::rows()[0];
+        journey.add(CampaignId(1), row.attempts(), &samples::runs(), false);
+        journey.finish();
+        let answered = journey.answered(CampaignId(2), UnixMicros(i64::MAX));
+        let mut tally = Tally::default();
+        tally.add(&answered.unwrap(), Some("Pune, 9876543210"));
+        [tally.into_funnel(true), Tally::default().into_funnel(false)]
+    }
+
     #[test]
     fn reports_are_what_the_schema_says() {
         let schema: Value = serde_json::from_str(&super::schema()).unwrap();
+        for funnel in funnels() {
+            let mut report = report(&stopped(), &sample_summary());
+            report["funnel"] = serde_json::to_value(&funnel).unwrap();
+            check(&schema, &schema, &report, "report");
+            assert!(!report.to_string().contains("9876543210"), "{report}");
+        }
         for (run, summary) in [
             (stopped(), sample_summary()),
             (samples::run(), Summary::default()),
@@ -730,15 +755,25 @@ mod tests {
                         .get(name)
                         .is_none_or(|value| is_valid(root, field, value))
                 }),
+                "additionalProperties" if schema.contains_key("properties") => {
+                    let known = schema["properties"].as_object().unwrap();
+                    let mut names = value.as_object().into_iter().flatten();
+                    names.all(|(name, _)| known.contains_key(name))
+                }
+                "additionalProperties" | "patternProperties" => {
+                    // Of maps: no field of theirs has a name of its own.
+                    let of_all = wanted
+                        .as_object()
+                        .and_then(|wanted| match keyword.as_str() {
+                            "patternProperties" => wanted.values().next(),
+                            _ => Some(&schema["additionalProperties"]),
+                        });
+                    let mut fields = value.as_object().into_iter().flat_map(|map| map.values());
+                    of_all.is_none_or(|wanted| fields.all(|field| is_valid(root, wanted, field)))
+                }
                 "items" => {
                     let mut items = value.as_array().into_iter().flatten();
                     items.all(|item| is_valid(root, wanted, item))
-                }
-                "additionalProperties" => {
-                    let known = schema["properties"].as_object();
-                    let mut names = value.as_object().into_iter().flatten();
-                    wanted.as_bool().unwrap()
-                        || names.all(|(name, _)| known.unwrap().contains_key(name))
                 }
                 "$schema" | "$defs" | "title" | "description" | "format" => true,
                 other => panic!("the schema uses {other}, which this test does not know"),

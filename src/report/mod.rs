@@ -6,6 +6,7 @@
 //! come from whoever calls, one at a time, and are not kept.
 
 pub mod answers;
+pub mod funnel;
 pub mod html;
 pub mod json;
 pub mod pace;
@@ -26,6 +27,7 @@ use crate::record::{CampaignRecord, Row, RunRecord};
 use crate::run::{End, Runs};
 use crate::status::Status;
 use crate::summary::Summary;
+use funnel::Funnel;
 use json::Report;
 pub use pace::Pace;
 use results::Results;
@@ -62,6 +64,8 @@ pub struct ReportInput<'a> {
     pub earlier: &'a Summary,
     /// The ledger as commands have to name it; `None`: it is the default one.
     pub ledger: Option<&'a Path>,
+    /// What came of the OTPs whose codes it checks; of one that sends there is none.
+    pub funnel: Option<&'a Funnel>,
 }
 
 /// What is done with each row. `Break` asks for no more rows, because a file cannot be written;

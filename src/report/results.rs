@@ -98,9 +98,13 @@ pub fn fitted(row: &Row, of: &str, header: &str, codes: Option<&str>) -> Row {
 }
 
 /// The cells of a CSV fragment.
-fn cells(fragment: &str) -> Vec<String> {
+#[must_use]
+pub fn cells(fragment: &str) -> Vec<String> {
     let mut reader = csv::ReaderBuilder::new();
-    let mut reader = reader.has_headers(false).from_reader(fragment.as_bytes());
+    let reader = reader
+        .has_headers(false)
+        .buffer_capacity(fragment.len() + 1);
+    let mut reader = reader.from_reader(fragment.as_bytes());
     let first = reader.records().next().and_then(Result::ok);
     let cells = first.iter().flatten();
     cells.map(str::to_owned).collect()

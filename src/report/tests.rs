@@ -34,6 +34,7 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
+        funnel: None,
     };
     write_all(
         folder,
@@ -98,6 +99,7 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
+        funnel: None,
     };
     let broken = Err(io::Error::other("disk image is malformed"));
     let rows = samples::rows();
@@ -174,6 +176,7 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
+        funnel: None,
     };
     let mut summary = Summary::default();
     for row in &samples::rows() {

@@ -89,7 +89,7 @@ struct Rows<'a> {
 #[derive(Debug, Serialize)]
 struct LeftOut<'a> {
     /// `cooldown`: another campaign has just sent to them, or may have; `exclude`: they stand in a
-    /// suppression list.
+    /// suppression list; `max_age`: codes of OTPs that are too old.
     because: &'static str,
     /// The campaign, or the list.
     name: &'a str,
@@ -280,7 +280,14 @@ fn left_out<'a>(briefing: &'a Briefing<'_>) -> Vec<LeftOut<'a>> {
         count: *count,
         last_sent_at: None,
     });
-    recent.chain(excluded).collect()
+    let too_old = Some(briefing.plan.too_old).filter(|count| *count > 0);
+    let too_old = too_old.map(|count| LeftOut {
+        because: "max_age",
+        name: "",
+        count,
+        last_sent_at: None,
+    });
+    recent.chain(excluded).chain(too_old).collect()
 }
 
 impl PerLane {

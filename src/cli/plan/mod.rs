@@ -90,6 +90,8 @@ pub struct Plan {
     recent: BTreeMap<String, Recent>,
     /// Numbers that are left out because they stand in a suppression list, by its name.
     excluded: BTreeMap<String, u64>,
+    /// Codes that are not asked because they are too old.
+    too_old: u64,
     /// Numbers that were attempted and that the file has no more, by what is known of them.
     pub earlier: Counts,
     /// Rows that cannot be used, by reason.
@@ -134,6 +136,7 @@ impl Plan {
                 recent.count += 1;
                 recent.latest = recent.latest.max(*at);
             }
+            RowState::Suppressed(Suppression::TooOld { .. }, _) => self.too_old += 1,
             RowState::Suppressed(Suppression::Excluded(list), _) => {
                 *self.excluded.entry(list.clone()).or_default() += 1;
             }

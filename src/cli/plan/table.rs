@@ -247,6 +247,12 @@ fn notes(briefing: &Briefing<'_>) -> Vec<String> {
         let are = are(*count, "of these numbers is", "of these numbers are");
         notes.push(format!("{are} left out: they stand in {}", whole(list)));
     }
+    if plan.too_old > 0 {
+        let are = are(plan.too_old, "of these codes is", "of these codes are");
+        notes.push(format!(
+            "{are} not asked: the latest OTP to its number is older than --max-age"
+        ));
+    }
     if plan.assumed_mobile > 0 {
         notes.push(format!(
             "{} taken as mobiles (6-9) although the numbering plan does not list them so",

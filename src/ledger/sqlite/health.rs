@@ -13,7 +13,7 @@ use super::file::with;
 use super::log::{self, has_lost_commits};
 use super::rows::Facts;
 use super::seal::Seals;
-use super::{SELECT_CAMPAIGN, campaign, former, history, schema};
+use super::{SELECT_CAMPAIGN, campaign, former, history, purge, schema};
 use crate::ledger::rules::CodePrint;
 use crate::ledger::{Campaign, Records, Verified};
 use crate::number::Number;
@@ -88,7 +88,8 @@ pub fn verify(db: &Connection, file: &Path) -> rusqlite::Result<Verified> {
         Ok(Vec::new())
     };
     // What cannot be read because it is damaged is a finding, not a failure.
-    let mut findings = vec![damage(db, file), counted(), inputs(db), codes(db)];
+    let purged = purge::all(db).map(|_| Vec::new());
+    let mut findings = vec![damage(db, file), counted(), inputs(db), codes(db), purged];
     findings.extend(ACCOUNTS.iter().map(|(says, sql)| audit(db, says, sql)));
     for found in findings {
         verified.wrong.extend(match found {
@@ -133,6 +134,13 @@ const ACCOUNTS: &[(&str, &str)] = &[
           WHERE attempt NOT IN (SELECT id FROM intent)",
     ),
     (
+        "numbers of campaigns that were purged",
+        "SELECT count(*), min(job) FROM (SELECT campaign, job FROM known
+           UNION ALL SELECT campaign, job FROM former UNION ALL SELECT campaign, job FROM stood
+           UNION ALL SELECT campaign, job FROM suppressed)
+          WHERE campaign IN (SELECT campaign FROM purged)",
+    ),
+    (
         "jobs with a gap in their attempts",
         "SELECT count(*), min(job) FROM (SELECT id >> 20 AS job FROM intent GROUP BY job
          HAVING min(id & 1048575) <> 1 OR max(id & 1048575) <> count(*))",
@@ -141,8 +149,9 @@ const ACCOUNTS: &[(&str, &str)] = &[
         "attempts of a job that nobody knows, or that another campaign made",
         "SELECT count(*), min(i.id >> 20) FROM intent i LEFT JOIN run r ON r.id = i.run
            LEFT JOIN campaign c ON c.id = r.campaign LEFT JOIN known k ON k.job = i.id >> 20
-          WHERE k.campaign IS NOT r.campaign OR c.id IS NULL
-             OR (i.lane = 2) <> (c.operation = 'verify')",
+          WHERE (k.campaign IS NOT r.campaign
+                 AND (k.job IS NOT NULL OR r.campaign NOT IN (SELECT campaign FROM purged)))
+             OR c.id IS NULL OR (i.lane = 2) <> (c.operation = 'verify')",
     ),
     (
         "answers without an attempt, or in another run's place",

@@ -175,6 +175,13 @@ pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
     ))
 }
 
+/// The ledger's latest run, if that has not come to its end.
+pub fn unfinished(db: &Connection) -> rusqlite::Result<Option<RunId>> {
+    let sql = "SELECT id FROM run WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";
+    db.query_row(sql, [], |row| row.get(0).map(RunId))
+        .optional()
+}
+
 /// The campaign's latest run.
 pub fn latest(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Option<RunRecord>> {
     latest_that(db, campaign, "true")

@@ -12,10 +12,12 @@ mod health;
 mod history;
 mod identity;
 mod intake;
+mod journey;
 mod lock;
 mod log;
 mod lookup;
 mod migrate;
+mod purge;
 mod rows;
 mod run;
 mod schema;
@@ -26,15 +28,18 @@ mod writer;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::{
-    Campaign, CampaignKey, Execution, LedgerError, Life, Noted, Records, Span, Store, Verified,
+    Campaign, CampaignKey, Execution, LedgerError, Life, Noted, Purged, Records, Span, Store,
+    Verified,
 };
 use crate::clock::Clock;
 use crate::job::{Contact, Lookup, Operation, UnixMicros};
+use crate::journey::Journey;
 use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, RunId, Runs};
@@ -173,6 +178,17 @@ impl SqliteLedger {
         self.db.file.holder()
     }
 
+    /// The run that is on right now, if any; to be asked of one that was opened to read.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn on(&self) -> Result<Option<RunId>, LedgerError> {
+        if self.holder().is_none() {
+            return Ok(None);
+        }
+        history::unfinished(&self.db).map_err(failed_to("read the runs", &self.path))
+    }
+
     /// Why requests that were made may be missing in the file, if so; to be asked of one that was
     /// opened to read.
     #[must_use]
@@ -281,6 +297,40 @@ impl Store for SqliteLedger {
 
     fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError> {
         lookup::lives(&self.db, number).map_err(failed_to("look the number up", &self.path))
+    }
+
+    fn for_each_journey(
+        &self,
+        of: &Campaign,
+        records: Records,
+        on: Option<RunId>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        journey::for_each(&self.db, of, records, on, each)
+            .map_err(failed_to("read what numbers went through", &self.path))
+    }
+
+    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError> {
+        journey::senders(&self.db, of)
+            .map_err(failed_to("find out who sent to these numbers", &self.path))
+    }
+
+    fn purged(&self) -> Result<Vec<Purged>, LedgerError> {
+        purge::all(&self.db).map_err(failed_to("read what was purged", &self.path))
+    }
+
+    fn due_for_purge(
+        &self,
+        now: UnixMicros,
+        older_than: Duration,
+        on: Option<RunId>,
+    ) -> Result<Vec<Purged>, LedgerError> {
+        purge::due(&self.db, now, older_than, on)
+            .map_err(failed_to("find out what is to be purged", &self.path))
+    }
+
+    fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError> {
+        purge::purge(&mut self.db, due, now).map_err(failed_to("purge the ledger", &self.path))
     }
 
     fn for_each_departure(

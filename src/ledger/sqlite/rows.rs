@@ -255,7 +255,9 @@ impl Scan<'_> {
         let state = match (sealed.kind, text) {
             (JOB, _) => match row.get::<_, Option<String>>(10)? {
                 None => RowState::Job(Vec::new()),
-                Some(by) => RowState::Suppressed(suppression(by, row.get(11)?), Vec::new()),
+                Some(by) => {
+                    RowState::Suppressed(suppression(by, row.get(11)?, sealed.lane), Vec::new())
+                }
             },
             (INVALID, Some(problem)) => RowState::Invalid(problem),
             (DUPLICATE, Some(line)) => RowState::Duplicate {
@@ -359,13 +361,14 @@ impl Scan<'_> {
     }
 }
 
-fn suppression(by: String, at: Option<i64>) -> Suppression {
-    match at {
-        Some(at) => Suppression::Recent {
-            campaign: by,
-            at: UnixMicros(at),
-        },
-        None => Suppression::Excluded(by),
+fn suppression(by: String, at: Option<i64>, lane: Lane) -> Suppression {
+    let Some(at) = at.map(UnixMicros) else {
+        return Suppression::Excluded(by);
+    };
+    let campaign = by;
+    match lane {
+        Lane::Verify => Suppression::TooOld { campaign, at },
+        Lane::Sms | Lane::Call => Suppression::Recent { campaign, at },
     }
 }
 

@@ -8,7 +8,7 @@ use super::migrate::from_format_1;
 pub const APPLICATION_ID: i32 = 0x4f54_5044;
 
 /// The format that this program writes; it reads all before it, too.
-pub const NEWEST: u32 = 3;
+pub const NEWEST: u32 = 4;
 
 /// Brings the file from format `from` (0: it is empty) to the newest one, in one transaction.
 pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
@@ -21,10 +21,13 @@ pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
         1 => from_format_1(&step, FORMAT_2)?,
         _ => {}
     }
-    step.execute_batch(FORMAT_3)?;
-    if from > 0 {
+    if from < 3 {
+        step.execute_batch(FORMAT_3)?;
+    }
+    if (1..3).contains(&from) {
         step.execute_batch(FORMER_OF_OLDER_FORMATS)?;
     }
+    step.execute_batch(FORMAT_4)?;
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
     step.pragma_update(None, "user_version", NEWEST)?;
     step.commit()
@@ -37,6 +40,9 @@ pub fn made(format: u32) -> rusqlite::Result<Connection> {
     db.execute_batch(if format == 1 { FORMAT_1 } else { FORMAT_2 })?;
     if format > 2 {
         db.execute_batch(FORMAT_3)?;
+    }
+    if format > 3 {
+        db.execute_batch(FORMAT_4)?;
     }
     Ok(db)
 }
@@ -186,6 +192,17 @@ CREATE TABLE lookup (              -- what a person found out about an attempt; 
     sent    INTEGER NOT NULL,
     PRIMARY KEY (attempt, at)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What is left of campaigns whose people were taken out.
+const FORMAT_4: &str = "
+CREATE TABLE purged (
+    campaign    INTEGER PRIMARY KEY,
+    at          INTEGER NOT NULL,
+    last_active INTEGER NOT NULL,  -- when something last happened in it
+    counts      TEXT NOT NULL,     -- JSON: its rows by status, and those of earlier inputs
+    swept       INTEGER NOT NULL   -- the file was written anew since
+) STRICT;
 ";
 
 /// Older formats dropped the rows that an input asked for no more; their attempts are there.

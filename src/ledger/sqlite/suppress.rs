@@ -1,4 +1,5 @@
-//! Whom a run leaves out on purpose: suppression lists, and the cool-down over all campaigns.
+//! Whom a run leaves out on purpose: suppression lists, the cool-down over all campaigns, and codes
+//! that are too old.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::bulk::{insert_all, optional};
+use super::journey::Journeys;
 use super::rows::Facts;
 use super::{SELECT_CAMPAIGN, campaign, history};
 use crate::job::{JobId, Operation, UnixMicros};
@@ -32,25 +34,30 @@ pub fn note(
     } else {
         HashMap::new()
     };
-    if recent.is_empty() && whom.excluded.is_empty() {
+    let max_age = whom.max_age;
+    if recent.is_empty() && whom.excluded.is_empty() && max_age.is_none() {
         return Ok(());
     }
     let facts = Facts::of(db, id)?;
-    let mut left_out: Vec<(JobId, &str, Option<UnixMicros>)> = Vec::new();
+    let mut journeys = Journeys::new(db, of.record.sandbox, None);
+    let mut left_out: Vec<(JobId, Rc<str>, Option<UnixMicros>)> = Vec::new();
     facts.scan(db).for_each(of.span, Records::Skip, |stored| {
         let (Some(number), RowState::Job(attempts)) = (stored.number, &stored.state) else {
             return Ok(true);
         };
-        let list = whom.excluded.get(&number).map(|list| (&**list, None));
-        let campaign = || {
-            let sent = recent.get(&number)?;
-            Some((&*sent.campaign, Some(sent.at)))
-        };
-        if let Some((by, at)) = list.or_else(campaign)
-            && next_step(stored.lane, attempts, runs) != Step::Rest
-        {
-            left_out.push((stored.job, by, at));
+        if next_step(stored.lane, attempts, runs) == Step::Rest {
+            return Ok(true);
         }
+        let why = if let Some(list) = whom.excluded.get(&number) {
+            Some((Rc::from(&**list), None))
+        } else if let Some(max_age) = max_age {
+            let old = journeys.of_older_otp(number, whom.now, max_age)?;
+            old.map(|(campaign, at)| (campaign, Some(at)))
+        } else {
+            let sent = recent.get(&number);
+            sent.map(|sent| (Rc::clone(&sent.campaign), Some(sent.at)))
+        };
+        left_out.extend(why.map(|(by, at)| (stored.job, by, at)));
         Ok(true)
     })?;
     let into = "INSERT INTO suppressed (job, campaign, by, at)";
@@ -58,7 +65,7 @@ pub fn note(
         [
             job.0.into(),
             id.0.into(),
-            (*by).into(),
+            (&**by).into(),
             optional(at.map(|at| at.0)),
         ]
     })

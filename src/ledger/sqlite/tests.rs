@@ -1,6 +1,8 @@
 //! The ledger on a real file: what goes in comes back, also when the process does not live to
 //! close it.
 
+mod purge;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -1005,7 +1007,7 @@ async fn a_run_that_cannot_start_leaves_nothing_but_its_input() {
 
 /// Makes a ledger one of format 2 again: format 3 only added tables.
 const BACK_TO_FORMAT_2: &str = "DROP TABLE suppressed; DROP TABLE former; DROP TABLE stood;
-    DROP TABLE lookup; PRAGMA user_version = 2;";
+    DROP TABLE lookup; DROP TABLE purged; PRAGMA user_version = 2;";
 
 #[tokio::test]
 async fn a_ledger_of_format_2_is_read_and_knows_whom_an_earlier_list_had() {

@@ -5,6 +5,7 @@
 
 mod account;
 mod answer_times;
+mod funnel;
 mod over_time;
 mod svg;
 mod todo;
@@ -52,6 +53,7 @@ struct Page {
     errors: Option<Bars>,
     where_time_went: Option<Bars>,
     cost: Option<Cost>,
+    funnel: Option<funnel::Section>,
     earlier: Vec<(&'static str, String)>,
     command: Option<String>,
     file: String,
@@ -163,6 +165,7 @@ impl Source<'_> {
             errors: self.errors(),
             where_time_went: limit_per_s.and_then(|limit| self.where_time_went(limit)),
             cost: self.cost(),
+            funnel: input.funnel.and_then(funnel::section),
             earlier: self.earlier(),
             command: self.command(),
             file: self.file(),
@@ -195,10 +198,10 @@ impl Source<'_> {
         }
     }
 
-    /// The command of the latest run, numbers masked.
+    /// The command of the latest run.
     fn command(&self) -> Option<String> {
         let command = self.input.run.settings["command"].as_str()?;
-        Some(visible(&mask_numbers(command)).into_owned())
+        Some(visible(command).into_owned())
     }
 
     fn file(&self) -> String {
@@ -466,6 +469,7 @@ impl Page {
                 "Where the time went",
             ),
             (self.cost.is_some(), "cost", "Cost"),
+            (self.funnel.is_some(), "funnel", "Sent to verified"),
             (!self.earlier.is_empty(), "earlier", "Earlier numbers"),
             (true, "settings", "Settings"),
         ];
@@ -557,6 +561,7 @@ mod tests {
             runs: &samples::runs(),
             earlier: &Summary::default(),
             ledger: None,
+            funnel: None,
         };
         page(&input, &summary, &samples::timeline(), samples::START)
     }

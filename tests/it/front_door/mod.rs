@@ -1,6 +1,7 @@
 //! Through the binary, against a scripted gateway: what leaves, what the rows say, what a second
 //! run does.
 
+mod after;
 mod again;
 mod bad_input;
 mod campaign;
@@ -18,6 +19,7 @@ mod messages;
 mod outage;
 mod outputs;
 mod plan;
+mod purge;
 mod report;
 mod rows;
 mod secrets;

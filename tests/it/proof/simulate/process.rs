@@ -244,6 +244,7 @@ impl Process<'_> {
         let whom = LeaveOut {
             now: self.clock.now(),
             cooldown: self.orders.cooldown,
+            max_age: None,
             excluded: &self.orders.excluded,
         };
         let (mut plan, runs) = (Plan::default(), intake.runs(new).unwrap());
