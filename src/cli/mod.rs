@@ -7,6 +7,7 @@ mod exit;
 mod files;
 mod forecast;
 mod input;
+mod limits;
 mod lookup;
 mod plan;
 mod progress;

@@ -33,7 +33,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, schema().as_bytes());
     }
     let only = values.optional("only", values::statuses)?;
-    let ledger = open(&Mode::of(values).ledger(values))?;
+    let ledger = open(&Mode::of(values).ledger(values)?)?;
     let operation = values.optional("operation", values::word)?;
     let campaign = choose(&ledger, values, None, operation)?;
     let record = &campaign.record;
@@ -238,7 +238,7 @@ pub fn shown_name(name: &str, values: &Values) -> String {
 /// # Errors
 /// When the ledger is not there or cannot be read.
 pub fn status(values: &Values) -> anyhow::Result<Exit> {
-    let path = Mode::of(values).ledger(values);
+    let path = Mode::of(values).ledger(values)?;
     let ledger = open(&path)?;
     if values.is_on("verify") {
         return verify(&ledger, &path);

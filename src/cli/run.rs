@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use serde_json::Value as Json;
 
-use super::config::{Config, Consent, Mode};
+use super::config::{Config, Consent, Key, Mode};
 use super::exit::Exit;
 use super::input::{Input, Memory, how_it_is_read};
 use super::plan::Plan;
@@ -35,7 +35,7 @@ use crate::text::visible;
 /// # Errors
 /// As `send` before its first request.
 pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    let (input, _) = open(config, screen)?;
+    let (input, _) = open(config, Key::NotNeeded, screen)?;
     let scratch = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
@@ -85,7 +85,7 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 /// Before the first request: whatever makes it impossible; nothing was sent, nothing is changed.
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
-    let (input, out) = open(config, screen)?;
+    let (input, out) = open(config, Key::Needed, screen)?;
     input.find_ledger(config)?;
     let settings = input.settings.clone();
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
@@ -154,10 +154,13 @@ fn say_how_it_ended(end: &End, screen: &Screen) {
 }
 
 /// Looks at all files before anything is made; says where the results go.
-fn open(config: &Config, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
+fn open(config: &Config, key: Key, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
     screen.hide(gateway::redactor(&config.gateway.key));
     files::warn_of_readers(config, screen);
+    files::ensure_lists(config)?;
     let input = Input::open(config)?;
+    let rows_choose = input.survey.channel_column.is_some() || input.survey.is_result;
+    config.ensure_channels(rows_choose, key)?;
     screen.mask_numbers_of(&input.campaign.name);
     let out = config.out(&input.campaign.name);
     files::ensure_apart(config, &out)?;

@@ -26,7 +26,7 @@ pub struct Setting {
     pub derived: Option<&'static str>,
     /// The environment variable that gives it when the flag does not.
     pub variable: Option<&'static str>,
-    /// The settings that make no sense beside it.
+    /// The settings that make no sense beside it, whatever each comes from.
     pub conflicts: &'static [&'static str],
     /// Its flag in one letter.
     pub short: Option<char>,
@@ -263,6 +263,8 @@ pub const SETTLE: &[Setting] = settings! {
     value("country-code-column", "NAME") { derived: Some("found by its name") };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out") };
+    /// The line of the header, where a title stands above it
+    value("header-line", "N") { derived: Some("the first line that is not blank") };
     /// The country whose national numbers the file holds, as in ISO 3166
     value("region", "CC") { default: Some("IN") };
 };
@@ -329,8 +331,7 @@ impl Setting {
         let arg = Arg::new(self.name)
             .long(Some(self.name).filter(|name| *name != "input"))
             .short(self.short)
-            .action(self.action.clone())
-            .conflicts_with_all(self.conflicts);
+            .action(self.action.clone());
         let arg = match self.derived {
             Some(default) => arg.help(format!("{} [default: {default}]", self.help)),
             None => arg.help(self.help),

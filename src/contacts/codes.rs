@@ -12,7 +12,7 @@ use crate::number::Number;
 pub(super) const NUMBER: Problem = Problem("the phone number of the row where a code should be");
 
 /// No gateway sends longer ones.
-pub(super) const CHARS_MAX: usize = 32;
+pub const CHARS_MAX: usize = 32;
 
 /// So many letters in a row are a word, not part of a code.
 const WORD_MIN: usize = 3;

@@ -8,7 +8,7 @@ use super::error::{Fault, show};
 use super::names::{
     CHANNEL, COUNTRY_CODE, COUNTRY_CODE_WORDS, COUNTRY_WORDS, OTP, Wanted, has_words,
 };
-use super::phone_column::{find_phone, header_below, no_phone};
+use super::phone_column::{TAKE_OUT, find_phone, header_below, no_phone};
 use super::table::Row;
 use super::{ReadOptions, numbers};
 use crate::job::{Lane, Operation, Problem};
@@ -57,7 +57,15 @@ impl Columns {
     ) -> Result<Self, Fault> {
         let (line, names) = (header.line, header.cells);
         if let Some(header) = header_below(names, sample, options) {
-            return Err(Fault::HeaderBelow { line, header });
+            let advice = match options.columns_are_optional {
+                true => TAKE_OUT.to_owned(),
+                false => format!("if so, say --header-line {header}"),
+            };
+            return Err(Fault::HeaderBelow {
+                line,
+                header,
+                advice,
+            });
         }
         let is_number = |cell| numbers::read(cell, Lane::Call, options.region).is_ok();
         if names.iter().any(is_number) {
