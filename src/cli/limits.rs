@@ -128,7 +128,6 @@ pub fn hours_for(lanes: &[Lane], engine: &Settings) -> anyhow::Result<()> {
         let opens = calendar.opens(*lane, from);
         let shown = calendar.shown(opens, now);
         let begins = match lane {
-            _ if opens == from => format!("--start-at is {shown}"),
             Lane::Call => format!("--window and --call-window let calls begin at {shown}"),
             Lane::Sms | Lane::Verify => format!("--window opens at {shown}"),
         };
@@ -139,8 +138,8 @@ pub fn hours_for(lanes: &[Lane], engine: &Settings) -> anyhow::Result<()> {
         ensure!(
             engine
                 .max_duration
-                .is_none_or(|most| opens.since(now) < most),
-            "{begins}, and nothing may start when --max-duration is over, which counts from now: change one of them"
+                .is_none_or(|most| opens.since(from) < most),
+            "{begins}, and nothing may start when --max-duration is over: change one of them"
         );
     }
     Ok(())

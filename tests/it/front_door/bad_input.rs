@@ -175,8 +175,8 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read_or_made() {
             &["--phone-column", "--channel-column"],
         ),
         (
-            "--start-at 2050-01-01T00:00 --max-duration 1h",
-            &["--start-at", "--max-duration"],
+            "--start-at 2050-01-01T00:00 --max-duration 1h --window 09:00-20:00",
+            &["--window", "--max-duration"],
         ),
         (
             "--start-at 2050-01-01T21:00 --window 09:00-20:00 --deadline 23:00",
