@@ -260,17 +260,17 @@ impl Config {
             (Operation::Send, Channel::Sms) => (Lane::Sms, Lane::Call),
             (Operation::Send, Channel::Call) => (Lane::Call, Lane::Sms),
         };
-        let checks: [fn(&Self, &[Lane]) -> anyhow::Result<()>; 3] = [
-            |config, lanes| hours_for(lanes, &config.engine),
-            Self::prices_for,
-            Self::ids_for,
-        ];
-        // Without a key no request is made, and no id is needed.
-        let wanted = if key == Key::Needed { 3 } else { 2 };
-        for check in &checks[..wanted] {
-            if !rows_choose || check(self, &[other]).is_err() {
-                check(self, &[mine])?;
+        let needs = |check: &dyn Fn(&[Lane]) -> anyhow::Result<()>| {
+            if rows_choose && check(&[other]).is_ok() {
+                return Ok(());
             }
+            check(&[mine])
+        };
+        needs(&|lanes| hours_for(lanes, &self.engine))?;
+        needs(&|lanes| self.prices_for(lanes))?;
+        // Without a key no request is made, and no id is needed.
+        if key == Key::Needed {
+            needs(&|lanes| self.ids_for(lanes))?;
         }
         Ok(())
     }

@@ -57,9 +57,10 @@ impl Columns {
     ) -> Result<Self, Fault> {
         let (line, names) = (header.line, header.cells);
         if let Some(header) = header_below(names, sample, options) {
-            let advice = match options.columns_are_optional {
-                true => TAKE_OUT.to_owned(),
-                false => format!("if so, say --header-line {header}"),
+            let advice = if options.columns_are_optional {
+                TAKE_OUT.to_owned()
+            } else {
+                format!("if so, say --header-line {header}")
             };
             return Err(Fault::HeaderBelow {
                 line,
