@@ -208,7 +208,8 @@ impl<'a> Case<'a> {
         let Some(deadline) = limits.deadline else {
             return Ok(());
         };
-        let stall = orders.weather.stall.end - orders.weather.stall.start;
+        let stall = &orders.weather.stall;
+        let stall = stall.end.saturating_sub(stall.start);
         let late = deadline + stall + orders.weather.connect_max + STARTED;
         let starts = self.world.starts.borrow();
         for request in self.of_run().filter(|r| r.wall > deadline) {

@@ -255,12 +255,12 @@ impl Story {
 }
 
 /// Hours that begin soon.
-fn window(wall: UnixMicros, random: &mut Rng) -> Option<Window> {
+fn window(wall: UnixMicros, random: &mut Rng) -> Window {
     let minute = |at: i64| (at / 60_000_000).rem_euclid(24 * 60);
     let from = minute(wall.0) + random.i64(0..10);
     let until = from + random.i64(1..30);
     let shown = [from, until].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
-    Some(shown.join("-").parse().unwrap())
+    shown.join("-").parse().unwrap()
 }
 
 /// Now and then hours that are near, a cap, a budget, a time to begin and one to end; those of calls.
@@ -268,7 +268,7 @@ fn limits(operation: Operation, seed: u64, wall: UnixMicros) -> Limits {
     let mut random = Rng::with_seed(seed);
     let mut limits = Limits::default();
     if random.u32(0..8) == 0 {
-        limits.calendar.all.window = window(wall, &mut random);
+        limits.calendar.all.window = Some(window(wall, &mut random));
     }
     if operation == Operation::Send && random.u32(0..8) == 0 {
         limits.calendar.all.daily_cap = NonZeroU64::new(random.u64(30..80));
@@ -283,7 +283,7 @@ fn limits(operation: Operation, seed: u64, wall: UnixMicros) -> Limits {
     limits.deadline = ends.then(|| limits.start_at.unwrap_or(wall) + random.u32(1..90) * SECOND);
     // Hours that have no minute in common are no settings.
     if hours && limits.calendar.all.window.is_none() {
-        limits.calendar.calls.window = window(wall, &mut random);
+        limits.calendar.calls.window = Some(window(wall, &mut random));
     }
     if cap && operation == Operation::Send {
         limits.calendar.calls.daily_cap = NonZeroU64::new(random.u64(20..60));

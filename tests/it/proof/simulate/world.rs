@@ -83,6 +83,9 @@ impl Request {
     }
 }
 
+/// A process, and whom it makes requests for.
+type JobOfRun = (usize, Number, Option<String>);
+
 /// Everything outside, over all processes.
 pub struct World {
     pub log: RefCell<Vec<Request>>,
@@ -91,7 +94,7 @@ pub struct World {
     /// Before which process what was known of a campaign's number was looked up.
     pub lookups: RefCell<HashMap<(usize, Number), usize>>,
     /// When a process asked for the first connection for each job, and how many.
-    pub starts: RefCell<HashMap<(usize, Number, Option<String>), (UnixMicros, usize)>>,
+    pub starts: RefCell<HashMap<JobOfRun, (UnixMicros, usize)>>,
     pub reached: Reached,
     random: RefCell<Rng>,
     /// Numbers whose right code was used up.
