@@ -41,6 +41,12 @@ mistakes! {
     HoursIgnored: "requests leave outside of their hours",
     CapsIgnored: "a day's cap is no limit",
     BudgetIgnored: "the budget is no limit",
+    StartIgnored: "requests leave before --start-at",
+    DeadlineIgnored: "numbers are started after --deadline",
+    CallRateIgnored: "calls have no rate of their own",
+    CallPlacesIgnored: "calls have no number in flight of their own",
+    CallHoursIgnored: "calls have no hours of their own",
+    CallCapIgnored: "calls have no cap of their own",
     // The rules.
     NoAnswerNotSent: "no answer means not sent",
     DoubtTriedAgain: "what may have been delivered is tried again",

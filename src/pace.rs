@@ -142,6 +142,18 @@ impl Pace {
         }
     }
 
+    /// Waits for a turn of this pace and of another, which more requests keep. Both come at the moment at
+    /// which the request may leave: one that was waited for in between would be early for the next.
+    pub async fn turn_of_both(&self, other: &Self) {
+        let Some(limit) = &self.limit else {
+            return other.turn().await;
+        };
+        let _in_order = limit.turn.lock().await;
+        limit.is_due().await;
+        other.turn().await;
+        limit.take().await;
+    }
+
     /// The request whose turn came then did not leave after all. The next in line may have the turn
     /// if it takes it within the tolerance; then it is forgotten.
     pub fn put_back(&self, turn: Instant) {
@@ -188,6 +200,25 @@ impl Limit {
 
     async fn turn(&self) {
         let _in_order = self.turn.lock().await;
+        self.take().await;
+    }
+
+    /// Waits until a turn is likely to be there at once.
+    async fn is_due(&self) {
+        let is_put_back = || {
+            let returned_at = self.returned_at.get();
+            returned_at.is_some_and(|at| at.elapsed() <= TOLERANCE)
+        };
+        while self.next.get() > Instant::now() && !is_put_back() {
+            tokio::select! {
+                () = sleep_until(self.next.get()) => {}
+                () = self.returned.notified() => {}
+            }
+        }
+    }
+
+    /// Takes a turn; nobody else does meanwhile.
+    async fn take(&self) {
         while let Some(at) = self.not_before.get().filter(|at| *at > Instant::now()) {
             sleep_until(at).await;
         }
@@ -210,7 +241,13 @@ impl Limit {
                 Err(_) => sleep_until(Instant::now() + self.interval).await,
             }
         }
-        self.next.set(Instant::now() + self.interval);
+        let now = Instant::now();
+        // What a late timer lost is made up for.
+        let expected = self
+            .next
+            .get()
+            .max(now.checked_sub(TOLERANCE).unwrap_or(now));
+        self.next.set(expected.min(now) + self.interval);
     }
 }
 
@@ -315,6 +352,31 @@ mod tests {
         sleep_until(Instant::now() + 2 * TOLERANCE).await;
         let late = departures(&pace, 1).await[0];
         assert!(late - next[1] >= Duration::from_millis(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_two_paces_keeps_both_however_long_the_line_is() {
+        let (all, few) = (pace(93, SECOND), pace(19, 10 * SECOND));
+        // A crowd that is there at first, and then no more.
+        let crowd = futures::future::join_all((0..9).map(|_| departures(&all, 1)));
+        let calls = async {
+            let mut times = Vec::new();
+            for _ in 0..40 {
+                few.turn_of_both(&all).await;
+                times.push(Instant::now());
+            }
+            times
+        };
+        let (_, times) = tokio::join!(crowd, calls);
+        let second = |at: &Instant| {
+            times
+                .iter()
+                .filter(|t| *t >= at && **t - *at < SECOND)
+                .count()
+        };
+        assert_eq!(times.iter().map(second).max(), Some(2));
+        let took = times[39] - times[0];
+        assert!(took < 21 * SECOND, "the rate is used: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -107,7 +107,8 @@ impl<'a> Allowance<'a> {
 
     /// Has `--deadline` passed?
     pub fn is_late(&self) -> bool {
-        self.limits.deadline.is_some_and(|at| at <= (self.wall)())
+        let late = self.limits.deadline.is_some_and(|at| at <= (self.wall)());
+        late && !is_made(Mistake::DeadlineIgnored)
     }
 
     /// How long it is until `--start-at`.
@@ -137,6 +138,7 @@ impl<'a> Allowance<'a> {
     pub fn gate(&self, lane: Lane, now: Instant) -> Gate {
         let taken = self.taken[lane.index()].get();
         let most = self.limits.call_concurrency.filter(|_| lane == Lane::Call);
+        let most = most.filter(|_| !is_made(Mistake::CallPlacesIgnored));
         let wall = (self.wall)();
         let gate = match self.opens(lane, wall) {
             Some((at, why)) => Gate::Until(now + at.since(wall), why),
@@ -165,10 +167,16 @@ impl<'a> Allowance<'a> {
         if is_made(Mistake::HoursIgnored) {
             return None;
         }
-        if let Some(at) = self.limits.start_at.filter(|at| *at > wall) {
+        let start = self.limits.start_at.filter(|at| *at > wall);
+        if let Some(at) = start.filter(|_| !is_made(Mistake::StartIgnored)) {
             return Some((at, Why::StartAt(at)));
         }
-        let at = self.limits.calendar.opens(lane, wall);
+        let bound = if is_made(Mistake::CallHoursIgnored) {
+            Lane::Sms
+        } else {
+            lane
+        };
+        let at = self.limits.calendar.opens(bound, wall);
         (at > wall).then_some((at, Why::Window(lane, at)))
     }
 
@@ -193,7 +201,11 @@ impl<'a> Allowance<'a> {
             let at = lane.index();
             left.here[at] + elsewhere[at] + besides[at]
         };
-        calendar.left_today(lane, &Lane::ALL.map(sum))
+        let bound = match lane {
+            Lane::Call if is_made(Mistake::CallCapIgnored) => Lane::Sms,
+            lane => lane,
+        };
+        calendar.left_today(bound, &Lane::ALL.map(sum))
     }
 
     /// The day's cap is reached, by what has left or by what is under way.

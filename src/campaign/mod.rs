@@ -156,7 +156,12 @@ pub async fn run<L: Ledger, G: Gateway>(
 ) -> Finished {
     let pace = Paces {
         common: Pace::new(settings.rate),
-        calls: Pace::new(settings.limits.call_rate),
+        calls: Pace::new(
+            settings
+                .limits
+                .call_rate
+                .filter(|_| !is_made(Mistake::CallRateIgnored)),
+        ),
     };
     let watch = Watch::new(settings, task.run, task.runs);
     let allowance = Allowance::new(&settings.limits, &task.billed, context.wall);
@@ -498,12 +503,12 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         may
     }
 
-    /// A turn of each rate that binds the lane. The common one comes last: the request leaves then.
+    /// A turn of each rate that binds the lane.
     async fn turns(&self, lane: Lane) {
-        if let Some(pace) = self.pace.besides(lane) {
-            pace.turn().await;
+        match self.pace.besides(lane) {
+            Some(pace) => pace.turn_of_both(&self.pace.common).await,
+            None => self.pace.common.turn().await,
         }
-        self.pace.common.turn().await;
     }
 
     fn put_back(&self, lane: Lane, turn: Instant) {

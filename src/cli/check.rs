@@ -28,7 +28,7 @@ pub fn check(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let (config, file, purpose) = find_purpose(values, screen)?;
     let config = &config;
     let problems = values.path("problems");
-    let input = open(file, config, screen)?;
+    let input = open(file, config, Key::NotNeeded, screen)?;
     if let Some(problems) = &problems {
         files::ensure_can_be_replaced(config, problems)?;
     }
@@ -71,6 +71,7 @@ fn find_purpose(
 ) -> anyhow::Result<(Config, contacts::Input, Option<Purpose>)> {
     let config = Config::new(Send, Key::NotNeeded, values)?;
     screen.hide(gateway::redactor(&config.gateway.key));
+    files::ensure_lists(&config)?;
     let file = contacts::open(&config.input, config.read.clone())?;
     let column: Option<String> = values.optional("otp-column", str::parse)?;
     let is_flag = |name| values.has_flag_of(|setting| setting.name == name);

@@ -2,27 +2,24 @@
 
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 
+use super::limits::{self, hours_for};
 use super::values::{self, Values, trimmed};
-use crate::calendar::{self, Bounds, Calendar};
 use crate::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
-use crate::clock::Clock;
 use crate::contacts::ReadOptions;
 use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation, UnixMicros};
 use crate::ledger::CampaignKey;
 use crate::ledger::sqlite::Restored;
-use crate::money::{Amount, Prices};
 use crate::number::mask_name;
-use crate::pace::Rate;
 use crate::run::Policy;
 use crate::text::shell_word;
 
@@ -124,10 +121,20 @@ impl Mode {
     }
 
     /// Where the ledger is.
-    pub fn ledger(self, values: &Values) -> PathBuf {
-        values
-            .path("ledger")
-            .unwrap_or_else(|| self.default_ledger())
+    ///
+    /// # Errors
+    /// When it is no file. What was given is not repeated, for it may hold a password.
+    pub fn ledger(self, values: &Values) -> anyhow::Result<PathBuf> {
+        let ledger = values.path("ledger");
+        let ledger = ledger.unwrap_or_else(|| self.default_ledger());
+        let text = ledger.to_string_lossy();
+        let on_server = text.split_once("://");
+        let on_server = on_server.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
+        ensure!(
+            !text.trim().is_empty() && !on_server,
+            "--ledger: wanted a file, such as ./otpdrive.db; a ledger on a server is not known to this version"
+        );
+        Ok(ledger)
     }
 
     /// The ledger where none is named.
@@ -192,22 +199,23 @@ impl Config {
             "--fallback {0} makes no sense with --channel {0}: name the other channel",
             channel.name()
         );
-        Ok(Self {
+        let config = Self {
             read: ReadOptions {
                 operation,
                 channel,
                 channel_is_given: operation == Operation::Send && values.is_given("channel"),
                 numbers_only: false,
                 phone_column: values.optional("phone-column", values::column)?,
-                country_code_column: values.optional("country-code-column", str::parse)?,
+                country_code_column: values
+                    .optional("country-code-column", values::column_or_none)?,
                 columns_are_optional: false,
                 otp_column: match operation {
                     // `check` may be told that there is none.
-                    Operation::Send => values.optional("otp-column", str::parse)?,
+                    Operation::Send => values.optional("otp-column", values::column_or_none)?,
                     Operation::Verify => values.optional("otp-column", values::column)?,
                 },
-                channel_column: values.optional("channel-column", str::parse)?,
-                otp_length: values.optional("otp-length", values::number)?,
+                channel_column: values.optional("channel-column", values::column_or_none)?,
+                otp_length: values.optional("otp-length", values::otp_length)?,
                 delimiter: values.optional("delimiter", values::delimiter)?,
                 header_line: values.optional("header-line", values::number)?,
                 region: values.required("region", str::parse)?,
@@ -218,7 +226,7 @@ impl Config {
             },
             operation,
             mode,
-            ledger: mode.ledger(values),
+            ledger: mode.ledger(values)?,
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),
@@ -236,7 +244,60 @@ impl Config {
             engine,
             gateway,
             input,
-        })
+        };
+        config.ensure_columns_differ()?;
+        let none = config.read.channel_column.as_deref() == Some("none");
+        // A result file says itself how each of its rows was sent, where nobody says otherwise.
+        config.ensure_channels(!none || !config.read.channel_is_given, key)?;
+        Ok(config)
+    }
+
+    /// Two things cannot be in one column.
+    fn ensure_columns_differ(&self) -> anyhow::Result<()> {
+        let ReadOptions {
+            phone_column,
+            country_code_column,
+            otp_column,
+            channel_column,
+            ..
+        } = &self.read;
+        for (flag, column) in [
+            ("country-code-column", country_code_column),
+            ("otp-column", otp_column),
+            ("channel-column", channel_column),
+        ] {
+            ensure!(
+                column.is_none() || column != phone_column,
+                "--{flag} and --phone-column name the same column: leave one of them out, or name another"
+            );
+        }
+        Ok(())
+    }
+
+    /// Is everything there for each channel that is used in any case? A campaign uses the one that is
+    /// chosen, unless its rows choose: then it may use the other one alone.
+    ///
+    /// # Errors
+    /// When no request could ever be made, and what is missing.
+    pub fn ensure_channels(&self, rows_choose: bool, key: Key) -> anyhow::Result<()> {
+        let (mine, other) = match (self.operation, self.read.channel) {
+            (Operation::Verify, _) => return hours_for(&[Lane::Verify], &self.engine),
+            (Operation::Send, Channel::Sms) => (Lane::Sms, Lane::Call),
+            (Operation::Send, Channel::Call) => (Lane::Call, Lane::Sms),
+        };
+        let needs = |check: &dyn Fn(&[Lane]) -> anyhow::Result<()>| {
+            if rows_choose && check(&[other]).is_ok() {
+                return Ok(());
+            }
+            check(&[mine])
+        };
+        needs(&|lanes| hours_for(lanes, &self.engine))?;
+        needs(&|lanes| self.prices_for(lanes))?;
+        // Without a key no request is made, and no id is needed.
+        if key == Key::Needed {
+            needs(&|lanes| self.ids_for(lanes))?;
+        }
+        Ok(())
     }
 
     /// A campaign of this name.
@@ -312,11 +373,13 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
         refused_alike: values.required("refused-alike", values::alike)?,
         concurrency,
         rate,
-        limits: limits(values, concurrency, rate)?,
+        limits: limits::limits(values, concurrency, rate)?,
         backoff: values.required("backoff", values::backoff)?,
         max_outage: values.required("max-outage", values::duration)?,
-        limit: values.optional("limit", values::number)?,
-        max_duration: values.optional("max-duration", values::duration)?,
+        limit: values
+            .optional("limit", values::number)?
+            .map(NonZeroU64::get),
+        max_duration: values.optional("max-duration", values::some_time)?,
         seed: fastrand::u64(..),
         earlier_holds: values.choose(
             "ignore-retry-after",
@@ -327,115 +390,10 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
     })
 }
 
-/// Hours, caps, money, and what binds calls besides.
-fn limits(
-    values: &Values,
-    concurrency: NonZeroUsize,
-    rate: Option<Rate>,
-) -> anyhow::Result<Limits> {
-    let calendar = calendar(values)?;
-    let (start_at, deadline) = times(values, &calendar)?;
-    let call_rate = values.optional("call-rate", values::rate)?.flatten();
-    if let Some((calls, all)) = call_rate.zip(rate) {
-        ensure!(
-            calls.per_second() <= all.per_second(),
-            "--call-rate is above --rate, which calls pay, too: lower it, or raise --rate"
-        );
-    }
-    let call_concurrency = values.optional("call-concurrency", values::number)?;
-    ensure!(
-        call_concurrency.is_none_or(|calls| calls <= concurrency),
-        "--call-concurrency is above --concurrency, where calls count, too: lower it, or raise --concurrency"
-    );
-    let prices = values.optional("price", str::parse)?;
-    let budget: Option<Amount> = values.optional("budget", str::parse)?;
-    if let Some(budget) = budget {
-        let prices: Prices = prices
-            .context("--budget needs --price: say what one OTP costs, as in --price sms=0.25")?;
-        ensure!(
-            prices.least().is_none_or(|least| least <= budget),
-            "--budget {budget} is less than one OTP costs by --price: raise it"
-        );
-    }
-    Ok(Limits {
-        calendar,
-        call_rate,
-        call_concurrency,
-        start_at,
-        deadline,
-        prices: prices.unwrap_or_default(),
-        budget,
-    })
-}
-
-/// Hours and days.
-fn calendar(values: &Values) -> anyhow::Result<Calendar> {
-    let bounds = |window, daily_cap| {
-        anyhow::Ok(Bounds {
-            window: values.optional(window, str::parse)?,
-            daily_cap: values.optional(daily_cap, values::number)?,
-        })
-    };
-    let calendar = Calendar {
-        zone: values.required("timezone", calendar::zone)?,
-        all: bounds("window", "daily-cap")?,
-        calls: bounds("call-window", "call-daily-cap")?,
-    };
-    let (all, calls) = (calendar.all, calendar.calls);
-    ensure!(
-        all.window
-            .zip(calls.window)
-            .is_none_or(|(all, calls)| all.overlaps(calls)),
-        "--call-window and --window have no minute in common, and calls keep both: no call could ever be made. Change one of them"
-    );
-    ensure!(
-        all.daily_cap
-            .zip(calls.daily_cap)
-            .is_none_or(|(all, calls)| calls <= all),
-        "--call-daily-cap is above --daily-cap, where calls count, too: lower it, or raise --daily-cap"
-    );
-    Ok(calendar)
-}
-
-/// When to start, and when to start nothing any more.
-fn times(
-    values: &Values,
-    calendar: &Calendar,
-) -> anyhow::Result<(Option<UnixMicros>, Option<UnixMicros>)> {
-    let now = Clock::start().now();
-    let time = |name, after| {
-        let text = values.optional(name, |text| anyhow::Ok(text.to_owned()))?;
-        let time = text.map(|text| calendar.time(&text, after));
-        let time = time.transpose();
-        time.map_err(|wanted| anyhow!("--{name}: {wanted}"))
-    };
-    let start_at = time("start-at", now)?;
-    let from = start_at.unwrap_or(now).max(now);
-    let deadline = time("deadline", from)?;
-    if let Some(deadline) = deadline {
-        let shown = calendar.shown(deadline, now);
-        ensure!(
-            deadline > now,
-            "--deadline has passed ({shown}): name a later time"
-        );
-        ensure!(
-            deadline > from,
-            "--deadline ({shown}) is not after --start-at: name a later time, or start before it"
-        );
-        let opens = calendar.opens(Lane::Sms, from);
-        ensure!(
-            opens < deadline,
-            "--window opens at {}, and nothing may start after --deadline ({shown}): change one of them",
-            calendar.shown(opens, now)
-        );
-    }
-    Ok((start_at, deadline))
-}
-
 /// What the gateway needs.
 fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Settings> {
-    let timeout = values.required("timeout", values::duration)?;
-    let connect_timeout = values.optional("connect-timeout", values::duration)?;
+    let timeout = values.required("timeout", values::some_time)?;
+    let connect_timeout = values.optional("connect-timeout", values::some_time)?;
     let connect_timeout = connect_timeout.unwrap_or(CONNECT_TIMEOUT.min(timeout / 2));
     ensure!(
         connect_timeout < timeout,
@@ -462,7 +420,11 @@ fn gateway(values: &Values, mode: Mode, needed: Key) -> anyhow::Result<http::Set
         caller_id: id("caller-id")?,
         timeout,
         connect_timeout,
-        proxy: values.optional("proxy", web_address)?,
+        proxy: match mode {
+            Mode::Real => values.optional("proxy", web_address)?,
+            // One that a file names is not for it.
+            Mode::Rehearsal => None,
+        },
     })
 }
 

@@ -8,12 +8,38 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use super::config::Config;
 use super::screen::Screen;
-use crate::report::{REPORT_JSON, RESULTS_CSV};
+use crate::report::{REPORT_HTML, REPORT_JSON, RESULTS_CSV};
 use crate::text::{shell_word, visible};
+
+/// Looks at the names of all lists before any is read.
+///
+/// # Errors
+/// When a suppression list is not there, or is the list to send to.
+pub fn ensure_lists(config: &Config) -> anyhow::Result<()> {
+    let input = Place::of_input(&config.input);
+    let stdin = Path::new("-");
+    for list in &config.exclude {
+        let shown = list.to_string_lossy();
+        let shown = visible(&shown);
+        ensure!(
+            !input.is(&Place::of_input(list)) && (list != stdin || config.input != stdin),
+            "--exclude {shown} is the input itself, so everybody would be left out: name another list, or leave --exclude out"
+        );
+        if list != stdin {
+            let found = fs::metadata(list);
+            let found = found.with_context(|| format!("--exclude {shown}: cannot be opened"))?;
+            ensure!(
+                !found.is_dir(),
+                "--exclude {shown}: is a directory; name the CSV file in it"
+            );
+        }
+    }
+    Ok(())
+}
 
 /// Refuses a run that would replace its own input, ledger or key file.
 ///
@@ -25,7 +51,15 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
         config.ledger.display()
     );
-    for name in [RESULTS_CSV, REPORT_JSON] {
+    if let Some(file) = out.ancestors().find(|place| place.exists()) {
+        ensure!(
+            file.is_dir(),
+            "cannot make the folder {}: Not a directory: {}. Name another one with --out. Nothing was sent",
+            out.display(),
+            file.display()
+        );
+    }
+    for name in [RESULTS_CSV, REPORT_JSON, REPORT_HTML] {
         let path = out.join(name);
         if let Some(what) = own(config, &Place::of(&path)) {
             bail!(

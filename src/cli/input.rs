@@ -9,10 +9,11 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::{Value as Json, json};
 
 use super::config::Config;
+use super::lookup::NumberList;
 use super::plan::table::phones;
 use super::values;
 use crate::contacts::{self, ReadOptions, Survey};
-use crate::job::{Contact, Operation, Problem, UnixMicros};
+use crate::job::{Operation, Problem, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{CampaignKey, Purged, Store as _};
 use crate::number::Number;
@@ -105,24 +106,22 @@ impl Input {
             campaign: Some(String::new()),
             ..ReadOptions::numbers_only(read.region)
         };
-        let mut file = contacts::open(list, options)?;
-        let survey = file.survey().map_err(|error| anyhow!("{error}. In a suppression list --phone-column and --country-code-column count where it has columns of these names; otherwise rename those that are not meant. Nothing was sent"))?;
+        let file = contacts::open(list, options)?;
+        let NumberList {
+            numbers,
+            survey,
+            first_unread,
+            ..
+        } = NumberList::read(file).map_err(|error| anyhow!("{error}. In a suppression list --phone-column and --country-code-column count where it has columns of these names; otherwise rename those that are not meant. Nothing was sent"))?;
         let path: Arc<str> = Arc::from(list.to_string_lossy());
-        let mut numbers: HashSet<Number> = HashSet::new();
-        for contact in file.contacts(&survey)? {
-            let Contact { line, request, .. } = contact?;
-            match request {
-                Ok(request) => {
-                    numbers.insert(request.number);
-                }
-                // One of a result file that could not be read was never sent to.
-                Err(_) if survey.is_result => {}
-                Err(Problem(why)) => bail!(
-                    "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
-                    visible(&path)
-                ),
-            }
+        // One of a result file that could not be read was never sent to.
+        if let Some((line, Problem(why))) = first_unread.filter(|_| !survey.is_result) {
+            bail!(
+                "{}, line {line}: {why}. Whoever is meant would not be left out: mend that line or take it out. Nothing was sent",
+                visible(&path)
+            );
         }
+        let numbers: HashSet<Number> = numbers.into_iter().collect();
         let yielded = format!("{} numbers in {}", numbers.len(), phones(&survey));
         self.suppression_lists.push((survey.name, yielded));
         for number in numbers {

@@ -1,9 +1,7 @@
 //! `settle` and `who`: what a person looks up, in the ledger and with the provider.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context as _, ensure};
+use std::fmt::Write as _;
 
 use super::config::{Mode, input};
 use super::exit::Exit;
@@ -12,8 +10,8 @@ use super::report::{choose, print};
 use super::screen::Screen;
 use super::values::{self, Values};
 use crate::clock::Clock;
-use crate::contacts::{self, ReadOptions, Region, Survey};
-use crate::job::{Attempt, Found, Lookup, Operation, Problem};
+use crate::contacts::{self, ContactsError, ReadOptions, Region, Survey};
+use crate::job::{Attempt, Contact, Found, Lookup, Operation, Problem};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Life, Noted, Store as _};
 use crate::number::Number;
@@ -26,7 +24,8 @@ use crate::text::visible;
 pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let found: Found = values.required("as", values::word)?;
     let path = input(values.path("input"))?;
-    let (numbers, survey, unread) = numbers_in(&path, values)?;
+    let list = NumberList::read(contacts::open(&path, read_options(values)?)?)?;
+    let (survey, unread) = (&list.survey, list.unread);
     let asked: Option<String> = values.optional("campaign", str::parse)?;
     if let (Some(asked), Some(says)) = (&asked, &survey.campaign) {
         ensure!(
@@ -41,7 +40,7 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         "{} is what `verify` wrote: only OTPs are looked up. Nothing was noted",
         visible(&survey.name)
     );
-    let ledger = Mode::of(values).ledger(values);
+    let ledger = Mode::of(values).ledger(values)?;
     ensure!(
         SqliteLedger::exists(&ledger)?,
         "there is no ledger {}. Name it with --ledger",
@@ -57,7 +56,7 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         former,
         not_unknown,
         strange,
-    } = ledger.settle(&campaign, &numbers, Lookup { found, at })?;
+    } = ledger.settle(&campaign, &list.numbers, Lookup { found, at })?;
     let now = match found {
         Found::Sent => "sent",
         Found::Unsent => "pending: the next run sends to them",
@@ -84,25 +83,55 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     })
 }
 
-/// The numbers in a file, what else there is to know of it, and how many rows have none.
-fn numbers_in(path: &Path, values: &Values) -> anyhow::Result<(Vec<Number>, Survey, u64)> {
+/// How the list of what was looked up is read.
+fn read_options(values: &Values) -> anyhow::Result<ReadOptions> {
     let region: Region = values.required("region", str::parse)?;
-    let options = ReadOptions {
-        phone_column: values.optional("phone-column", str::parse)?,
-        country_code_column: values.optional("country-code-column", str::parse)?,
+    Ok(ReadOptions {
+        phone_column: values.optional("phone-column", values::column)?,
+        country_code_column: values.optional("country-code-column", values::column_or_none)?,
         delimiter: values.optional("delimiter", values::delimiter)?,
+        header_line: values.optional("header-line", values::number)?,
         ..ReadOptions::numbers_only(region)
-    };
-    let mut file = contacts::open(path, options)?;
-    let survey = file.survey()?;
-    let (mut numbers, mut unread) = (Vec::new(), 0);
-    for contact in file.contacts(&survey)? {
-        match contact?.request {
-            Ok(request) => numbers.push(request.number),
-            Err(Problem(_)) => unread += 1,
+    })
+}
+
+/// A list of nothing but numbers.
+pub struct NumberList {
+    /// Row by row, one maybe several times.
+    pub numbers: Vec<Number>,
+    /// What else there is to know of it.
+    pub survey: Survey,
+    /// How many rows have no number that can be read.
+    pub unread: u64,
+    /// The line of the first of these, and why.
+    pub first_unread: Option<(u64, Problem)>,
+}
+
+impl NumberList {
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// When it is no list with a phone column, or cannot be read.
+    pub fn read(mut file: contacts::Input) -> Result<Self, ContactsError> {
+        let survey = file.survey()?;
+        let (mut numbers, mut unread, mut first_unread) = (Vec::new(), 0, None);
+        for contact in file.contacts(&survey)? {
+            let Contact { line, request, .. } = contact?;
+            match request {
+                Ok(request) => numbers.push(request.number),
+                Err(problem) => {
+                    unread += 1;
+                    first_unread.get_or_insert((line, problem));
+                }
+            }
         }
+        Ok(Self {
+            numbers,
+            survey,
+            unread,
+            first_unread,
+        })
     }
-    Ok((numbers, survey, unread))
 }
 
 /// Tells one number's whole life in a ledger.
@@ -116,7 +145,7 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
     let region: Region = values.required("region", str::parse)?;
     let number = contacts::read_number(&asked, region)
         .map_err(|Problem(why)| anyhow::anyhow!("the number: {why}"))?;
-    let path: PathBuf = Mode::of(values).ledger(values);
+    let path = Mode::of(values).ledger(values)?;
     let ledger = super::report::open(&path)?;
     let lives = ledger.lives(number)?;
     let mut text = format!("+{}\n", number.digits());

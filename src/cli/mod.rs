@@ -9,6 +9,7 @@ mod files;
 mod forecast;
 mod funnel;
 mod input;
+mod limits;
 mod lookup;
 mod plan;
 mod prepare;
@@ -423,9 +424,9 @@ mod tests {
         assert_eq!(send.settings["call_rate_per_s"], 0.5);
         assert!(send.prices_for(&[Lane::Sms, Lane::Call]).is_ok());
         let line = "otpdrive send list.csv --price sms=0.25 --budget 1 --fallback call";
-        let send = config(line).unwrap();
-        let missing = send.prices_for(&[Lane::Sms]).unwrap_err().to_string();
-        assert!(missing.contains("call=AMOUNT"), "{missing}");
+        refuses(line, &["call=AMOUNT"]);
+        let send = config("otpdrive send list.csv --price sms=0.25 --budget 1").unwrap();
+        assert!(send.prices_for(&[Lane::Call]).is_err());
         assert!(send.prices_for(&[]).is_ok(), "nothing is due");
     }
 

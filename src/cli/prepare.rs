@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value as Json;
 
-use super::config::{Config, Consent};
+use super::config::{Config, Consent, Key};
 use super::files;
 use super::forecast::{Forecast, Known, begins};
 use super::input::{Input, Memory};
@@ -53,9 +53,16 @@ pub enum Form {
 ///
 /// # Errors
 /// When one cannot be used, or would be replaced.
-pub fn open(file: contacts::Input, config: &Config, screen: &Screen) -> anyhow::Result<Input> {
+pub fn open(
+    file: contacts::Input,
+    config: &Config,
+    key: Key,
+    screen: &Screen,
+) -> anyhow::Result<Input> {
     files::warn_of_readers(config, screen);
     let input = Input::read(file, config)?;
+    let rows_choose = input.survey.channel_column.is_some() || input.survey.is_result;
+    config.ensure_channels(rows_choose, key)?;
     screen.mask_numbers_of(&input.campaign.name);
     files::ensure_apart(config, &config.out(&input.campaign.name))?;
     Ok(input)

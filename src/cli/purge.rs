@@ -24,7 +24,7 @@ const OVER: &str = "Nothing is known any more of whom they sent to: \"never twic
 /// When the ledger is not there, cannot be read or written, or a run is on.
 pub fn purge(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let older_than = values.required("older-than", values::duration)?;
-    let path = Mode::of(values).ledger(values);
+    let path = Mode::of(values).ledger(values)?;
     ensure!(
         SqliteLedger::exists(&path)?,
         "there is no ledger {}. Name it with --ledger",

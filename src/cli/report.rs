@@ -53,7 +53,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         );
         operation = Some(Operation::Send);
     }
-    let ledger = open(&Mode::of(values).ledger(values))?;
+    let ledger = open(&Mode::of(values).ledger(values)?)?;
     let campaign = choose(&ledger, values, None, operation)?;
     ensure_not_purged(&ledger, &campaign, values)?;
     let record = &campaign.record;
@@ -285,7 +285,7 @@ pub fn shown_name(name: &str, values: &Values) -> String {
 /// # Errors
 /// When the ledger is not there or cannot be read.
 pub fn status(values: &Values) -> anyhow::Result<Exit> {
-    let path = Mode::of(values).ledger(values);
+    let path = Mode::of(values).ledger(values)?;
     let ledger = open(&path)?;
     if values.is_on("verify") {
         return verify(&ledger, &path);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::config::{Config, Consent, Mode};
+use super::config::{Config, Consent, Key, Mode};
 use super::exit::Exit;
+use super::files;
 use super::funnel::ensure_tells_apart;
 use super::in_full;
 use super::plan::Plan;
@@ -34,8 +35,9 @@ use crate::text::visible;
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     screen.hide(gateway::redactor(&config.gateway.key));
+    files::ensure_lists(config)?;
     let file = contacts::open(&config.input, config.read.clone())?;
-    let input = open(file, config, screen)?;
+    let input = open(file, config, Key::Needed, screen)?;
     input.find_ledger(config)?;
     let (settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;

@@ -102,6 +102,9 @@ impl Screen {
             progress: values.required("progress", values::word)?,
             log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
         };
+        if screen.progress == Progress::Always {
+            values.ensure_one_of("quiet", "progress")?;
+        }
         let names =
             ["input", "campaign", "ledger", "out", "problems"].map(|name| values.path(name));
         for name in names.into_iter().flatten().chain(values.paths("exclude")) {

@@ -27,7 +27,7 @@ pub struct Setting {
     pub derived: Option<&'static str>,
     /// The environment variable that gives it when the flag does not.
     pub variable: Option<&'static str>,
-    /// The settings that make no sense beside it.
+    /// The settings that make no sense beside it, whatever each comes from.
     pub conflicts: &'static [&'static str],
     /// Its flag in one letter.
     pub short: Option<char>,
@@ -462,6 +462,8 @@ pub const SETTLE: &[Setting] = settings! {
     value("country-code-column", "NAME") { derived: Some("found by its name"), is_seldom: true };
     /// What separates cells: one character, or `tab`
     value("delimiter", "CHAR") { derived: Some("found out"), is_seldom: true };
+    /// The line of the header, under a title
+    value("header-line", "N") { derived: Some("the first line that is not blank"), is_seldom: true };
     /// The country of national numbers
     ///
     /// Whose national numbers the file holds, as in ISO 3166
@@ -586,7 +588,6 @@ impl Setting {
             .long(Some(self.name).filter(|name| *name != "input"))
             .short(self.short)
             .action(self.action.clone())
-            .conflicts_with_all(self.conflicts)
             .help_heading(Some(self.group).filter(|_| self.name != "input"))
             .hide_short_help(self.is_seldom);
         let (short, full) = said(self.help);

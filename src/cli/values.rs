@@ -20,6 +20,7 @@ use serde_json::Value as Json;
 
 use super::config_file::ConfigFile;
 use super::settings::{ALL, CHECK, EVERY, RUN, SEND, Setting, VERIFY};
+use crate::contacts::OTP_LENGTH_MAX;
 use crate::pace::Rate;
 use crate::retry::Backoff;
 use crate::status::Status;
@@ -35,7 +36,7 @@ pub struct Values {
 }
 
 /// Where a value comes from; each wins over those behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A flag.
     Flag,
@@ -64,6 +65,11 @@ impl Values {
         if let Some(path) = values.path("config") {
             values.file = Some(ConfigFile::read(&path)?);
         }
+        for setting in ALL.into_iter().flatten() {
+            for other in setting.conflicts {
+                values.ensure_one_of(setting.name, other)?;
+            }
+        }
         Ok(values)
     }
 
@@ -85,6 +91,34 @@ impl Values {
             settings.any(|setting| setting.name == id && is_meant(setting))
                 && self.matches.value_source(id) == Some(ValueSource::CommandLine)
         })
+    }
+
+    /// Refuses two settings that rule each other out, wherever they come from. Of two sources the
+    /// stronger one may say the first: `--sandbox` rehearses what a file of settings says.
+    ///
+    /// # Errors
+    /// Names both.
+    pub fn ensure_one_of(&self, name: &str, other: &str) -> Result<()> {
+        let said = |name| {
+            let (text, source) = self.effective(name)?;
+            let is_on = source != Source::Default && text != "false" && text != "0";
+            is_on.then_some((self.shown(name, source), source))
+        };
+        if let (Some((one, by)), Some((another, by_another))) = (said(name), said(other)) {
+            ensure!(
+                by < by_another,
+                "{one} and {another} rule each other out: leave one of them out"
+            );
+        }
+        Ok(())
+    }
+
+    /// A setting, as whoever gave it knows it.
+    fn shown(&self, name: &str, source: Source) -> String {
+        match (source, &self.file) {
+            (Source::File, Some(file)) => format!("{} in {}", name.replace('-', "_"), file.name),
+            _ => self.source(name),
+        }
     }
 
     /// The file of settings, if one was named.
@@ -268,6 +302,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, but not `0s`.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("wanted more than 0s".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// `10/s`, `600/m`, `500/h`, `unlimited`.
 pub fn rate(text: &str) -> Result<Option<Rate>, String> {
     if text == "unlimited" {
@@ -346,12 +388,30 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// `mobile`, `#2`: a column that there has to be.
-pub fn column<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+pub fn column(text: &str) -> Result<String, String> {
     if text.eq_ignore_ascii_case("none") {
         let why = "it is needed, so it cannot be none; one of that name is named by its place";
         return Err(format!("{why}, such as '#2'"));
     }
-    text.parse().map_err(|why: T::Err| why.to_string())
+    column_or_none(text)
+}
+
+/// The same, or `none`.
+pub fn column_or_none(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("wanted the name of a column, its place, such as '#2', or none".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// `6`
+pub fn otp_length(text: &str) -> Result<NonZeroUsize, String> {
+    match number::<NonZeroUsize>(text)? {
+        length if length.get() <= OTP_LENGTH_MAX => Ok(length),
+        _ => Err(format!(
+            "wanted at most {OTP_LENGTH_MAX}: no code is longer"
+        )),
+    }
 }
 
 /// `OZONTL`, `914012345678`
@@ -443,6 +503,6 @@ mod tests {
         assert!(latency("80ms..20ms").is_err());
         let error = campaign("a\u{1}b").unwrap_err();
         assert!(error.contains(r#""a\u0001b""#), "{error}");
-        assert!(column::<u32>("None").is_err() && column::<u32>("2") == Ok(2));
+        assert!(column("None").is_err() && column("2") == Ok("2".to_owned()));
     }
 }

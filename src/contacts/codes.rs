@@ -18,7 +18,7 @@ pub(super) const WORDS: Problem = Problem("words where a code should be");
 pub(super) const WRONG_LENGTH: Problem = Problem("a code of another length than --otp-length says");
 
 /// No gateway sends longer ones.
-pub(super) const CHARS_MAX: usize = 32;
+pub const CHARS_MAX: usize = 32;
 
 /// So many letters in a row are a word, not part of a code.
 const WORD_MIN: usize = 3;

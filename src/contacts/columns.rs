@@ -8,7 +8,7 @@ use super::error::{Fault, show};
 use super::names::{
     CHANNEL, COUNTRY_CODE, COUNTRY_CODE_WORDS, COUNTRY_WORDS, OTP, Wanted, has_words,
 };
-use super::phone_column::{find_phone, header_below, no_phone};
+use super::phone_column::{TAKE_OUT, find_phone, header_below, no_phone};
 use super::table::Row;
 use super::{ReadOptions, numbers};
 use crate::job::{Lane, Operation, Problem};
@@ -57,7 +57,16 @@ impl Columns {
     ) -> Result<Self, Fault> {
         let (line, names) = (header.line, header.cells);
         if let Some(header) = header_below(names, sample, options) {
-            return Err(Fault::HeaderBelow { line, header });
+            let advice = if options.columns_are_optional {
+                TAKE_OUT.to_owned()
+            } else {
+                format!("if so, say --header-line {header}")
+            };
+            return Err(Fault::HeaderBelow {
+                line,
+                header,
+                advice,
+            });
         }
         let is_number = |cell| numbers::read(cell, Lane::Call, options.region).is_ok();
         if names.iter().any(is_number) {
@@ -250,16 +259,61 @@ mod tests {
             "ఫోన్ నెంబర్",
             "చరవాణి సంఖ్య",
             "મોબાઇલ નંબર",
+            "મોબાઈલ નં.",
+            "સંપર્ક નંબર",
             "ಮೊಬೈಲ್ ಸಂಖ್ಯೆ",
+            "ದೂರವಾಣಿ ಸಂಖ್ಯೆ",
+            "ಫೋನ್ ನಂಬರ್",
             "മൊബൈൽ നമ്പർ",
+            "ഫോൺ നമ്പർ",
             "ਮੋਬਾਈਲ ਨੰਬਰ",
+            "ਫ਼ੋਨ ਨੰਬਰ",
+            "ਸੰਪਰਕ ਨੰਬਰ",
             "ମୋବାଇଲ ନମ୍ବର",
+            "ଫୋନ୍ ନମ୍ଵର୍",
+            "ম'বাইল নম্বৰ",
+            "ফ’ন নম্বৰ",
+            "फोन नम्बर",
+            "موبائل نمبر",
+            "فون نمبر",
+            "رابطہ نمبر",
             "Mobile No. / मोबाइल नंबर",
             "मोबाइल नंबर (10 अंक)",
             "Phone/Mobile",
             "Ph. No.",
         ] {
             assert_eq!(phone(&["नाम", name, "संख्या", "number"]), 1, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_whatever_form_its_characters_are_written() {
+        for name in [
+            // Vowels in their parts (NFD).
+            "ম\u{9c7}\u{9be}বাইল নম্বর",
+            "ম\u{9c1}ঠ\u{9c7}\u{9be}ফ\u{9c7}\u{9be}ন",
+            "ம\u{bc6}\u{bbe}பைல் எண்",
+            "ஃப\u{bc7}\u{bbe}ன்",
+            "ಮ\u{cc6}\u{cc2}ಬ\u{cc6}\u{cd6}ಲ್ ಸಂಖ್ಯ\u{cc6}",
+            "ಫ\u{cc6}\u{cc2}\u{cd5}ನ್ ಸಂಖ್ಯೆ",
+            "മ\u{d46}\u{d3e}ബൈൽ നമ്പർ",
+            "ഫ\u{d47}\u{d3e}ൺ",
+            "ମ\u{b47}\u{b3e}ବାଇଲ ନମ୍ବର",
+            "م\u{648}با\u{64a}\u{654}ل نمبر",
+            // Letters with a dot, whole and in parts.
+            "\u{95e}ोन नंबर",
+            "फ\u{93c}ोन नंबर",
+            "\u{a5e}ੋਨ ਨੰਬਰ",
+            "ਫ\u{a3c}ੋਨ ਨੰਬਰ",
+            // A consonant without its vowel, before and after Unicode 5.1.
+            "മൊബൈല\u{d4d}\u{200d} നമ്പര\u{d4d}\u{200d}",
+            "ഫോണ\u{d4d}\u{200d} നമ്പര\u{d4d}\u{200d}",
+            // What only joins and parts.
+            "ಮೊಬೈಲ್\u{200c} ಸಂಖ್ಯೆ",
+            "ମୋବାଇଲ୍\u{200c} ନମ୍ବର୍\u{200d}",
+            "मोबा\u{200d}इल नंबर",
+        ] {
+            assert_eq!(phone(&["नाम", name, "संख्या"]), 1, "{name:?}");
         }
     }
 

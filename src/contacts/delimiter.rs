@@ -57,7 +57,10 @@ pub(super) fn find(
     options: &ReadOptions,
 ) -> Result<u8, Fault> {
     if content.sheet().is_some() {
-        return Ok(CELL_END);
+        return match options.delimiter {
+            Some(_) if !options.columns_are_optional => Err(Fault::DelimiterOfWorkbook),
+            _ => Ok(CELL_END),
+        };
     }
     let given = options.delimiter;
     if let Some(delimiter) = given.filter(|_| !options.columns_are_optional) {

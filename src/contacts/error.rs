@@ -127,14 +127,18 @@ pub(super) enum Fault {
     },
     /// One cell, and rows of more below.
     #[error(
-        "line {line}: this looks like a title and not like a header, for it has one cell and the rows below have more; say with --header-line N on which line the names of the columns are"
+        "line {line}: this looks like a title and not like a header, for it has one cell and the rows below have more; {advice}"
     )]
-    Title { line: u64 },
+    Title { line: u64, advice: &'static str },
     /// The names of the columns are in a row below.
     #[error(
-        "line {line}: this looks like a title, and the names of the columns seem to be on line {header}; if so, say --header-line {header}"
+        "line {line}: this looks like a title, and the names of the columns seem to be on line {header}; {advice}"
     )]
-    HeaderBelow { line: u64, header: u64 },
+    HeaderBelow {
+        line: u64,
+        header: u64,
+        advice: String,
+    },
     /// Where the header was said to be is none.
     #[error("--header-line {line}: no row begins on this line, or it is blank")]
     HeaderLine { line: NonZeroU64 },
@@ -175,6 +179,9 @@ pub(super) enum Fault {
         first: String,
         second: String,
     },
+    /// Cells of a workbook are not separated by anything.
+    #[error("is an Excel workbook, whose cells have no delimiter; leave --delimiter out")]
+    DelimiterOfWorkbook,
     /// A character that cannot separate cells.
     #[error("--delimiter: cells cannot be separated by this character; use , ; | or a tab")]
     Delimiter,

@@ -39,6 +39,7 @@ use std::path::Path;
 
 use crate::job::{Channel, Contact, GivenCode, Lane, Operation, Problem, Request, Told};
 use crate::number::Number;
+pub use codes::CHARS_MAX as OTP_LENGTH_MAX;
 use content::Content;
 use csv::StringRecord;
 use earlier::Own;
@@ -73,8 +74,8 @@ pub struct ReadOptions {
     pub phone_column: Option<String>,
     /// The column of country codes.
     pub country_code_column: Option<String>,
-    /// The columns that are named, and the delimiter, are those of another file: this one need not
-    /// have them.
+    /// The columns that are named, the delimiter and the line of the header are those of another file:
+    /// this one need not have them.
     pub columns_are_optional: bool,
     /// The column of codes.
     pub otp_column: Option<String>,

@@ -19,20 +19,22 @@ pub(super) struct Wanted {
 }
 
 /// `number`, `whatsapp` or `phone 2` are not among the names: they may be something else, or stand
-/// beside the right one. Of other languages there are Hindi and Marathi, Bengali, Tamil, Telugu,
-/// Gujarati, Kannada, Malayalam, Punjabi and Odia: mobile, phone, contact, then number.
+/// beside the right one. Of other languages there are Hindi and Marathi, Bengali and Assamese, Tamil,
+/// Telugu, Gujarati, Kannada, Malayalam, Punjabi, Odia and Urdu: mobile, phone, contact, then number,
+/// as Android's contacts and forms of authorities spell them.
 pub(super) const PHONE: Wanted = Wanted {
     what: "phone",
     flag: "--phone-column",
     names: "cell contact mob mobile msisdn phno phone tel telephone \
-        मोबाइल मोबाईल फोन \u{95e}ोन टेलीफोन दूरभाष दूरध्वनी भ्रमणध्वनी संपर्क सम्पर्क \
+        मोबाइल मोबाईल फोन टेलीफोन दूरभाष दूरध्वनी भ्रमणध्वनी संपर्क सम्पर्क \
         মোবাইল ফোন মুঠোফোন টেলিফোন দূরভাষ যোগাযোগ যোগাযোগের \
         மொபைல் கைபேசி கைப்பேசி அலைபேசி செல்பேசி தொலைபேசி போன் ஃபோன் தொடர்பு \
         మొబైల్ ఫోన్ ఫోను సెల్ చరవాణి దూరవాణి సంప్రదింపు \
-        મોબાઇલ મોબાઈલ ફોન સંપર્ક ಮೊಬೈಲ್ ಫೋನ್ ದೂರವಾಣಿ ಸಂಪರ್ಕ \
-        മൊബൈൽ ഫോൺ ਮੋਬਾਈਲ ਮੋਬਾਇਲ ਫੋਨ ਫ਼ੋਨ ମୋବାଇଲ ଫୋନ",
-    behind: "no nos num number numbers नंबर नम्बर नं न क्रमांक क्र संख्या নম্বর নাম্বার নং \
-        எண் நம்பர் నంబర్ నంబరు నెంబర్ నెంబరు సంఖ్య નંબર ಸಂಖ್ಯೆ ನಂಬರ್ നമ്പർ ਨੰਬਰ ନମ୍ବର",
+        মবাইল ফন મોબાઇલ મોબાઈલ ફોન સંપર્ક ಮೊಬೈಲ್ ಫೋನ್ ದೂರವಾಣಿ ಸಂಪರ್ಕ \
+        മൊബൈൽ ഫോൺ ਮੋਬਾਈਲ ਮੋਬਾਇਲ ਫੋਨ ਸੰਪਰਕ ମୋବାଇଲ ଫୋନ ଯୋଗାଯୋଗ موبائل فون رابطہ",
+    behind: "no nos num number numbers नंबर नम्बर नं न क्रमांक क्र संख्या নম্বর নাম্বার নং নম্বৰ \
+        எண் நம்பர் నంబర్ నంబరు నెంబర్ నెంబరు సంఖ్య નંબર નં ಸಂಖ್ಯೆ ನಂಬರ್ നമ്പർ ਨੰਬਰ \
+        ନମ୍ବର ନମ୍ଵର نمبر",
 };
 
 /// `country` and `code` alone are mostly something else. Where no column has such a name, one that
@@ -87,10 +89,41 @@ pub(super) const BY: Wanted = Wanted {
 /// What means that there is no such column.
 const NONE: &str = "none";
 
+/// Characters of Indian languages that are also written as several: vowels of two parts, letters with
+/// a dot, a consonant without its vowel, which has a sign of its own or `U+200D` behind it. Marks that
+/// are no letters count in neither form.
+const PARTS: [(char, &str); 18] = [
+    ('\u{95e}', "फ"),
+    ('\u{9cb}', "\u{9c7}\u{9be}"),
+    ('\u{a5e}', "ਫ"),
+    ('\u{b4b}', "\u{b47}\u{b3e}"),
+    ('\u{bca}', "\u{bc6}\u{bbe}"),
+    ('\u{bcb}', "\u{bc7}\u{bbe}"),
+    ('\u{cc7}', "\u{cc6}\u{cd5}"),
+    ('\u{cc8}', "\u{cc6}\u{cd6}"),
+    ('\u{cca}', "\u{cc6}\u{cc2}"),
+    ('\u{ccb}', "\u{cc6}\u{cc2}\u{cd5}"),
+    ('\u{d4a}', "\u{d46}\u{d3e}"),
+    ('\u{d4b}', "\u{d47}\u{d3e}"),
+    ('\u{d7a}', "ണ"),
+    ('\u{d7b}', "ന"),
+    ('\u{d7c}', "ര"),
+    ('\u{d7d}', "ല"),
+    ('\u{d7e}', "ള"),
+    ('\u{626}', "\u{64a}\u{654}"),
+];
+
 /// A name without case, spaces, punctuation and what cannot be seen: `Mobile No.` is `mobileno`.
 fn normal(name: &str) -> String {
-    let letters = name.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
+    let mut normal = String::with_capacity(name.len());
+    for c in name.chars() {
+        match PARTS.iter().find(|(whole, _)| *whole == c) {
+            Some((_, parts)) => normal.push_str(parts),
+            None => normal.extend(c.to_lowercase()),
+        }
+    }
+    normal.retain(char::is_alphanumeric);
+    normal
 }
 
 /// Is a text nothing but these words?

@@ -166,33 +166,20 @@ fn read_by(
     Ok(phone)
 }
 
-/// The digits of a country code, `91`, `+91`, `0091`, `91.0`, or those of a country's two letters;
-/// `None` in an empty cell.
+/// The digits of a country code, `91`, `+91`, `0091`, `91.0`, `+91 (India)`, or those of a country's two
+/// letters; `None` in an empty cell.
 fn country_code(cell: &str) -> Result<Option<String>, Problem> {
     const CODE_DIGITS_MAX: usize = 7;
-    /// What people write instead of two letters.
-    const NAMES: [(&str, &str); 5] = [
-        ("UK", "GB"),
-        ("USA", "US"),
-        ("UAE", "AE"),
-        ("India", "IN"),
-        ("IND", "IN"),
-    ];
     let value: String = unwrap(cell).chars().map(western).collect();
     if value.is_empty() {
         return Ok(None);
     }
-    let known = NAMES
-        .iter()
-        .find(|(name, _)| value.eq_ignore_ascii_case(name));
-    let name = known.map_or(&*value, |(_, region)| region);
-    if let Ok(region) = name.parse::<Region>() {
-        let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.0);
-        return Ok(code.map(|code| code.to_string()));
+    if let Some(code) = code_of_country(&value) {
+        return Ok(Some(code));
     }
     let mut endings = [".0", ".00", ",0", ",00"].into_iter();
     let text = endings.find_map(|ending| value.strip_suffix(ending));
-    let text = text.unwrap_or(&value);
+    let text = code_beside_name(&value).or(text).unwrap_or(&value);
     let digits: String = text.chars().filter(|c| !" -+()".contains(*c)).collect();
     let digits = digits.trim_start_matches('0');
     if is_digits(digits) && digits.len() <= CODE_DIGITS_MAX {
@@ -200,6 +187,39 @@ fn country_code(cell: &str) -> Result<Option<String>, Problem> {
     } else {
         Err(NO_CODE)
     }
+}
+
+/// The code of a country that has only one name here: its two letters in ISO 3166, or what people
+/// write instead.
+fn code_of_country(name: &str) -> Option<String> {
+    const NAMES: [(&str, &str); 5] = [
+        ("UK", "GB"),
+        ("USA", "US"),
+        ("UAE", "AE"),
+        ("India", "IN"),
+        ("IND", "IN"),
+    ];
+    let known = NAMES
+        .iter()
+        .find(|(known, _)| name.eq_ignore_ascii_case(known));
+    let region: Region = known.map_or(name, |(_, region)| region).parse().ok()?;
+    let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region.0)?;
+    Some(code.to_string())
+}
+
+/// The one code in what forms offer to choose from: `+91 (India)`, `India (+91)`, `IN +91`. A name that
+/// is known contradicts another country's code.
+fn code_beside_name(cell: &str) -> Option<&str> {
+    let start = cell.find(|c: char| c.is_ascii_digit())?;
+    let (before, rest) = cell.split_at(start);
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let (code, after) = rest.split_at(end.unwrap_or(rest.len()));
+    let is_marked = before.trim_end().ends_with(['+', '(']);
+    let name = [before, after].concat();
+    let is_name = |c: char| c.is_alphabetic() || " +(),.'&-:".contains(c);
+    let letters = name.trim_matches(|c: char| !c.is_alphabetic());
+    let fits = code_of_country(letters).is_none_or(|known| code.starts_with(&known));
+    (is_marked && !letters.is_empty() && name.chars().all(is_name) && fits).then_some(code)
 }
 
 /// Is this a country code that exists, whatever the column is called?
@@ -651,7 +671,7 @@ mod tests {
     }
 
     /// A country code, a number beside it, and what they are.
-    const WITH_CODE: [(&str, &str, &str); 49] = [
+    const WITH_CODE: [(&str, &str, &str); 59] = [
         ("91", "9876500101", "919876500101"),
         ("+91", "98765 00101", "919876500101"),
         ("0091", "09876500101", "919876500101"),
@@ -694,11 +714,21 @@ mod tests {
         ("91", "987650010", "too few"),
         ("999", "9876500101", "do not make one number"),
         ("India", "9876500101", "919876500101"),
+        ("+91 (India)", "9876500101", "919876500101"),
+        ("India (+91)", "9876500101", "919876500101"),
+        ("IN +91", "9876500101", "919876500101"),
+        ("IN (91)", "9876500101", "919876500101"),
+        ("Côte d'Ivoire (+225)", "0123456789", "2250123456789"),
+        ("United Kingdom: +44", "7400123456", "447400123456"),
         ("91,0", "9876500101", "919876500101"),
         ("44.00", "7400123456", "447400123456"),
         ("UK", "7400123456", "447400123456"),
         ("usa", "7025550143", "17025550143"),
         ("Bharat", "9876500101", "cannot be read"),
+        ("US (+91)", "9876500101", "cannot be read"),
+        ("+91 / +44 (India)", "9876500101", "cannot be read"),
+        ("Zone 91", "9876500101", "cannot be read"),
+        ("India (+91)", "+447400123456", "another country code"),
         ("-", "9876500101", "cannot be read"),
         ("44", "7400123456/57", "more than one"),
     ];

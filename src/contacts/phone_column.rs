@@ -11,6 +11,9 @@ use super::table::Row;
 use super::{ReadOptions, numbers};
 use crate::job::Lane;
 
+/// What helps where `--header-line` is said of another list.
+pub(super) const TAKE_OUT: &str = "take the lines above the names of the columns out of this list, for --header-line is that of the list to send to";
+
 /// The phone column: by its name, but in a result file that which was read before.
 pub(super) fn find_phone(
     names: &StringRecord,
@@ -92,7 +95,12 @@ pub(super) fn no_phone(
 ) -> Fault {
     let (line, names) = (header.line, header.cells);
     if filled(names) == 1 && sample.iter().any(|(_, row)| filled(row) > 1) {
-        return Fault::Title { line };
+        let advice = if options.columns_are_optional {
+            TAKE_OUT
+        } else {
+            "say with --header-line N on which line the names of the columns are"
+        };
+        return Fault::Title { line, advice };
     }
     let looks_like_one = |cell: &str| match numbers::read(cell, Lane::Call, options.region) {
         Ok(_) => true,

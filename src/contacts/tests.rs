@@ -663,14 +663,16 @@ fn a_title_is_called_one_and_the_header_below_is_named() {
         ("Helpline,9876543210,\nname,phone,city\nA,9876543210,B\n", 2),
     ] {
         match fault(text.as_bytes()) {
-            Fault::HeaderBelow { line: 1, header } => assert_eq!(header, expected, "{text}"),
+            Fault::HeaderBelow {
+                line: 1, header, ..
+            } => assert_eq!(header, expected, "{text}"),
             other => panic!("{other}, of {text}"),
         }
     }
     let unknown = "Leads of November\nname,fon\nA,9876543210\n";
     assert!(matches!(
         fault(unknown.as_bytes()),
-        Fault::Title { line: 1 }
+        Fault::Title { line: 1, .. }
     ));
     assert!(matches!(fault(b"name\nA\n"), Fault::NoColumn { .. }));
     // A cell of a row may be the name of a column, too.

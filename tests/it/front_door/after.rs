@@ -48,7 +48,7 @@ fn a_code_that_is_too_old_is_not_asked_and_one_of_unknown_age_is() {
     dir.line(rehearse).ends(0);
     let sent = stub.count();
     let ran = verify().flags("--max-age 20ms --exclude late.csv").ends(0);
-    let said = "1 x the latest OTP to its number is older than --max-age";
+    let said = "1 of these codes is not asked: the latest OTP";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     assert_eq!(dir.statuses(), ["suppressed", "suppressed", "not_verified"]);
     let detail = &dir.results()[0]["otp_detail"];
@@ -210,8 +210,8 @@ fn what_makes_no_sense_after_a_campaign_is_refused() {
     dir.write("codes.csv", codes(&[(0, "111111")]));
     dir.verify(&stub).input("codes.csv").ends(0);
     for (line, says) in [
-        ("report --unverified --only sent", "cannot be used with"),
-        ("report --unverified --out x", "cannot be used with"),
+        ("report --unverified --only sent", "rule each other out"),
+        ("report --unverified --out x", "rule each other out"),
         (
             "report --unverified --operation verify",
             "leave --operation away",

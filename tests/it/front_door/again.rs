@@ -199,6 +199,26 @@ fn while_a_run_is_on_what_is_under_way_is_neither_unknown_nor_lost() {
 }
 
 #[test]
+fn duplicates_that_are_fed_back_are_the_numbers_that_they_repeat() {
+    let stub = Stub::start();
+    stub.script("smsotp", &e164(0), [Reply::dropped()]);
+    let dir = Workdir::with(contacts([0, 1, 2, 0, 1, 2]));
+    dir.send(&stub).flags("--limit 2").ends(3);
+    let duplicates = dir.line("report --only duplicate").ends(0).stdout;
+    dir.write("duplicates.csv", duplicates);
+    let again = || dir.send(&stub).input("duplicates.csv");
+    for _ in 0..2 {
+        again().ends(1);
+        assert_eq!(dir.statuses(), ["unknown", "sent", "sent"]);
+    }
+    again().flags("--campaign other").ends(0);
+    let other = column(&dir.results_of("other-results"), "otp_status");
+    assert_eq!(other, ["suppressed"; 3]);
+    dir.send(&stub).ends(1);
+    assert_eq!([0, 1, 2].map(|n| stub.count_for(&e164(n))), [1; 3]);
+}
+
+#[test]
 fn what_was_looked_up_with_the_provider_is_so_from_then_on() {
     let stub = Stub::start();
     stub.default(|_, _| Reply::dropped());

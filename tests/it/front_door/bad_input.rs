@@ -133,6 +133,141 @@ fn flags_that_contradict_each_other_are_refused() {
     refuses(&stub, in_argv, &["--api-key"]);
 }
 
+/// Refuses what a command line and a file of settings say, before it sees that there is no list, and
+/// makes nothing.
+#[track_caller]
+fn refuses_at_once(line: &str, settings: &str, words: &[&str]) {
+    let dir = Workdir::new();
+    dir.write("run.toml", settings);
+    let command = dir.line(line).flags("--config run.toml");
+    // What is read first could be this list.
+    let ran = command.args(&["none.csv"]).ends(2);
+    for word in words {
+        assert!(ran.stderr.contains(word), "no {word:?} in: {}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("none.csv"), "{}", ran.stderr);
+    assert_eq!(dir.names(), ["run.toml"], "{line}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_before_anything_is_read_or_made() {
+    for (flags, words) in [
+        ("--limit 0", &["--limit", "at least 1"][..]),
+        ("--max-duration 0s", &["--max-duration", "more than 0s"]),
+        ("--timeout 0s", &["--timeout", "more than 0s"]),
+        ("--connect-timeout 0s", &["--connect-timeout", "more than"]),
+        ("--header-line 0", &["--header-line", "at least 1"]),
+        ("--max-invalid 101%", &["--max-invalid", "between"]),
+        ("--phone-column=", &["--phone-column", "#2"]),
+        (
+            "--ledger postgres://me:secret@db/x",
+            &["--ledger", "a file"],
+        ),
+        ("--ledger=", &["--ledger", "a file"]),
+        ("--out=", &["--out", "a folder"]),
+        (
+            "--exclude stop.csv",
+            &["--exclude stop.csv", "No such file"],
+        ),
+        ("--exclude .", &["--exclude .", "directory"]),
+        (
+            "--phone-column a --channel-column a",
+            &["--phone-column", "--channel-column"],
+        ),
+        (
+            "--start-at 2050-01-01T00:00 --max-duration 1h --window 09:00-20:00",
+            &["--window", "--max-duration"],
+        ),
+        (
+            "--start-at 2050-01-01T21:00 --window 09:00-20:00 --deadline 23:00",
+            &["--window", "--deadline"],
+        ),
+        (
+            "--channel call --channel-column none --start-at 2050-01-01T09:00 --window 08:00-20:00 --call-window 11:00-12:00 --deadline 10:00",
+            &["--call-window", "--deadline"],
+        ),
+        ("--budget 9", &["--budget", "--price"]),
+        (
+            "--budget 9 --price sms=1 --fallback call",
+            &["--budget", "--price", "call=AMOUNT"],
+        ),
+        (
+            "--budget 9 --price call=1 --channel sms --channel-column none",
+            &["--budget", "--price", "sms=AMOUNT"],
+        ),
+        ("-q --progress always", &["--quiet", "--progress"]),
+        ("-q -v", &["--quiet", "--verbose"]),
+    ] {
+        let ids = "sender_id = \"OTPDRV\"\ncaller_id = \"9140\"";
+        refuses_at_once(&format!("send {flags}"), ids, words);
+    }
+    let no_ids = "--sender-id";
+    refuses_at_once("send", "", &[no_ids, "KOOKOO_SENDER_ID"]);
+    let fallback = "sender_id = \"OTPDRV\"\nfallback = \"call\"";
+    refuses_at_once("send", fallback, &["--caller-id"]);
+    let alone = "caller_id = \"9140\"\nchannel_column = \"none\"";
+    refuses_at_once("send --channel sms", alone, &["--sender-id"]);
+    for flags in ["--otp-length 0", "--otp-length 33"] {
+        refuses_at_once(&format!("verify {flags}"), "", &["--otp-length"]);
+    }
+    let same = "phone_column = \"x\"";
+    let words = ["--otp-column", "--phone-column"];
+    refuses_at_once("verify --otp-column x", same, &words);
+}
+
+#[test]
+fn of_two_settings_that_rule_each_other_out_only_the_stronger_source_may_say_the_switch() {
+    let here = "endpoint = \"https://x.in/\"\nsandbox = true";
+    refuses_at_once(
+        "send",
+        here,
+        &["sandbox in run.toml", "endpoint in run.toml"],
+    );
+    let words = ["sandbox in run.toml", "--api-key-file"];
+    refuses_at_once("send --api-key-file k", "sandbox = true", &words);
+    refuses_at_once("send -v", "quiet = true", &["quiet in", "--verbose"]);
+    // A file of settings can be rehearsed as it is.
+    let dir = Workdir::with(contacts(0..2));
+    dir.write(
+        "run.toml",
+        "endpoint = \"https://192.0.2.1/\"\nproxy = \"http://192.0.2.1:1/\"\napi_key_file = \"none\"",
+    );
+    dir.line("send list.csv --sandbox --config run.toml")
+        .ends(0);
+}
+
+#[test]
+fn what_only_the_list_can_tell_is_refused_before_there_is_a_ledger() {
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..2));
+    dir.write("file", "");
+    let names = dir.names();
+    let with = |line: &str| dir.send(&stub).flags(line);
+    let call = with("--channel call").without("--caller-id");
+    refuses(&stub, call, &["--caller-id"]);
+    let price = with("--budget 9 --price call=1");
+    refuses(&stub, price, &["--budget", "sms=AMOUNT"]);
+    let price = dir.otpdrive(&["check", "list.csv"]);
+    refuses(
+        &stub,
+        price.flags("--budget 9 --price call=1"),
+        &["sms=AMOUNT"],
+    );
+    refuses(&stub, with("--out file"), &["file", "--out"]);
+    refuses(&stub, with("--out file/x"), &["file/x", "--out"]);
+    refuses(
+        &stub,
+        with("--exclude list.csv"),
+        &["--exclude", "input itself"],
+    );
+    let stdin = with("--exclude - --campaign x").input("-");
+    refuses(&stub, stdin, &["--exclude", "input itself"]);
+    assert_eq!(dir.names(), names);
+    // Where rows choose, they may all choose what there is an id for.
+    dir.write("list.csv", format!("phone,channel\n{},call\n", phone(1)));
+    dir.send(&stub).without("--sender-id").ends(0);
+}
+
 #[test]
 fn places_that_cannot_be_written_are_refused_before_the_first_request() {
     let stub = Stub::start();

@@ -28,7 +28,10 @@ fn send_and_verify_of_one_list_have_results_of_their_own() {
         dir.line(&format!("{command} list.csv --sandbox")).run();
     }
     for folder in ["list-sandbox-results", "list-verify-sandbox-results"] {
-        assert_eq!(dir.names_in(folder), ["report.json", "results.csv"]);
+        assert_eq!(
+            dir.names_in(folder),
+            ["report.html", "report.json", "results.csv"]
+        );
     }
 }
 

@@ -1,5 +1,8 @@
 //! Rows are read by their own words, in lists as exports, spreadsheets and people make them.
 
+use std::fs;
+use std::path::Path;
+
 use crate::support::phone;
 use crate::support::stub::{Reply, Stub};
 use crate::support::workdir::{Ran, Workdir, column};
@@ -466,6 +469,49 @@ fn numbers_that_were_looked_up_are_read_with_their_country_codes() {
     assert_eq!(dir.statuses(), ["unknown"]);
     dir.line("settle list.csv --as sent --country-code-column CC")
         .ends(0);
+}
+
+#[test]
+fn a_title_above_a_list_of_numbers_is_told_with_what_helps_there() {
+    let (stub, dir) = (Stub::start(), Workdir::with("phone\n9876500301\n"));
+    stub.script("smsotp", "+919876500301", [Reply::dropped()]);
+    let titled = "Do not call\nname,phone\nA,9876500301\n";
+    dir.write("titled.csv", titled);
+    let ran = dir.send(&stub).flags("--exclude titled.csv").ends(2);
+    for words in ["titled.csv", "line 2", "take the lines above"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    // It is the header of the list to send to that is meant.
+    dir.write("plain.csv", "phone\n9876500301\n");
+    dir.write("list.csv", format!("Leads\n{}", dir.read("plain.csv")));
+    let flags = "--header-line 2 --exclude plain.csv";
+    dir.send(&stub).flags(flags).ends(0);
+    assert_eq!(dir.statuses(), ["suppressed"]);
+    dir.send(&stub).flags("--header-line 2").ends(1);
+    assert_eq!(dir.statuses(), ["unknown"]);
+    let settle = || dir.line("settle titled.csv --as sent");
+    let ran = settle().ends(2);
+    assert!(ran.stderr.contains("--header-line 2"), "{}", ran.stderr);
+    settle().flags("--header-line 2").ends(0);
+}
+
+#[test]
+fn a_workbook_has_no_delimiter() {
+    let (stub, dir) = (Stub::start(), Workdir::with("phone\n9876500301\n"));
+    let workbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ugly/numbers.xlsx");
+    fs::copy(workbook, dir.path("list.xlsx")).unwrap();
+    let ran = dir
+        .send(&stub)
+        .input("list.xlsx")
+        .flags("--delimiter ;")
+        .ends(2);
+    for words in ["list.xlsx", "Excel workbook", "--delimiter"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    // It is that of the list to send to.
+    dir.send(&stub)
+        .flags("--delimiter ; --exclude list.xlsx")
+        .run();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use otpdrive::campaign::EarlierHolds;
 use otpdrive::job::{Lane, UnixMicros};
 use otpdrive::number::Number;
+use otpdrive::pace::Rate;
 use otpdrive::run::{End, StopKind, WhenUncertain};
 use otpdrive::status::Status;
 use tokio::time::Instant;
@@ -14,6 +15,9 @@ use super::process::{Orders, Said, Traces};
 use super::story::Story;
 use super::weather::SECOND;
 use super::world::{Request, World};
+
+/// What has been started leaves so long after that at the latest, when its connection is there.
+const STARTED: Duration = Duration::from_secs(2);
 
 /// What is wrong, in words; nothing, if nothing is.
 pub type Verdicts = Result<(), String>;
@@ -51,8 +55,10 @@ impl<'a> Case<'a> {
         self.orders_are_kept()?;
         self.nobody_twice()?;
         self.nobody_soon_after_another_campaign()?;
-        self.rate_is_kept()?;
+        self.rate_is_kept(self.story.rate, |_| true)?;
+        self.rate_is_kept(self.story.call_rate, |lane| lane == Lane::Call)?;
         self.limits_are_kept()?;
+        self.times_are_kept()?;
         self.retry_after_is_kept()
     }
 
@@ -129,11 +135,12 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// In any second at most the rate, and 0.5 % or one more.
-    fn rate_is_kept(&self) -> Verdicts {
-        let (log, Some(rate)) = (self.log, self.story.rate) else {
+    /// In any second at most the rate on these lanes, and 0.5 % or one more.
+    fn rate_is_kept(&self, rate: Option<Rate>, binds: impl Fn(Lane) -> bool) -> Verdicts {
+        let Some(rate) = rate else {
             return Ok(());
         };
+        let log: Vec<_> = self.log.iter().filter(|r| binds(r.lane)).collect();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -162,19 +169,56 @@ impl<'a> Case<'a> {
             let (before, lane, wall) = (&self.log[..n], request.lane, request.wall);
             let open = limits.calendar.is_open(lane, wall);
             hold!(open, "outside of its hours: {request:?}");
+            let (reached, day) = (&self.world.reached, limits.calendar.day(wall));
+            let today = |binds: &dyn Fn(Lane) -> bool| {
+                let today = |r: &&Request| binds(r.lane) && day.contains(&r.wall);
+                before.iter().filter(today).count() as u64 + 1
+            };
             if let Some(cap) = limits.calendar.all.daily_cap {
-                let day = limits.calendar.day(wall);
-                let today = |r: &&Request| r.lane != Lane::Verify && day.contains(&r.wall);
-                let today = before.iter().filter(today).count() as u64 + 1;
+                let today = today(&|lane| lane != Lane::Verify);
                 hold!(today <= cap.get(), "{today} on a day, not {cap}");
-                let reached = &self.world.reached;
                 reached.note_if(today == cap.get(), "a day's cap is reached");
             }
+            let calls = limits.calendar.calls;
+            if let Some(cap) = calls.daily_cap.filter(|_| lane == Lane::Call) {
+                let today = today(&|lane| lane == Lane::Call);
+                hold!(today <= cap.get(), "{today} calls on a day, not {cap}");
+                reached.note_if(today == cap.get(), "a day's cap of calls is reached");
+            }
+            let bound = lane == Lane::Call && calls.window.is_some();
+            reached.note_if(bound, "a call within its hours");
             if let Some((budget, price)) = limits.budget.zip(limits.prices.of(lane)) {
                 let of_campaign = before.iter().filter(|r| r.campaign == request.campaign);
                 let billed = of_campaign.filter(|r| r.may_be_accepted()).count() as u64 + 1;
                 hold!(price * billed <= budget, "{billed} cost more than {budget}");
             }
+        }
+        Ok(())
+    }
+
+    /// Nothing leaves before the time to start, and no new number is started after the deadline; one that
+    /// was started may still have had to connect.
+    fn times_are_kept(&self) -> Verdicts {
+        let (orders, reached) = (self.orders, &self.world.reached);
+        let limits = &orders.settings.limits;
+        if let (Some(start), Some(first)) = (limits.start_at, self.of_run().next()) {
+            hold!(first.wall >= start, "before its time: {first:?}");
+            reached.note("a time to start is waited for");
+        }
+        let Some(deadline) = limits.deadline else {
+            return Ok(());
+        };
+        let stall = &orders.weather.stall;
+        let stall = stall.end.saturating_sub(stall.start);
+        let late = deadline + stall + orders.weather.connect_max + STARTED;
+        let starts = self.world.starts.borrow();
+        for request in self.of_run().filter(|r| r.wall > deadline) {
+            let job = (request.run, request.number, request.code.clone());
+            let (first, connections) = starts[&job];
+            hold!(first <= deadline, "started at {first}: {request:?}");
+            let waited = connections > 1 || request.wall <= late;
+            hold!(waited, "started late: {request:?}");
+            reached.note_if(connections > 1, "a retry after the deadline");
         }
         Ok(())
     }
@@ -206,6 +250,12 @@ impl<'a> Case<'a> {
         let settings = &self.orders.settings;
         let (most, concurrency) = (self.traces.in_flight_max, settings.concurrency.get());
         hold!(most <= concurrency, "{most} in flight of {concurrency}");
+        if let Some(few) = settings.limits.call_concurrency {
+            let calls = self.traces.calls_max;
+            hold!(calls <= few.get(), "{calls} calls in flight of {few}");
+            let reached = &self.world.reached;
+            reached.note_if(calls == few.get(), "calls in flight are as many as may be");
+        }
         if let Some(signalled) = self.traces.signalled {
             let after = self.of_run().filter(|r| r.at > signalled).count();
             hold!(after == 0, "{after} requests after the signal");
@@ -277,9 +327,19 @@ impl<'a> Case<'a> {
                 hold!(orders.settings.limits.budget.is_some(), "there is none");
                 reached.note("a budget is used up");
             }
-            StopKind::Deadline => return Err("there is no deadline".to_owned()),
+            StopKind::Deadline => {
+                let deadline = orders.settings.limits.deadline;
+                let has_passed = deadline.is_some_and(|at| at <= self.wall());
+                hold!(has_passed, "before the deadline");
+                reached.note("a deadline");
+            }
         }
         Ok(())
+    }
+
+    /// What the system's clock shows now.
+    fn wall(&self) -> UnixMicros {
+        self.orders.wall + (Instant::now() - self.traces.began)
     }
 
     /// A run that stopped for an outage had heard of no acceptance on some lane for so long. The

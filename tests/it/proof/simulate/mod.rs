@@ -35,7 +35,7 @@ use story::{EDITED, LOOKED_UP, Story};
 use world::World;
 
 /// No process takes longer than this, waits for a gateway and all.
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+const LONGEST: Duration = Duration::from_hours(30 * 24);
 
 /// What a campaign was made of, for the figures.
 #[derive(Default)]
@@ -85,15 +85,15 @@ async fn campaign(seed: u64, tell: bool) -> Result<Told, String> {
         } else {
             story.next(run, age)
         };
+        if tell {
+            println!("run {run} of {}: {:?}", orders.name, orders.settings);
+        }
         let life = process::run(&world, &disk, story.list().input(), &orders);
         let Ok((ended, traces)) = tokio::time::timeout(LONGEST, life).await else {
             return Err(format!("run {run} does not end"));
         };
         told.processes += 1;
         let log = world.log.borrow();
-        if tell {
-            println!("run {run} of {}: {:?}", orders.name, orders.settings);
-        }
         let case = Case {
             log: &log,
             world: &world,

@@ -84,6 +84,7 @@ pub struct Said {
 /// What is known of a process from outside, for the judge.
 pub struct Traces {
     pub in_flight_max: usize,
+    pub calls_max: usize,
     pub began: Instant,
     pub signalled: Option<Instant>,
 }
@@ -123,7 +124,8 @@ pub async fn run(world: &World, folder: &Path, input: Input, orders: &Orders) ->
         ended = process.live(&gateway, signal) => ended,
     };
     let traces = Traces {
-        in_flight_max: gateway.in_flight_max.get(),
+        in_flight_max: gateway.in_flight.most.get(),
+        calls_max: gateway.calls.most.get(),
         began,
         signalled: signalled.get(),
     };

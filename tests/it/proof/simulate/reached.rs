@@ -4,10 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The states, and how often each has to be reached in a thousand seeds.
-const STATES: [(&str, u64); 43] = [
+const STATES: [(&str, u64); 49] = [
     ("a connection is gone when its turn comes", 300),
     ("a budget is used up", 10),
+    ("a call within its hours", 200),
     ("a day's cap is reached", 5),
+    ("a day's cap of calls is reached", 4),
+    ("a deadline", 20),
     ("a fallback", 40),
     ("a former number comes back", 100),
     ("a hold from before is ignored", 5),
@@ -19,7 +22,9 @@ const STATES: [(&str, u64); 43] = [
     ("a masked code is told", 700),
     ("a part of the list is sent", 60),
     ("a result file is fed back", 100),
+    ("a retry after the deadline", 60),
     ("a second OTP is risked", 250),
+    ("a time to start is waited for", 100),
     ("a time to start numbers is over", 5),
     ("a wave", 25),
     ("a wave with a fallback", 10),
@@ -34,6 +39,7 @@ const STATES: [(&str, u64); 43] = [
     ("an outage that says when to come back", 2),
     ("an outage while numbers are parked", 70),
     ("an outage with few numbers", 45),
+    ("calls in flight are as many as may be", 30),
     ("connections stall", 200),
     ("intents without an answer at a restart", 250),
     ("left out by a suppression list", 400),

@@ -6,6 +6,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use fastrand::Rng;
+use otpdrive::calendar::Window;
 use otpdrive::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
 use otpdrive::job::{Channel, Operation, UnixMicros};
 use otpdrive::pace::Rate;
@@ -34,6 +35,8 @@ pub const BEGIN: UnixMicros = UnixMicros(1_790_000_000_000_000);
 pub struct Story {
     pub random: Rng,
     pub rate: Option<Rate>,
+    /// What calls keep besides.
+    pub call_rate: Option<Rate>,
     pub on_unknown: WhenUncertain,
     /// How many processes there are before the last ones, which nothing disturbs.
     pub runs: usize,
@@ -61,8 +64,15 @@ impl Story {
         let rows = random.usize(1..most);
         let channel = [Channel::Call, Channel::Sms, Channel::Sms][random.usize(0..3)];
         let cooldowns = [24 * HOUR, 24 * HOUR, HOUR, 20 * SECOND];
+        // Of its own, so that stories stay what they were.
+        let mut of_calls = Rng::with_seed(seed ^ 0xca11);
+        let call_rate = (of_calls.u32(0..4) == 0).then(|| Rate {
+            requests: NonZeroU32::new(of_calls.u32(1..20)).unwrap_or(NonZeroU32::MIN),
+            per: of_calls.choice([SECOND, 10 * SECOND]).unwrap_or(SECOND),
+        });
         Self {
             rate,
+            call_rate,
             on_unknown: retry_if(match operation {
                 Operation::Send => random.u32(0..6) == 0,
                 Operation::Verify => random.u32(0..3) > 0,
@@ -158,7 +168,10 @@ impl Story {
             },
             seed: random.u64(..),
             log_numbers: LogNumbers::Masked,
-            limits: Limits::default(),
+            limits: Limits {
+                call_rate: self.call_rate,
+                ..Limits::default()
+            },
         }
     }
 
@@ -185,7 +198,10 @@ impl Story {
             let off = random.i64(0..48) * random.choice([-1, 1]).unwrap_or(1);
             wall.0 += off * i64::try_from(HOUR.as_micros()).unwrap_or(0);
         }
-        settings.limits = limits(calm.operation, settings.seed, wall);
+        settings.limits = Limits {
+            call_rate: settings.limits.call_rate,
+            ..limits(calm.operation, settings.seed, wall)
+        };
         Orders {
             settings,
             cooldown: if asks_for_none {
@@ -238,16 +254,21 @@ impl Story {
     }
 }
 
-/// Now and then hours that are near, a cap, a budget.
+/// Hours that begin soon.
+fn window(wall: UnixMicros, random: &mut Rng) -> Window {
+    let minute = |at: i64| (at / 60_000_000).rem_euclid(24 * 60);
+    let from = minute(wall.0) + random.i64(0..10);
+    let until = from + random.i64(1..30);
+    let shown = [from, until].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
+    shown.join("-").parse().unwrap()
+}
+
+/// Now and then hours that are near, a cap, a budget, a time to begin and one to end; those of calls.
 fn limits(operation: Operation, seed: u64, wall: UnixMicros) -> Limits {
     let mut random = Rng::with_seed(seed);
     let mut limits = Limits::default();
     if random.u32(0..8) == 0 {
-        let minute = |at: i64| (at / 60_000_000).rem_euclid(24 * 60);
-        let from = minute(wall.0) + random.i64(0..10);
-        let until = from + random.i64(1..30);
-        let shown = [from, until].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
-        limits.calendar.all.window = Some(shown.join("-").parse().unwrap());
+        limits.calendar.all.window = Some(window(wall, &mut random));
     }
     if operation == Operation::Send && random.u32(0..8) == 0 {
         limits.calendar.all.daily_cap = NonZeroU64::new(random.u64(30..80));
@@ -255,6 +276,20 @@ fn limits(operation: Operation, seed: u64, wall: UnixMicros) -> Limits {
     if operation == Operation::Send && random.u32(0..8) == 0 {
         limits.prices = "sms=1,call=1".parse().unwrap();
         limits.budget = Some(random.u32(1..60).to_string().parse().unwrap());
+    }
+    let mut now_and_then = || random.u32(0..8) == 0;
+    let [starts, ends, hours, cap, few] = [(); 5].map(|()| now_and_then());
+    limits.start_at = starts.then(|| wall + random.u32(1..120) * SECOND);
+    limits.deadline = ends.then(|| limits.start_at.unwrap_or(wall) + random.u32(1..90) * SECOND);
+    // Hours that have no minute in common are no settings.
+    if hours && limits.calendar.all.window.is_none() {
+        limits.calendar.calls.window = Some(window(wall, &mut random));
+    }
+    if cap && operation == Operation::Send {
+        limits.calendar.calls.daily_cap = NonZeroU64::new(random.u64(20..60));
+    }
+    if few {
+        limits.call_concurrency = NonZeroUsize::new(random.usize(1..6));
     }
     limits
 }

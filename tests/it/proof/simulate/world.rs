@@ -83,6 +83,9 @@ impl Request {
     }
 }
 
+/// A process, and whom it makes requests for.
+type JobOfRun = (usize, Number, Option<String>);
+
 /// Everything outside, over all processes.
 pub struct World {
     pub log: RefCell<Vec<Request>>,
@@ -90,6 +93,8 @@ pub struct World {
     pub intents: RefCell<Vec<Intent>>,
     /// Before which process what was known of a campaign's number was looked up.
     pub lookups: RefCell<HashMap<(usize, Number), usize>>,
+    /// When a process asked for the first connection for each job, and how many.
+    pub starts: RefCell<HashMap<JobOfRun, (UnixMicros, usize)>>,
     pub reached: Reached,
     random: RefCell<Rng>,
     /// Numbers whose right code was used up.
@@ -128,6 +133,7 @@ impl World {
             log: RefCell::default(),
             intents: RefCell::default(),
             lookups: RefCell::default(),
+            starts: RefCell::default(),
             reached: Reached::default(),
             random: RefCell::new(random),
             used: RefCell::default(),
@@ -148,8 +154,8 @@ impl World {
             clock,
             killer,
             since: Instant::now(),
-            in_flight: Cell::new(0),
-            in_flight_max: Cell::new(0),
+            in_flight: Flight::default(),
+            calls: Flight::default(),
         }
     }
 
@@ -183,6 +189,12 @@ impl World {
         self.lookups.borrow_mut().insert((campaign, number), run);
     }
 
+    fn starts(&self, ready: &SimReady<'_>, wall: UnixMicros) {
+        let job = (ready.gateway.orders.run, ready.number, ready.code.clone());
+        let mut starts = self.starts.borrow_mut();
+        starts.entry(job).or_insert((wall, 0)).1 += 1;
+    }
+
     fn accepts(&self, number: Number, code: Option<&str>) -> bool {
         code.is_none_or(|code| code == right_code(number) && self.used.borrow_mut().insert(number))
     }
@@ -195,11 +207,35 @@ pub struct SimGateway<'w> {
     clock: Clock,
     killer: &'w Killer,
     since: Instant,
-    in_flight: Cell<usize>,
-    pub in_flight_max: Cell<usize>,
+    pub in_flight: Flight,
+    pub calls: Flight,
+}
+
+/// How many are on their way, and how many were at most.
+#[derive(Default)]
+pub struct Flight {
+    now: Cell<usize>,
+    pub most: Cell<usize>,
+}
+
+impl Flight {
+    fn takes_off(&self) {
+        self.now.set(self.now.get() + 1);
+        self.most.set(self.most.get().max(self.now.get()));
+    }
+
+    fn lands(&self) {
+        self.now.set(self.now.get() - 1);
+    }
 }
 
 impl SimGateway<'_> {
+    /// Where a request of this lane counts.
+    fn flights(&self, lane: Lane) -> impl Iterator<Item = &Flight> {
+        let calls = (lane == Lane::Call).then_some(&self.calls);
+        [&self.in_flight].into_iter().chain(calls)
+    }
+
     /// What becomes of a request that has arrived.
     fn fate(&self, fate: &str, number: Number, lane: Lane, code: Option<&str>) -> Fate {
         let error = |message: &str| json("Error", message);
@@ -338,8 +374,9 @@ pub struct SimReady<'g> {
 
 impl Drop for SimReady<'_> {
     fn drop(&mut self) {
-        let in_flight = &self.gateway.in_flight;
-        in_flight.set(in_flight.get() - 1);
+        for flight in self.gateway.flights(self.lane) {
+            flight.lands();
+        }
     }
 }
 
@@ -358,9 +395,9 @@ impl Gateway for SimGateway<'_> {
         if self.orders.weather.stall.contains(&self.since.elapsed()) {
             self.world.reached.note("connections stall");
         }
-        self.in_flight.set(self.in_flight.get() + 1);
-        let most = self.in_flight_max.get().max(self.in_flight.get());
-        self.in_flight_max.set(most);
+        for flight in self.flights(lane) {
+            flight.takes_off();
+        }
         let ready = SimReady {
             gateway: self,
             job: job.id,
@@ -368,6 +405,7 @@ impl Gateway for SimGateway<'_> {
             code: job.code.as_ref().map(|c| c.expose_secret().to_owned()),
             lane,
         };
+        self.world.starts(&ready, self.clock.now());
         sleep(time).await;
         if fate == "unreachable" {
             return Err(Verdict::new(VerdictKind::Unreachable, "connection refused").into());
