@@ -115,7 +115,8 @@ pub const EVERY: &[Setting] = settings! {
     switch("log-numbers") { is_seldom: true };
     /// Progress on stderr
     ///
-    /// With `auto` a bar on a terminal, else a plain line every 10 s; with `always` a bar
+    /// With `auto` a bar on a terminal, else a plain line every 10 s, more rarely while
+    /// nothing changes; with `always` a bar
     value("progress", "auto|always|never") { default: Some("auto") };
 };
 
