@@ -28,7 +28,7 @@
 //! | 0 | [`number`] [`job`] | the nouns: number, lane, row, job, attempt, answer, verdict |
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
-//! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
+//! | 0 | [`record`] [`summary`] [`requests`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`money`] | amounts and prices, exact |
 //! | 0 | [`clock`] | the wall clock, read once per run |
@@ -38,7 +38,7 @@
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
 //! | 1 | [`pace`] [`retry`] [`outage`] [`calendar`] | pure policy: the rate, delays and their budget, the breaker, hours and caps |
-//! | 1 | [`report`] | renderings: `results.csv`, `report.json`; the one place that writes them |
+//! | 1 | [`report`] | renderings: `results.csv`, `report.json`, metrics; the one place that writes them |
 //! | 2 | [`campaign`] | the engine: `deliver` is one number's whole life; slots, watch |
 //! | 3 | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults |
 //! | 4 | [`cli`] | settings to a config to the composition to an exit code; the screen |
@@ -106,6 +106,7 @@ pub mod pace;
 pub mod record;
 pub mod redact;
 pub mod report;
+pub mod requests;
 pub mod retry;
 pub mod run;
 pub mod sandbox;

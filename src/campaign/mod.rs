@@ -529,6 +529,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
         attempt.answer = Some(answer.clone());
+        self.context.progress.answered(attempt);
         if self
             .watch
             .with_runs(|runs| runs.meaning(attempt))

@@ -57,6 +57,10 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Whether a person is asked before the first request.
     pub consent: Consent,
+    /// The file of settings, if one was named.
+    pub config_file: Option<PathBuf>,
+    /// Where the metrics are written, if they are wanted.
+    pub metrics_file: Option<PathBuf>,
     /// Where the result files go, if that was given.
     out: Option<PathBuf>,
     /// Numbers that another campaign sent to less than this ago are left out; zero: none.
@@ -214,6 +218,8 @@ impl Config {
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),
             consent: Consent::of(operation, mode, values),
+            config_file: values.path("config"),
+            metrics_file: values.path("metrics-file"),
             out: values.folder("out")?,
             cooldown: match operation {
                 Operation::Send => values.required("cooldown", values::duration)?,

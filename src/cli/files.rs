@@ -12,7 +12,7 @@ use anyhow::{bail, ensure};
 
 use super::config::Config;
 use super::screen::Screen;
-use crate::report::{REPORT_JSON, RESULTS_CSV};
+use crate::report::{REPORT_HTML, REPORT_JSON, RESULTS_CSV};
 use crate::text::{shell_word, visible};
 
 /// Refuses a run that would replace its own input, ledger or key file.
@@ -30,9 +30,11 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
         config.ledger.display()
     );
-    for name in [RESULTS_CSV, REPORT_JSON] {
-        let path = out.join(name);
-        let output = Place::of(&path);
+    let results = [RESULTS_CSV, REPORT_JSON, REPORT_HTML].map(|name| out.join(name));
+    let metrics = config.metrics_file.iter();
+    let outputs = results.iter().map(|path| (path, "folder with --out"));
+    for (path, another) in outputs.chain(metrics.map(|path| (path, "file with --metrics-file"))) {
+        let output = Place::of(path);
         let what = if is_input(&output) {
             "input"
         } else if output.is(&ledger) {
@@ -43,8 +45,30 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
             continue;
         };
         bail!(
-            "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
+            "{} is the {what} itself, and would be replaced: name another {another}. Nothing was sent, and the file is as it was",
             path.display()
+        );
+    }
+    ensure_metrics_apart(config, &results)
+}
+
+/// # Errors
+/// When the metrics would replace a result file, or what stands beside the ledger.
+fn ensure_metrics_apart(config: &Config, results: &[PathBuf]) -> anyhow::Result<()> {
+    let Some(metrics) = &config.metrics_file else {
+        return Ok(());
+    };
+    let beside = ["-wal", "-shm"].map(|end| {
+        let mut path = config.ledger.clone().into_os_string();
+        path.push(end);
+        PathBuf::from(path)
+    });
+    let place = Place::of(metrics);
+    let mut others = results.iter().chain(&beside).chain(&config.config_file);
+    if let Some(other) = others.find(|other| Place::of(other).is(&place)) {
+        bail!(
+            "--metrics-file is {}, which has its own purpose: name another file. Nothing was sent",
+            other.display()
         );
     }
     Ok(())

@@ -8,6 +8,7 @@ mod files;
 mod forecast;
 mod input;
 mod lookup;
+mod metrics;
 mod plan;
 mod progress;
 mod report;

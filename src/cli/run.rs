@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
 use super::input::{Input, Memory, how_it_is_read};
+use super::metrics::MetricsFile;
 use super::plan::Plan;
 use super::report::write_results;
 use super::sandbox::Rehearsal;
@@ -26,8 +27,10 @@ use crate::job::Lane;
 use crate::ledger::sqlite::{Restored, SqliteIntake, SqliteLedger};
 use crate::ledger::{Campaign, Execution, Intake as _, LeaveOut, NewRun, Store as _};
 use crate::record::InputRecord;
+use crate::requests::Requests;
 use crate::run::{End, Stop, StopKind};
 use crate::status::Status;
+use crate::summary::Counts;
 use crate::text::visible;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
@@ -47,7 +50,7 @@ pub fn check(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         (false, _) => scratch.path().join("ledger.db"),
     };
     let mut ledger = SqliteLedger::open_restored(&path, config.restored)?;
-    let (_, plan) = take_in(config, input, &mut ledger, screen)?;
+    let (_, plan, _) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     if let Err(missing) = config.ids_for(&plan.lanes()) {
         screen.say(&format!("warning: {missing}"));
@@ -89,7 +92,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     input.find_ledger(config)?;
     let settings = input.settings.clone();
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
-    let (intake, plan) = take_in(config, input, &mut ledger, screen)?;
+    let (intake, plan, before) = take_in(config, input, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     config.prices_for(&plan.lanes())?;
@@ -101,11 +104,15 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     crate::report::make_folder(&out)?;
     crate::report::ensure_writable(&out)?;
     let clock = Clock::start();
-    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config, &settings))?;
+    let started_at = clock.now();
+    let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
 
-    let progress = Arc::new(Progress::new(plan.counts));
+    let progress = Arc::new(Progress::new(plan.counts).after(before));
     let engine = &config.engine;
     let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
+    let record = &campaign.record;
+    let last_success = ledger.last_complete(record.id)?;
+    let metrics = MetricsFile::keep(config, record, &progress, started_at, last_success, screen);
     let task = Task {
         run,
         lanes: plan.lanes(),
@@ -115,7 +122,24 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
 
-    say_how_it_ended(&end, screen);
+    let (exit, counts) = conclude(config, &ledger, &campaign, &end, &out, screen);
+    if let Some(metrics) = metrics {
+        let rows = counts.map(|counts| Status::ALL.map(|status| counts[status]));
+        metrics.end(&end, exit, clock.now(), rows);
+    }
+    Ok(exit)
+}
+
+/// Says how the run ended, and writes the result files; gives the exit code and what is in them.
+fn conclude(
+    config: &Config,
+    ledger: &SqliteLedger,
+    campaign: &Campaign,
+    end: &End,
+    out: &Path,
+    screen: &Screen,
+) -> (Exit, Option<Counts>) {
+    say_how_it_ended(end, screen);
     if ledger.has_moved() {
         screen.error(&format!(
             "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
@@ -125,19 +149,23 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let runs = ledger.runs(campaign.record.id);
     let written = runs
         .map_err(anyhow::Error::from)
-        .and_then(|runs| write_results(&ledger, &campaign, &runs, &out, screen));
+        .and_then(|runs| write_results(ledger, campaign, &runs, out, screen));
     match written {
-        Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
+        Ok(summary) => {
+            let counts = *summary.counts();
+            (Exit::of_run(end, |status| counts[status]), Some(counts))
+        }
         // Requests were made, so this is not "nothing was sent".
         Err(error) => {
             screen.error(&format!(
                 "otpdrive: {}. The ledger has everything: `otpdrive report` writes the files again",
                 in_full(&error)
             ));
-            Ok(match super::exit_for(&error) {
+            let exit = match super::exit_for(&error) {
                 Exit::Bug => Exit::Bug,
                 _ => Exit::Stopped,
-            })
+            };
+            (exit, None)
         }
     }
 }
@@ -164,13 +192,14 @@ fn open(config: &Config, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
     Ok((input, out))
 }
 
-/// Reads the file, finds out what is to be done for each row, and says so.
+/// Reads the file, finds out what is to be done for each row, and says so; gives also the requests
+/// of earlier runs.
 fn take_in<'l>(
     config: &Config,
     input: Input,
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
-) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
+) -> anyhow::Result<(SqliteIntake<'l>, Plan, Requests)> {
     let now = clock::wall();
     let memory = Memory::of(ledger, now)?;
     // The plan may name those that have just sent to a number.
@@ -210,8 +239,15 @@ fn take_in<'l>(
     };
     intake.leave_out(&runs, &whom)?;
     let mut plan = Plan::new(config.engine.limit);
-    intake.for_each_row(|row, assumed_mobile| plan.add(row, assumed_mobile, &runs))?;
-    intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
+    let mut before = Requests::default();
+    intake.for_each_row(|row, assumed_mobile| {
+        row.attempts().iter().for_each(|made| before.add(made));
+        plan.add(row, assumed_mobile, &runs);
+    })?;
+    intake.for_each_former(|row| {
+        row.attempts().iter().for_each(|made| before.add(made));
+        plan.add_earlier(row, &runs);
+    })?;
     let mut about = Vec::from(memory.lines(&config.ledger, &campaign));
     about.extend(how_it_is_read(&survey, config));
     about.extend(suppression_lists.into_iter().map(|list| ("exclude", list)));
@@ -230,7 +266,7 @@ fn take_in<'l>(
         Consent::Asked => screen.show(&text),
         Consent::Given => screen.say(&text),
     }
-    Ok((intake, plan))
+    Ok((intake, plan, before))
 }
 
 /// What the ledger notes of the run that is to begin.

@@ -211,6 +211,11 @@ pub const RUN: &[Setting] = settings! {
     /// With `--sandbox` `./CAMPAIGN-sandbox-results` and `./CAMPAIGN-verify-sandbox-results`; never onto
     /// the input itself
     value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// Metrics for Prometheus, every 10 s and at the end
+    ///
+    /// For the textfile collector of `node_exporter`, which may read it (mode 0644); one file per
+    /// campaign, named `….prom`; see `otpdrive help operations`
+    value("metrics-file", "FILE") { is_seldom: true };
     /// The column of phone numbers: its name, or `#N`
     ///
     /// `#2` is the second

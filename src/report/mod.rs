@@ -8,6 +8,7 @@
 pub mod answers;
 pub mod html;
 pub mod json;
+pub mod metrics;
 pub mod pace;
 pub mod results;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub use pace::Pace;
 use results::Results;
 use timeline::Timeline;
 use write::{Draft, publish};
-pub use write::{WriteError, ensure_writable, make_folder};
+pub use write::{WriteError, ensure_writable, make_folder, replace_public};
 
 /// The file with one line for each row of the input.
 pub const RESULTS_CSV: &str = "results.csv";
