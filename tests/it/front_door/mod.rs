@@ -15,6 +15,7 @@ mod identity;
 mod lanes;
 mod limits;
 mod messages;
+mod metrics;
 mod outage;
 mod outputs;
 mod report;
