@@ -64,7 +64,7 @@ fn ensure_metrics_apart(config: &Config, results: &[PathBuf]) -> anyhow::Result<
         PathBuf::from(path)
     });
     let place = Place::of(metrics);
-    let mut others = results.iter().chain(&beside).chain(&config.config_file);
+    let mut others = results.iter().chain(&beside).chain(&config.settings_file);
     if let Some(other) = others.find(|other| Place::of(other).is(&place)) {
         bail!(
             "--metrics-file is {}, which has its own purpose: name another file. Nothing was sent",

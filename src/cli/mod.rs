@@ -7,8 +7,10 @@ use crate::exit;
 mod files;
 mod forecast;
 mod input;
+mod log;
 mod lookup;
 mod metrics;
+mod notify;
 mod plan;
 mod progress;
 mod report;
@@ -24,6 +26,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use crate::job::Operation::{Send, Verify};
 use crate::ledger::LedgerError;
@@ -32,11 +35,12 @@ use crate::text::{visible, visible_lines};
 use config::{Config, Key};
 use docs::command_line;
 pub use exit::Exit;
+use log::Line;
 use screen::{Cleaner, Screen};
 use settings::{
     COMPLETIONS, EVERY, HELP, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting, VERIFY, WHO,
 };
-use values::Values;
+use values::{LogFormat, Values};
 
 /// What can be done.
 struct Command {
@@ -178,7 +182,11 @@ const COMMANDS: &[Command] = &[
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
-    let cleaner = Cleaner::new();
+    let cleaner = Cleaner::new(if log::json_is_wanted() {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    });
     let mut matches = match command_line().try_get_matches() {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
@@ -218,7 +226,7 @@ pub fn main() -> Exit {
         (command.context("there is no such command")?.run)(&values, &screen)
     };
     // Nothing of what was unwound is used afterwards.
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let exit = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
             screen.error(&format!("otpdrive: {}", in_full(&error)));
@@ -226,13 +234,19 @@ pub fn main() -> Exit {
         }
         // It has said so itself.
         Err(_) => Exit::Bug,
+    };
+    if screen.is_json() {
+        screen.tell(Line::of("the end").named("exit", &[("code", json!(exit as u8))]));
     }
+    exit
 }
 
 /// Says why nothing is done, before there is a screen.
 fn refuse(cleaner: &Cleaner, why: &str) -> Exit {
     // There is nobody to tell if stderr is closed.
-    let _ = std::io::stderr().write_all(cleaner.lines(why).as_bytes());
+    let usage = [("code", json!(Exit::Usage as u8))];
+    let said = cleaner.said(Line::error(why).named("usage", &usage));
+    let _ = std::io::stderr().write_all(said.as_bytes());
     Exit::Usage
 }
 

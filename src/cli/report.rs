@@ -5,9 +5,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use serde_json::json;
 
 use super::config::Mode;
 use super::exit::Exit;
+use super::log::{Line, by_status};
 use super::screen::{Screen, Visible};
 use super::values::{self, Values};
 use crate::job::Operation;
@@ -16,7 +18,7 @@ use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::number::mask_name;
 use crate::record::{CampaignId, RunRecord};
 use crate::report::json::schema;
-use crate::report::results::fitted;
+use crate::report::results::{Form, fitted};
 use crate::report::timeline::Timeline;
 use crate::report::{
     Pace, REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportError, ReportInput, Visit, hours,
@@ -37,6 +39,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, schema().as_bytes());
     }
     let only = values.optional("only", values::statuses)?;
+    let form = values.choose("excel", Form::Excel, Form::Plain);
     let ledger = open(&Mode::of(values).ledger(values))?;
     let operation = values.optional("operation", values::word)?;
     let campaign = choose(&ledger, values, None, operation)?;
@@ -67,7 +70,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         } else {
             Box::new(out)
         };
-        return match print_only(out, record, &only, &runs, rows) {
+        return match print_only(out, record, form, &only, &runs, rows) {
             Err(ReportError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Done)
             }
@@ -76,7 +79,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     }
     let default = || Mode::of(values).out(record.operation, &record.name);
     let folder = values.folder("out")?.unwrap_or_else(default);
-    write_results(&ledger, &campaign, &runs, &folder, screen)?;
+    write_results(&ledger, &campaign, &runs, (&folder, form), screen)?;
     Ok(Exit::Done)
 }
 
@@ -113,7 +116,7 @@ pub fn write_results(
     ledger: &SqliteLedger,
     campaign: &Campaign,
     runs: &Runs,
-    folder: &Path,
+    (folder, form): (&Path, Form),
     screen: &Screen,
 ) -> anyhow::Result<Summary> {
     let id = campaign.record.id;
@@ -140,12 +143,12 @@ pub fn write_results(
         earlier: &earlier,
         ledger: Mode::named(campaign.record.sandbox, ledger.path()),
     };
-    let summary = write_all(folder, &input, timeline, |each| {
+    let summary = write_all(folder, &input, form, timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
     let written = |name| visible(&folder.join(name).to_string_lossy()).into_owned();
-    screen.say(&format!(
+    let text = format!(
         "{}: {}{}\nwrote {}, {} and {}",
         visible(&campaign.record.name),
         summary.counts().in_words(),
@@ -153,7 +156,14 @@ pub fn write_results(
         written(RESULTS_CSV),
         written(REPORT_JSON),
         written(REPORT_HTML),
-    ));
+    );
+    let fields = [
+        ("campaign", json!(campaign.record.name)),
+        ("rows", json!(summary.counts().total())),
+        ("counts", by_status(&summary.counts().by_index())),
+        ("folder", json!(folder.to_string_lossy())),
+    ];
+    screen.tell(Line::of(&text).named("summary", &fields));
     Ok(summary)
 }
 

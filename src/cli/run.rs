@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
 use super::input::{Input, Memory, how_it_is_read};
+use super::log::{Line, by_status};
 use super::metrics::MetricsFile;
+use super::notify::notify;
 use super::plan::Plan;
 use super::report::write_results;
 use super::sandbox::Rehearsal;
@@ -89,6 +91,12 @@ fn copied(ledger: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
 /// After it: when the result files cannot be written; the ledger has everything.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (input, out) = open(config, screen)?;
+    let what = concat!("otpdrive ", env!("CARGO_PKG_VERSION"), " begins");
+    screen.mark(
+        "start",
+        what,
+        &[("version", json!(env!("CARGO_PKG_VERSION")))],
+    );
     input.find_ledger(config)?;
     let settings = input.settings.clone();
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
@@ -112,6 +120,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
     let record = &campaign.record;
     let last_success = ledger.last_complete(record.id)?;
+    screen.all_tell("run", json!(run.0));
     let metrics = MetricsFile::keep(config, record, &progress, started_at, last_success, screen);
     let task = Task {
         run,
@@ -124,8 +133,11 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 
     let (exit, counts) = conclude(config, &ledger, &campaign, &end, &out, screen);
     if let Some(metrics) = metrics {
-        let rows = counts.map(|counts| Status::ALL.map(|status| counts[status]));
+        let rows = counts.map(|counts| counts.by_index());
         metrics.end(&end, exit, clock.now(), rows);
+    }
+    if counts.is_some() {
+        notify(config, &out, screen);
     }
     Ok(exit)
 }
@@ -139,6 +151,7 @@ fn conclude(
     out: &Path,
     screen: &Screen,
 ) -> (Exit, Option<Counts>) {
+    screen.mark("end", "the run has ended", &[]);
     say_how_it_ended(end, screen);
     if ledger.has_moved() {
         screen.error(&format!(
@@ -149,7 +162,7 @@ fn conclude(
     let runs = ledger.runs(campaign.record.id);
     let written = runs
         .map_err(anyhow::Error::from)
-        .and_then(|runs| write_results(ledger, campaign, &runs, out, screen));
+        .and_then(|runs| write_results(ledger, campaign, &runs, (out, config.form), screen));
     match written {
         Ok(summary) => {
             let counts = *summary.counts();
@@ -173,11 +186,21 @@ fn conclude(
 fn say_how_it_ended(end: &End, screen: &Screen) {
     match end {
         End::Complete => {}
-        // It was asked for.
-        End::Stopped(stop) if stop.kind.was_asked_for() => screen.say(&stop.message),
-        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
-        End::Interrupted(_) => screen
-            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
+        End::Stopped(stop) => {
+            let kind = [("kind", json!(stop.kind))];
+            if stop.kind.was_asked_for() {
+                screen.tell(Line::of(&stop.message).named("stopped", &kind));
+            } else {
+                let text = format!("otpdrive: stopped: {}", stop.message);
+                screen.fail(Line::error(&text).named("stopped", &kind));
+            }
+        }
+        End::Interrupted(signal) => {
+            let signal = [("signal", json!(signal))];
+            let text =
+                "otpdrive: interrupted; run the same command again to go on where it stopped";
+            screen.fail(Line::error(text).named("interrupted", &signal));
+        }
     }
 }
 
@@ -187,6 +210,8 @@ fn open(config: &Config, screen: &Screen) -> anyhow::Result<(Input, PathBuf)> {
     files::warn_of_readers(config, screen);
     let input = Input::open(config)?;
     screen.mask_numbers_of(&input.campaign.name);
+    screen.all_tell("campaign", json!(input.campaign.name));
+    screen.all_tell("operation", json!(config.operation.name()));
     let out = config.out(&input.campaign.name);
     files::ensure_apart(config, &out)?;
     Ok((input, out))
@@ -262,9 +287,15 @@ fn take_in<'l>(
             ""
         }
     );
+    let fields = [
+        ("rows", json!(plan.rows)),
+        ("counts", by_status(&plan.counts)),
+        ("requests", json!(plan.requests())),
+    ];
+    let line = Line::of(&text).named("plan", &fields);
     match config.consent {
-        Consent::Asked => screen.show(&text),
-        Consent::Given => screen.say(&text),
+        Consent::Asked => screen.show(line),
+        Consent::Given => screen.tell(line),
     }
     Ok((intake, plan, before))
 }

@@ -211,6 +211,16 @@ pub const RUN: &[Setting] = settings! {
     /// With `--sandbox` `./CAMPAIGN-sandbox-results` and `./CAMPAIGN-verify-sandbox-results`; never onto
     /// the input itself
     value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// Result files that survive Excel
+    ///
+    /// With a byte order mark, and numbers as `="+919876543210"`: text to a spreadsheet, and still a
+    /// valid next input; see `otpdrive help results`
+    switch("excel") { is_seldom: true };
+    /// POST report.json there at the end of the run
+    ///
+    /// An https address, or one of this machine; 3 tries of 10 s. Whether it arrives changes nothing
+    /// else. Only its host is ever shown
+    value("notify", "URL") { is_seldom: true };
     /// Metrics for Prometheus, every 10 s and at the end
     ///
     /// For the textfile collector of `node_exporter`, which may read it (mode 0644); one file per
@@ -374,6 +384,8 @@ pub const REPORT: &[Setting] = settings! {
     ///
     /// As in `results.csv`, a valid next input; on a terminal nothing in them is obeyed
     value("only", "STATUS") { action: ArgAction::Append, conflicts: &["out"] };
+    /// Result files, or rows, that survive Excel
+    switch("excel");
     /// Print the JSON Schema of `report.json` instead
     switch("schema") { conflicts: &["campaign", "only", "out"] };
 };

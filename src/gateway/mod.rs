@@ -5,6 +5,7 @@
 
 mod connection;
 pub mod http;
+pub mod post;
 pub mod words;
 
 use std::time::Duration;

@@ -131,9 +131,7 @@ impl Families {
         let sandbox = campaign.sandbox;
         Self {
             text: String::new(),
-            common: format!(
-                "campaign=\"{name}\",operation=\"{operation}\",sandbox=\"{sandbox}\""
-            ),
+            common: format!("campaign=\"{name}\",operation=\"{operation}\",sandbox=\"{sandbox}\""),
         }
     }
 

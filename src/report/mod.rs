@@ -29,7 +29,7 @@ use crate::status::Status;
 use crate::summary::Summary;
 use json::Report;
 pub use pace::Pace;
-use results::Results;
+use results::{Form, Results};
 use timeline::Timeline;
 use write::{Draft, publish};
 pub use write::{WriteError, ensure_writable, make_folder, replace_public};
@@ -132,13 +132,14 @@ pub fn hours(settings: &serde_json::Value) -> Calendar {
 pub fn write_all<E>(
     folder: &Path,
     input: &ReportInput<'_>,
+    form: Form,
     mut timeline: Timeline,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<Summary, ReportError<E>> {
     make_folder(folder)?;
     let mut summary = Summary::default();
     let mut csv = Draft::new(folder, RESULTS_CSV)?;
-    let mut results = Results::new(&mut csv, input.campaign);
+    let mut results = Results::new(&mut csv, input.campaign, form);
     let written = visit(each_row, |row| {
         let outcome = row.outcome(input.runs);
         summary.add(row, &outcome);
@@ -171,11 +172,12 @@ pub fn write_all<E>(
 pub fn print_only<E>(
     out: impl Write,
     campaign: &CampaignRecord,
+    form: Form,
     only: &[Status],
     runs: &Runs,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<u64, ReportError<E>> {
-    let mut results = Results::new(out, campaign);
+    let mut results = Results::new(out, campaign, form);
     visit(each_row, |row| {
         let outcome = row.outcome(runs);
         if only.contains(&outcome.status) {

@@ -19,7 +19,7 @@ fn parse(text: &str) -> Series {
     let (mut family, mut kind) = (String::new(), String::new());
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            family = help.split_once(' ').unwrap().0.to_owned();
+            help.split_once(' ').unwrap().0.clone_into(&mut family);
             assert!(families.insert(family.clone()), "twice: {line}");
             continue;
         }
@@ -88,7 +88,10 @@ fn the_metrics_tell_the_whole_campaign_after_each_run() {
     stub.script("smsotp", &e164(0), [Reply::error("barred")]);
     stub.script("smsotp", &e164(1), [Reply::new(503, "")]);
     let dir = Workdir::with(contacts(0..4) + "no number\n");
-    let send = || dir.send(&stub).flags("--metrics-file otp.prom --rate 600/m");
+    let send = || {
+        dir.send(&stub)
+            .flags("--metrics-file otp.prom --rate 600/m")
+    };
     send().flags("--limit 2 --concurrency 1").ends(3);
     let first = parse(&dir.read("otp.prom"));
     has(&first, "run_state", ",state=\"stopped\"", 1.0);
@@ -126,7 +129,12 @@ fn the_metrics_tell_the_whole_campaign_after_each_run() {
     // Nothing to do: the counts stay, the times move on.
     send().ends(1);
     let third = parse(&dir.read("otp.prom"));
-    has(&third, "requests_total", ",lane=\"sms\",verdict=\"accepted\"", 3.0);
+    has(
+        &third,
+        "requests_total",
+        ",lane=\"sms\",verdict=\"accepted\"",
+        3.0,
+    );
     assert!(value(&third, "last_success_timestamp_seconds", "") > ended);
 }
 
@@ -146,7 +154,12 @@ fn a_run_that_is_on_or_was_killed_is_running_in_its_metrics() {
     stub.release();
     send().ends(1);
     let unrecorded = ",lane=\"sms\",verdict=\"unrecorded\"";
-    has(&parse(&dir.read("otp.prom")), "requests_total", unrecorded, 2.0);
+    has(
+        &parse(&dir.read("otp.prom")),
+        "requests_total",
+        unrecorded,
+        2.0,
+    );
 }
 
 #[test]
@@ -179,7 +192,9 @@ fn metrics_never_replace_what_a_run_needs() {
         std::fs::create_dir_all(dir.path("list-results")).unwrap();
         let ran = dir
             .send(&stub)
-            .flags(format!("--metrics-file {file} --api-key-file key --config o.toml"))
+            .flags(format!(
+                "--metrics-file {file} --api-key-file key --config o.toml"
+            ))
             .ends(2);
         assert!(ran.stderr.contains("--metrics-file"), "{}", ran.stderr);
     }
@@ -197,5 +212,8 @@ fn metrics_show_neither_key_nor_number() {
     let text = dir.read("otp.prom");
     parse(&text);
     assert!(!text.contains(&phone(7)), "{text}");
-    assert!(text.contains("campaign=\"for +98******07 \\\"x\\\\y\\\"\""), "{text}");
+    assert!(
+        text.contains("campaign=\"for +98******07 \\\"x\\\\y\\\"\""),
+        "{text}"
+    );
 }
