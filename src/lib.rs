@@ -53,7 +53,7 @@
 //! - `campaign` opens no file and knows no HTTP; it names neither `ledger::sqlite` nor
 //!   `gateway::http`. Ledger, gateway, clock, seed and stop signal are handed to it.
 //! - Nothing outside `gateway` knows HTTP or the provider's words but the sandbox, which imitates
-//!   them by hand, and `cli::config`, which borrows its URL type.
+//!   them by hand, and `cli`, which borrows its URL type.
 //! - Nothing outside `ledger/sqlite` knows SQL. Nothing stores a judgement, and nothing that was
 //!   stored is corrected.
 //! - Nothing reads a result file back, but as the input that it is for the next run.

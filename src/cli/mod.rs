@@ -308,23 +308,6 @@ mod tests {
     }
 
     #[test]
-    fn the_samples_for_cron_and_systemd_are_good_command_lines() {
-        let mut key = tempfile::NamedTempFile::new().unwrap();
-        key.write_all(b"KK12").unwrap();
-        for sample in [
-            include_str!("../../samples/crontab"),
-            include_str!("../../samples/otpdrive.service"),
-        ] {
-            let mut lines = sample.lines().filter(|line| !line.starts_with('#'));
-            let line = lines.find(|line| line.contains("otpdrive send ")).unwrap();
-            let (_, line) = line.split_once("otpdrive send ").unwrap();
-            let line = line.split(" >>").next().unwrap();
-            let line = line.replace("kookoo.key", key.path().to_str().unwrap());
-            config(&format!("otpdrive send {line}")).expect(&line);
-        }
-    }
-
-    #[test]
     fn what_is_not_given_is_as_documented() {
         command_line().debug_assert();
         let send = config("otpdrive send list.csv").unwrap();

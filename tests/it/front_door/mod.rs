@@ -23,6 +23,7 @@ mod outage;
 mod outputs;
 mod report;
 mod rows;
+mod samples;
 mod secrets;
 mod signals;
 mod stalls;
