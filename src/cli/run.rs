@@ -119,7 +119,8 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let engine = &config.engine;
     let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
     let record = &campaign.record;
-    let last_success = ledger.last_complete(record.id)?;
+    // Metrics cost no run.
+    let last_success = ledger.last_complete(record.id).unwrap_or(None);
     screen.all_tell("run", json!(run.0));
     let metrics = MetricsFile::keep(config, record, &progress, started_at, last_success, screen);
     let task = Task {

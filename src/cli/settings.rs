@@ -107,7 +107,7 @@ pub const EVERY: &[Setting] = settings! {
     switch("quiet") { short: Some('q'), conflicts: &["verbose"] };
     /// The form of log lines
     ///
-    /// In `json` one object per line
+    /// In `json` everything on stderr is one object per line; see `otpdrive help logs`
     value("log-format", "text|json") { default: Some("text"), is_seldom: true };
     /// Whole numbers in logs instead of `+9198******10`
     switch("log-numbers") { is_seldom: true };

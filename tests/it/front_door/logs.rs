@@ -141,15 +141,15 @@ fn every_line_of_an_interrupted_run_is_json() {
 }
 
 #[test]
-fn a_text_that_holds_what_a_terminal_obeys_stays_one_line_of_json() {
+fn what_a_terminal_obeys_is_escaped_in_json_too() {
+    const NAME: &str = "no\u{1b}[2J\u{202e}\"list\".csv";
     let stub = Stub::start();
-    stub.always(Reply::error("no\u{1b}[2J \u{202e}x \\\"quoted\\\""));
-    let dir = Workdir::with(contacts(0..1));
-    let ran = json(dir.send(&stub)).flags("-vv").ends(1);
+    let dir = Workdir::new();
+    let ran = json(dir.send(&stub).input(NAME)).ends(2);
     let lines = lines(&ran);
-    let text = the(&lines, "answered")["text"].as_str().unwrap();
-    assert!(text.contains("\u{202e}x \"quoted\""), "{text}");
-    assert!(!ran.stderr.contains('\u{202e}') && !ran.stderr.contains('\u{1b}'));
+    let message = the(&lines, "error")["message"].as_str().unwrap();
+    assert!(message.contains("\"list\".csv"), "{message}");
+    assert!(!ran.stderr.contains(['\u{202e}', '\u{1b}']), "{}", ran.stderr);
 }
 
 #[test]
