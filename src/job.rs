@@ -361,6 +361,31 @@ impl VerdictKind {
         }
     }
 
+    /// For machines: in metrics and log lines.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::NotVerified => "not_verified",
+            Self::Rejected => "rejected",
+            Self::Throttled => "throttled",
+            Self::ServerError => "server_error",
+            Self::Misdirected => "misdirected",
+            Self::KeyRefused => "key_refused",
+            Self::AccountRefused => "account_refused",
+            Self::Ambiguous => "ambiguous",
+            Self::NoAnswer => "no_answer",
+            Self::Unreachable => "unreachable",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// May a request have left that came to this?
+    #[must_use]
+    pub fn may_have_left(self) -> bool {
+        !matches!(self, Self::Unreachable | Self::Withdrawn)
+    }
+
     /// Can only the API itself have said this? Then the endpoint is right.
     #[must_use]
     pub fn proves_endpoint(self) -> bool {
@@ -390,12 +415,8 @@ impl Attempt {
     /// Surely never left: as if it had not been made.
     #[must_use]
     pub fn never_left(&self) -> bool {
-        self.verdict().is_some_and(|verdict| {
-            matches!(
-                verdict.kind,
-                VerdictKind::Unreachable | VerdictKind::Withdrawn
-            )
-        })
+        self.verdict()
+            .is_some_and(|verdict| !verdict.kind.may_have_left())
     }
 
     /// When its first byte left, as well as is known; `None` when it never did.

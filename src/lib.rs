@@ -29,7 +29,7 @@
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`journey`] | one number over all campaigns: its OTPs, and the codes that came back |
-//! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
+//! | 0 | [`record`] [`summary`] [`requests`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
 //! | 0 | [`money`] [`calendar`] | amounts and prices, exact; hours, days and caps in a time zone |
 //! | 0 | [`exit`] | how the program ends |
@@ -40,7 +40,7 @@
 //! | 1 | [`gateway`] | one request, one verdict; all that is KooKoo's, and HTTP |
 //! | 1 | [`ledger`] | the durable memory behind two traits; rules; one SQLite file |
 //! | 1 | [`pace`] [`retry`] [`outage`] | pure policy: the rate, delays and their budget, the breaker |
-//! | 1 | [`report`] | renderings: `results.csv`, `report.json`, `report.html`; the one place that writes them |
+//! | 1 | [`report`] | renderings: `results.csv`, `report.json`, `report.html`, metrics; the one place that writes them |
 //! | 2 | [`campaign`] | the engine: `deliver` is one number's whole life; slots, watch |
 //! | 3 | [`sandbox`] | the imitation gateway: a real HTTP server with magic numbers and faults |
 //! | 4 | [`cli`] | settings to a config to the composition to an exit code; the screen |
@@ -55,7 +55,7 @@
 //! - `campaign` opens no file and knows no HTTP; it names neither `ledger::sqlite` nor
 //!   `gateway::http`. Ledger, gateway, clock, seed and stop signal are handed to it.
 //! - Nothing outside `gateway` knows HTTP or the provider's words but the sandbox, which imitates
-//!   them by hand, and `cli::config`, which borrows its URL type.
+//!   them by hand, and `cli`, which borrows its URL type.
 //! - Nothing outside `ledger/sqlite` knows SQL. Nothing stores a judgement, and nothing that was
 //!   stored is corrected.
 //! - Nothing reads a result file back, but as the input that it is for the next run.
@@ -111,6 +111,7 @@ pub mod pace;
 pub mod record;
 pub mod redact;
 pub mod report;
+pub mod requests;
 pub mod retry;
 pub mod run;
 pub mod sandbox;

@@ -97,6 +97,19 @@ pub fn mask_numbers(text: &str) -> String {
     })
 }
 
+/// Masks this number alone, and what is not in ASCII as if it were one: a reference, which may repeat
+/// it, is of use only whole.
+#[must_use]
+pub fn mask_number(number: Number, text: &str) -> String {
+    const ENOUGH: usize = 8;
+    let whole = number.digits().to_string();
+    let end = &whole[whole.len().saturating_sub(ENOUGH)..];
+    masked(text, |digits| {
+        let shown: String = digits.iter().map(|digit| digit.c).collect();
+        Some(digits).filter(|_| shown.contains(end) || shown.len() > ENOUGH && !shown.is_ascii())
+    })
+}
+
 /// Masks the telephone numbers in the name of a file or a campaign, and leaves dates and counters.
 #[must_use]
 pub fn mask_name(name: &str) -> String {
@@ -117,9 +130,6 @@ pub fn numbers_in_name(name: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Which of some digits are a telephone number?
-type Which = fn(&[Seen]) -> Option<&[Seen]>;
-
 /// As many as an Indian number has, but for a date in front of them: `20261126_1530`.
 fn number_in_name(digits: &[Seen]) -> Option<&[Seen]> {
     const DATE: usize = 8;
@@ -136,11 +146,11 @@ fn number_in_name(digits: &[Seen]) -> Option<&[Seen]> {
 
 /// Masks the groups of digits that are numbers, what is encoded first: what is left may be more
 /// numbers.
-fn masked(text: &str, which: Which) -> String {
+fn masked(text: &str, which: impl Fn(&[Seen]) -> Option<&[Seen]>) -> String {
     let mut text = text.to_owned();
     loop {
         let layers = layers(&text);
-        let mut found = layers.iter().rev().map(|layer| numbers(layer, which));
+        let mut found = layers.iter().rev().map(|layer| numbers(layer, &which));
         let Some(found) = found.find(|found| !found.is_empty()) else {
             return text;
         };
@@ -150,8 +160,11 @@ fn masked(text: &str, which: Which) -> String {
     }
 }
 
-/// Where numbers stand, each with what stands for it.
-fn numbers(layer: &[Seen], which: Which) -> Vec<(Range<usize>, String)> {
+/// Where digits stand that `which` takes for a number, each with what stands for it.
+fn numbers(
+    layer: &[Seen],
+    which: impl Fn(&[Seen]) -> Option<&[Seen]>,
+) -> Vec<(Range<usize>, String)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(before) = layer[at..].iter().position(|seen| seen.c.is_numeric()) {
         let start = at + before;
@@ -198,6 +211,19 @@ fn is_separator(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_keeps_all_digits_but_those_of_its_number() {
+        let number = Number::new(919_876_543_210).unwrap();
+        let mask = |text: &str| mask_number(number, text);
+        for reference in ["SM8198760001112223334", "2026112608301234", "", "91-1234"] {
+            assert_eq!(mask(reference), reference);
+        }
+        assert_eq!(mask("919876543210"), "+9198******10");
+        assert_eq!(mask("CA7 to 98765-43210"), "CA7 to +98******10");
+        assert_eq!(mask("%39876543210"), "+98******10");
+        assert!(!mask("९८७६५४३२१०").contains("७६५४"));
+    }
 
     #[test]
     fn a_number_is_masked_as_it_is_written() {

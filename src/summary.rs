@@ -71,6 +71,12 @@ impl Counts {
         words.join(", ")
     }
 
+    /// The numbers of rows, indexed by [`Status::index`].
+    #[must_use]
+    pub fn by_index(&self) -> [u64; Status::ALL.len()] {
+        self.0
+    }
+
     /// Every status with its number of rows, in the order of [`Status::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Status, u64)> {
         Status::ALL.into_iter().zip(self.0)

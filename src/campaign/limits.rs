@@ -157,7 +157,12 @@ impl<'a> Allowance<'a> {
         let before = self.waits[lane.index()].replace(waits);
         if let (Gate::Until(_, why), Some(at)) = (gate, waits.filter(|_| before != waits)) {
             let until = self.limits.calendar.shown(at, wall);
-            tracing::warn!(lane = lane.name(), "{} until {until}", why.in_words());
+            tracing::warn!(
+                name: "closed",
+                lane = lane.name(),
+                "{} until {until}",
+                why.in_words()
+            );
         }
         gate
     }

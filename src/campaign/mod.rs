@@ -29,7 +29,7 @@ use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
 use crate::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
-use crate::number::{Number, mask_numbers};
+use crate::number::{Number, mask_number, mask_numbers};
 use crate::pace::{Pace, Rate};
 use crate::retry::Backoff;
 use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, Stop, StopKind};
@@ -371,6 +371,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }
             Err(none) => {
                 tracing::debug!(
+                    name: "no_connection",
                     number = self.shown(job.number),
                     lane = lane.name(),
                     text = self.shown_text(&none.why),
@@ -525,15 +526,26 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         };
         let (n, lane) = (attempt.n, attempt.lane);
         let verdict = &answer.verdict;
+        let latency = answer.left_at.map(|left| answer.answered_at.since(left));
+        let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1_000.0);
+        let (text, reference) = match verdict.kind {
+            VerdictKind::Accepted => ("", self.shown_reference(job.number, &verdict.text)),
+            _ => (&*verdict.text, String::new()),
+        };
         tracing::debug!(
+            name: "answered",
             number = self.shown(job.number),
+            attempt = n,
             lane = lane.name(),
-            verdict = ?verdict.kind,
-            text = self.shown_text(&verdict.text),
+            verdict = verdict.kind.key(),
+            text = self.shown_text(text),
+            reference,
+            latency_ms,
             "answered"
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
         attempt.answer = Some(answer.clone());
+        self.context.progress.answered(attempt);
         if self
             .watch
             .with_runs(|runs| runs.meaning(attempt))
@@ -559,12 +571,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let (lane, seconds) = (lane.name(), wait.as_secs_f64());
         if wait > LONG_HOLD {
             tracing::warn!(
+                name: "told_to_wait",
                 lane,
                 seconds,
                 "the gateway asked to wait for long; to go on before, stop this run and start the next one with --ignore-retry-after"
             );
         } else {
-            tracing::info!(lane, seconds, "the gateway asked to wait");
+            tracing::info!(name: "told_to_wait", lane, seconds, "the gateway asked to wait");
         }
         until
     }
@@ -801,6 +814,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         match self.settings.log_numbers {
             LogNumbers::Whole => number.e164(),
             LogNumbers::Masked => number.masked(),
+        }
+    }
+
+    /// What the gateway calls a message or call, as it may be logged: for people to ask it about, so
+    /// only this very number is masked in it.
+    fn shown_reference(&self, number: Number, text: &str) -> String {
+        match self.settings.log_numbers {
+            LogNumbers::Whole => text.to_owned(),
+            LogNumbers::Masked => mask_number(number, text),
         }
     }
 

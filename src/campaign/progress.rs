@@ -1,11 +1,12 @@
 //! What can be seen of a run while it runs: written by the engine, read by the progress line.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::job::{Lane, UnixMicros};
+use crate::job::{Attempt, Lane, UnixMicros};
+use crate::requests::Requests;
 use crate::status::Status;
 
 /// Why nothing moves, and until when.
@@ -71,6 +72,7 @@ pub struct Progress {
     unanswered: AtomicU64,
     waiting: AtomicU64,
     stalled: Mutex<Option<Stall>>,
+    requests: Mutex<Requests>,
 }
 
 impl Progress {
@@ -81,6 +83,22 @@ impl Progress {
             counts: counts.map(AtomicU64::new),
             ..Self::default()
         }
+    }
+
+    /// The same, where these requests were made before.
+    #[must_use]
+    pub fn after(self, requests: Requests) -> Self {
+        Self {
+            requests: Mutex::new(requests),
+            ..self
+        }
+    }
+
+    /// The requests of the campaign that have been answered, or never will be.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        let requests = self.requests.lock();
+        requests.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The rows by status, indexed by [`Status::index`].
@@ -124,6 +142,13 @@ impl Progress {
             self.counts[from.index()].fetch_sub(1, Ordering::Relaxed);
             self.counts[to.index()].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn answered(&self, attempt: &Attempt) {
+        let requests = self.requests.lock();
+        requests
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(attempt);
     }
 
     pub(super) fn set_departed(&self, departed: u64) {

@@ -563,6 +563,7 @@ impl State {
         let of = lane.map_or("", Lane::name);
         self.outage = shown(none);
         tracing::warn!(
+            name: "outage_began",
             lane = of,
             "{}: requests pause, but for a probe now and then",
             self.outage
@@ -573,6 +574,7 @@ impl State {
 
     fn outage_ended(&mut self, run: RunId, lane: Option<Lane>, at: UnixMicros) {
         tracing::warn!(
+            name: "outage_ended",
             lane = lane.map_or("", Lane::name),
             "the gateway answers again"
         );

@@ -48,7 +48,7 @@ pub fn check(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         form: values.choose("json", Form::Json, Form::Table),
         problems: problems.as_deref(),
     };
-    let (_, plan) = take_in(config, input, &wanted, &mut ledger, screen)?;
+    let (_, plan, _) = take_in(config, input, &wanted, &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     if let Err(missing) = config.ids_for(&plan.lanes()) {
         screen.say(&format!("warning: {missing}"));

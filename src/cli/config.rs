@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value as Json, json};
 
 use super::limits::{self, hours_for};
+use super::notify;
 use super::values::{self, Values, trimmed};
 use crate::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
@@ -20,6 +21,7 @@ use crate::job::{Channel, Lane, Operation, UnixMicros};
 use crate::ledger::CampaignKey;
 use crate::ledger::sqlite::Restored;
 use crate::number::mask_name;
+use crate::report::results::Form;
 use crate::run::Policy;
 use crate::text::shell_word;
 
@@ -55,6 +57,14 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Whether a person is asked before the first request.
     pub consent: Consent,
+    /// Who is told of the end of the run.
+    pub notify: Option<Url>,
+    /// How the result files are written.
+    pub form: Form,
+    /// The file of settings, if one was named.
+    pub settings_file: Option<PathBuf>,
+    /// Where the metrics are written, if they are wanted.
+    pub metrics_file: Option<PathBuf>,
     /// Where the result files go, if that was given.
     out: Option<PathBuf>,
     /// Numbers that another campaign sent to less than this ago are left out; zero: none.
@@ -231,6 +241,10 @@ impl Config {
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
             key_file: values.path("api-key-file"),
             consent: Consent::of(operation, mode, values),
+            notify: values.optional("notify", private_address)?,
+            form: values.choose("excel", Form::Excel, Form::Plain),
+            settings_file: values.path("config"),
+            metrics_file: values.path("metrics-file"),
             out: values.folder("out")?,
             cooldown: match operation {
                 Operation::Send => values.required("cooldown", values::duration)?,
@@ -448,11 +462,19 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
 }
 
 /// The command line as it was given, to be pasted into a shell, but for numbers in names, which are
-/// masked, and what a proxy wants to know of its users. No flag takes a secret.
+/// masked, what a proxy wants to know of its users, and of `--notify` all but the host. No flag takes
+/// a secret.
 fn command() -> String {
     let words = std::env::args_os().skip(1);
+    let mut is_notify = false;
     let words = words.map(|word| {
         let word = word.to_string_lossy().into_owned();
+        if std::mem::replace(&mut is_notify, word == "--notify") {
+            return notify::shown(&word);
+        }
+        if let Some(address) = word.strip_prefix("--notify=") {
+            return format!("--notify={}", notify::shown(address));
+        }
         let user = word.find("://").zip(word.find('@'));
         match user.filter(|(scheme, at)| scheme < at) {
             Some((scheme, at)) => format!("{}***{}", &word[..scheme + 3], &word[at..]),
@@ -547,6 +569,16 @@ fn is_private(url: &Url) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     url.scheme() == "https" || host == "localhost" || loopback()
+}
+
+/// Where a report may be posted to: it tells how a campaign went.
+fn private_address(text: &str) -> anyhow::Result<Url> {
+    let url = web_address(text)?;
+    ensure!(
+        is_private(&url),
+        "wanted an https:// address; plain http is for this machine only"
+    );
+    Ok(url)
 }
 
 fn web_address(text: &str) -> anyhow::Result<Url> {

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use super::config::{Config, KEY_VARIABLE, Key};
 use super::exit::Exit;
+use super::notify;
 use super::report::print;
 use super::settings::{EVERY, RUN, SEND, Setting, VERIFY};
 use super::values::{Source, Values};
@@ -165,8 +166,13 @@ pub fn show(values: &Values) -> anyhow::Result<Exit> {
             in_file.or(setting.default.map(|text| (text.into(), Source::Default)))
         };
         let key = key(setting);
+        let shown = |text: OsString| match setting.name {
+            "notify" => notify::shown(&text.to_string_lossy()).into(),
+            _ => text,
+        };
         let line = if let Some((text, source)) = values.effective(setting.name).or_else(of_verify) {
-            format!("{key} = {} # {}", toml_value(setting, &text), name(source))
+            let value = toml_value(setting, &shown(text));
+            format!("{key} = {value} # {}", name(source))
         } else {
             let derived = setting.derived.map(|derived| format!(": {derived}"));
             format!("# {key} is not set{}", derived.unwrap_or_default())

@@ -59,14 +59,38 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
             file.display()
         );
     }
-    for name in [RESULTS_CSV, REPORT_JSON, REPORT_HTML] {
-        let path = out.join(name);
-        if let Some(what) = own(config, &Place::of(&path)) {
+    let results = [RESULTS_CSV, REPORT_JSON, REPORT_HTML].map(|name| out.join(name));
+    let metrics = config.metrics_file.iter();
+    let outputs = results.iter().map(|path| (path, "folder with --out"));
+    for (path, another) in outputs.chain(metrics.map(|path| (path, "file with --metrics-file"))) {
+        if let Some(what) = own(config, &Place::of(path)) {
             bail!(
-                "{} is the {what} itself, and would be replaced: name another folder with --out. Nothing was sent, and the file is as it was",
+                "{} is the {what} itself, and would be replaced: name another {another}. Nothing was sent, and the file is as it was",
                 path.display()
             );
         }
+    }
+    ensure_metrics_apart(config, &results)
+}
+
+/// # Errors
+/// When the metrics would replace a result file, or what stands beside the ledger.
+fn ensure_metrics_apart(config: &Config, results: &[PathBuf]) -> anyhow::Result<()> {
+    let Some(metrics) = &config.metrics_file else {
+        return Ok(());
+    };
+    let beside = ["-wal", "-shm"].map(|end| {
+        let mut path = config.ledger.clone().into_os_string();
+        path.push(end);
+        PathBuf::from(path)
+    });
+    let place = Place::of(metrics);
+    let mut others = results.iter().chain(&beside).chain(&config.settings_file);
+    if let Some(other) = others.find(|other| Place::of(other).is(&place)) {
+        bail!(
+            "--metrics-file is {}, which has its own purpose: name another file. Nothing was sent",
+            other.display()
+        );
     }
     Ok(())
 }

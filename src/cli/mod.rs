@@ -10,7 +10,10 @@ mod forecast;
 mod funnel;
 mod input;
 mod limits;
+mod log;
 mod lookup;
+mod metrics;
+mod notify;
 mod plan;
 mod prepare;
 mod progress;
@@ -29,6 +32,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use crate::job::Operation::{Send, Verify};
 use crate::ledger::LedgerError;
@@ -37,12 +41,13 @@ use crate::text::{visible, visible_lines};
 use config::{Config, Key};
 use docs::command_line;
 pub use exit::Exit;
+use log::Line;
 use screen::{Cleaner, Screen};
 use settings::{
     CHECK, COMPLETIONS, EVERY, HELP, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting,
     VERIFY, WHO,
 };
-use values::Values;
+use values::{LogFormat, Values};
 
 /// What can be done.
 struct Command {
@@ -196,7 +201,11 @@ const COMMANDS: &[Command] = &[
 /// The whole program.
 #[must_use]
 pub fn main() -> Exit {
-    let cleaner = Cleaner::new();
+    let cleaner = Cleaner::new(if log::json_is_wanted() {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    });
     let mut matches = match command_line().try_get_matches() {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
@@ -236,7 +245,7 @@ pub fn main() -> Exit {
         (command.context("there is no such command")?.run)(&values, &screen)
     };
     // Nothing of what was unwound is used afterwards.
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let exit = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
             screen.error(&format!("otpdrive: {}", in_full(&error)));
@@ -244,13 +253,19 @@ pub fn main() -> Exit {
         }
         // It has said so itself.
         Err(_) => Exit::Bug,
+    };
+    if screen.is_json() {
+        screen.tell(Line::of("the end").named("exit", &[("code", json!(exit as u8))]));
     }
+    exit
 }
 
 /// Says why nothing is done, before there is a screen.
 fn refuse(cleaner: &Cleaner, why: &str) -> Exit {
     // There is nobody to tell if stderr is closed.
-    let _ = std::io::stderr().write_all(cleaner.lines(why).as_bytes());
+    let usage = [("code", json!(Exit::Usage as u8))];
+    let said = cleaner.said(Line::error(why).named("usage", &usage));
+    let _ = std::io::stderr().write_all(said.as_bytes());
     Exit::Usage
 }
 
@@ -308,23 +323,6 @@ mod tests {
         let error = format!("{:#}", config(line).err().expect("an error"));
         for word in words {
             assert!(error.contains(word), "no {word:?} in: {error}");
-        }
-    }
-
-    #[test]
-    fn the_samples_for_cron_and_systemd_are_good_command_lines() {
-        let mut key = tempfile::NamedTempFile::new().unwrap();
-        key.write_all(b"KK12").unwrap();
-        for sample in [
-            include_str!("../../samples/crontab"),
-            include_str!("../../samples/otpdrive.service"),
-        ] {
-            let mut lines = sample.lines().filter(|line| !line.starts_with('#'));
-            let line = lines.find(|line| line.contains("otpdrive send ")).unwrap();
-            let (_, line) = line.split_once("otpdrive send ").unwrap();
-            let line = line.split(" >>").next().unwrap();
-            let line = line.replace("kookoo.key", key.path().to_str().unwrap());
-            config(&format!("otpdrive send {line}")).expect(&line);
         }
     }
 

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, ensure};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::config::{Config, Consent, Key};
 use super::files;
 use super::forecast::{Forecast, Known, begins};
 use super::input::{Input, Memory};
-use super::plan::{Briefing, Plan, json, table};
+use super::log::{Line, by_status};
+use super::plan::{self, Briefing, Plan, table};
 use super::report::print;
 use super::screen::Screen;
 use crate::clock;
@@ -22,8 +23,9 @@ use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
 use crate::ledger::{Intake as _, LeaveOut, NewRun, Records, Store as _};
 use crate::record::InputRecord;
 use crate::report::WriteError;
-use crate::report::results::Results;
+use crate::report::results::{self, Results};
 use crate::report::write::{Draft, publish};
+use crate::requests::Requests;
 use crate::run::Runs;
 use crate::status::Status;
 use crate::text::{in_thousands, shell_word, visible};
@@ -64,11 +66,14 @@ pub fn open(
     let rows_choose = input.survey.channel_column.is_some() || input.survey.is_result;
     config.ensure_channels(rows_choose, key)?;
     screen.mask_numbers_of(&input.campaign.name);
+    screen.all_tell("campaign", json!(input.campaign.name));
+    screen.all_tell("operation", json!(config.operation.name()));
     files::ensure_apart(config, &config.out(&input.campaign.name))?;
     Ok(input)
 }
 
-/// Reads the file, finds out what is to be done for each row, and says so.
+/// Reads the file, finds out what is to be done for each row, and says so; gives also the requests
+/// of earlier runs.
 ///
 /// # Errors
 /// When the file or the ledger is not the one that is meant, or cannot be read.
@@ -78,7 +83,7 @@ pub fn take_in<'l>(
     wanted: &Wanted<'_>,
     ledger: &'l mut SqliteLedger,
     screen: &Screen,
-) -> anyhow::Result<(SqliteIntake<'l>, Plan)> {
+) -> anyhow::Result<(SqliteIntake<'l>, Plan, Requests)> {
     let now = clock::wall();
     let memory = Memory::of(ledger)?;
     // The plan may name those that have just sent to a number.
@@ -113,13 +118,18 @@ pub fn take_in<'l>(
     };
     intake.leave_out(&runs, &whom)?;
     let mut plan = Plan::new(config.engine.limit);
+    let mut before = Requests::default();
     match wanted.problems {
         None => intake.for_each_row(Records::Skip, |row, assumed_mobile| {
+            row.attempts().iter().for_each(|made| before.add(made));
             plan.add(row, assumed_mobile, &runs);
         })?,
         Some(path) => add_and_write(&intake, &mut plan, &runs, path)?,
     }
-    intake.for_each_former(|row| plan.add_earlier(row, &runs))?;
+    intake.for_each_former(|row| {
+        row.attempts().iter().for_each(|made| before.add(made));
+        plan.add_earlier(row, &runs);
+    })?;
     let known = known(config, &intake, now)?;
     let briefing = Briefing {
         config,
@@ -135,7 +145,7 @@ pub fn take_in<'l>(
         now,
     };
     tell(&briefing, wanted, screen)?;
-    Ok((intake, plan))
+    Ok((intake, plan, before))
 }
 
 /// Is the ledger the one that the rows tell of?
@@ -187,16 +197,16 @@ fn add_and_write(
         _ => Path::new("."),
     };
     let mut draft = Draft::new(folder, name).map_err(why)?;
-    let mut results = Results::new(&mut draft, intake.campaign());
+    let mut out = Results::new(&mut draft, intake.campaign(), results::Form::Plain);
     let mut written = Ok(());
     intake.for_each_row(Records::Read, |row, assumed_mobile| {
         plan.add(row, assumed_mobile, runs);
         let outcome = row.outcome(runs);
         if outcome.status == Status::Invalid && written.is_ok() {
-            written = results.row(row, &outcome);
+            written = out.row(row, &outcome);
         }
     })?;
-    let written = written.and_then(|()| results.finish());
+    let written = written.and_then(|()| out.finish());
     written.map_err(|source| why(draft.error(source)))?;
     publish(folder, [draft]).map_err(why)
 }
@@ -205,11 +215,22 @@ fn add_and_write(
 fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow::Result<()> {
     match (wanted.form, briefing.config.consent) {
         (Form::Json, _) => {
-            let text = screen.cleaned(&json::json(briefing)?);
+            let text = screen.cleaned(&plan::json::json(briefing)?);
             print(std::io::stdout().lock(), text.as_bytes())?;
         }
-        (Form::Table, Consent::Asked) => screen.show(&table::table(briefing)),
-        (Form::Table, Consent::Given) => screen.say(&table::table(briefing)),
+        (Form::Table, consent) => {
+            let (text, plan) = (table::table(briefing), briefing.plan);
+            let fields = [
+                ("rows", json!(plan.rows)),
+                ("counts", by_status(&plan.counts)),
+                ("requests", json!(plan.requests())),
+            ];
+            let line = Line::of(&text).named("plan", &fields);
+            match consent {
+                Consent::Asked => screen.show(line),
+                Consent::Given => screen.tell(line),
+            }
+        }
     }
     let unusable = briefing.plan.count(Status::Invalid);
     if let Some(path) = wanted.problems {

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
+use super::log::{Line, by_status};
 use super::plan::in_words;
 use super::screen::Screen;
 use super::values::Progress as When;
@@ -34,9 +36,11 @@ impl Screen {
         if requests > 0 {
             let s = if requests == 1 { "" } else { "s" };
             let at_most = in_words(at_most);
-            self.say(&format!(
+            let text = format!(
                 "otpdrive: waiting for {requests} request{s} in flight, at most {at_most}; a second signal (Ctrl-C) ends at once: their numbers would be unknown"
-            ));
+            );
+            let fields = [("in_flight", json!(requests))];
+            self.tell(Line::of(&text).named("waiting", &fields));
         }
     }
 
@@ -46,6 +50,7 @@ impl Screen {
         let bar = match self.progress {
             _ if self.quiet => None,
             When::Never => None,
+            _ if self.is_json() => Some(false),
             When::Always => Some(true),
             When::Auto => Some(std::io::stderr().is_terminal()),
         };
@@ -131,12 +136,24 @@ impl View {
                 let now = self.describe(&mut meter);
                 let why = self.progress.stalled().map(|stall| stall.why);
                 if patience.is_over(self.progress.counts(), why, next) {
-                    self.screen
-                        .say(&format!("{}/{} rows, {}", now.done, self.goal, now.text));
+                    self.tell(&now);
                 }
                 next += PLAIN_LINE;
             }
         }
+    }
+
+    fn tell(&self, now: &Now) {
+        let (time, done, rows) = (self.screen.time(), now.done, self.goal);
+        let text = format!("{time}{done}/{rows} rows, {}", now.text);
+        let fields = [
+            ("done", json!(done)),
+            ("rows", json!(rows)),
+            ("counts", by_status(&self.progress.counts())),
+            ("in_flight", json!(self.progress.unanswered())),
+            ("waiting", json!(self.progress.waiting())),
+        ];
+        self.screen.tell(Line::of(&text).named("progress", &fields));
     }
 
     fn describe(&self, meter: &mut Meter) -> Now {

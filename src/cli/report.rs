@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use serde_json::json;
 
 use super::config::Mode;
 use super::exit::Exit;
 use super::funnel::{ensure_tells_apart, funnel};
+use super::log::{Line, by_status};
 use super::purge::ensure_not_purged;
 use super::screen::{Screen, Visible};
 use super::unverified;
@@ -19,7 +21,7 @@ use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
 use crate::number::mask_name;
 use crate::record::{CampaignId, CampaignRecord, RunRecord};
 use crate::report::json::schema;
-use crate::report::results::fitted;
+use crate::report::results::{Form, fitted};
 use crate::report::timeline::Timeline;
 use crate::report::{
     Pace, REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportError, ReportInput, Visit, hours,
@@ -40,6 +42,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, schema().as_bytes());
     }
     let only = values.optional("only", values::statuses)?;
+    let form = values.choose("excel", Form::Excel, Form::Plain);
     let unverified = values.is_on("unverified");
     ensure!(
         unverified || !values.is_given("older-than"),
@@ -87,7 +90,7 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
                 each(&fitted(row, header, &record.input.header, codes))
             })
         };
-        return all_printed(print_only(out, record, &only, &runs, rows).map(drop));
+        return all_printed(print_only(out, record, form, &only, &runs, rows).map(drop));
     }
     let by: Option<String> = values.optional("by", str::parse)?;
     if let Some(by) = &by {
@@ -100,7 +103,14 @@ pub fn report(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     }
     let default = || Mode::of(values).out(record.operation, &record.name);
     let folder = values.folder("out")?.unwrap_or_else(default);
-    write_results(&ledger, &campaign, &runs, &folder, by.as_deref(), screen)?;
+    write_results(
+        &ledger,
+        &campaign,
+        &runs,
+        (&folder, form),
+        by.as_deref(),
+        screen,
+    )?;
     Ok(Exit::Done)
 }
 
@@ -145,7 +155,7 @@ pub fn write_results(
     ledger: &SqliteLedger,
     campaign: &Campaign,
     runs: &Runs,
-    folder: &Path,
+    (folder, form): (&Path, Form),
     by: Option<&str>,
     screen: &Screen,
 ) -> anyhow::Result<Summary> {
@@ -175,12 +185,12 @@ pub fn write_results(
         ledger: Mode::named(campaign.record.sandbox, ledger.path()),
         funnel: funnel.as_ref(),
     };
-    let summary = write_all(folder, &input, timeline, |each| {
+    let summary = write_all(folder, &input, form, timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
     let written = |name| visible(&folder.join(name).to_string_lossy()).into_owned();
-    screen.say(&format!(
+    let text = format!(
         "{}: {}{}\nwrote {}, {} and {}",
         visible(&campaign.record.name),
         summary.counts().in_words(),
@@ -188,7 +198,14 @@ pub fn write_results(
         written(RESULTS_CSV),
         written(REPORT_JSON),
         written(REPORT_HTML),
-    ));
+    );
+    let fields = [
+        ("campaign", json!(campaign.record.name)),
+        ("rows", json!(summary.counts().total())),
+        ("counts", by_status(&summary.counts().by_index())),
+        ("folder", json!(folder.to_string_lossy())),
+    ];
+    screen.tell(Line::of(&text).named("summary", &fields));
     Ok(summary)
 }
 

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::config::{Config, Consent, Key, Mode};
 use super::exit::Exit;
 use super::files;
 use super::funnel::ensure_tells_apart;
 use super::in_full;
+use super::log::Line;
+use super::metrics::MetricsFile;
+use super::notify::notify;
 use super::plan::Plan;
 use super::plan::table::all_requests;
 use super::prepare::{Wanted, ensure_usable, new_run, open, take_in};
@@ -26,6 +30,7 @@ use crate::job::Lane;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, Execution, Intake as _, Store as _};
 use crate::run::{End, Stop, StopKind};
+use crate::summary::Counts;
 use crate::text::visible;
 
 /// Does what the plan says, and writes the result files.
@@ -38,13 +43,19 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     files::ensure_lists(config)?;
     let file = contacts::open(&config.input, config.read.clone())?;
     let input = open(file, config, Key::Needed, screen)?;
+    let what = concat!("otpdrive ", env!("CARGO_PKG_VERSION"), " begins");
+    screen.mark(
+        "start",
+        what,
+        &[("version", json!(env!("CARGO_PKG_VERSION")))],
+    );
     input.find_ledger(config)?;
     let (settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     if let Some(by) = &config.by {
         ensure_tells_apart(&ledger, by, config.mode == Mode::Rehearsal)?;
     }
-    let (intake, plan) = take_in(config, input, &Wanted::default(), &mut ledger, screen)?;
+    let (intake, plan, before) = take_in(config, input, &Wanted::default(), &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
     config.prices_for(&plan.lanes())?;
@@ -56,11 +67,17 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     crate::report::make_folder(&out)?;
     crate::report::ensure_writable(&out)?;
     let clock = Clock::start();
-    let (campaign, run) = intake.begin_run(clock.now(), &new_run(config, &settings))?;
+    let started_at = clock.now();
+    let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
 
-    let progress = Arc::new(Progress::new(plan.counts));
+    let progress = Arc::new(Progress::new(plan.counts).after(before));
     let engine = &config.engine;
     let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
+    let record = &campaign.record;
+    // Metrics cost no run.
+    let last_success = ledger.last_complete(record.id).unwrap_or(None);
+    screen.all_tell("run", json!(run.0));
+    let metrics = MetricsFile::keep(config, record, &progress, started_at, last_success, screen);
     let task = Task {
         run,
         lanes: plan.lanes(),
@@ -70,7 +87,28 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
     drop(following);
 
-    say_how_it_ended(&end, screen);
+    let (exit, counts) = conclude(config, &ledger, &campaign, &end, &out, screen);
+    if let Some(metrics) = metrics {
+        let rows = counts.map(|counts| counts.by_index());
+        metrics.end(&end, exit, clock.now(), rows);
+    }
+    if counts.is_some() {
+        notify(config, &out, screen);
+    }
+    Ok(exit)
+}
+
+/// Says how the run ended, and writes the result files; gives the exit code and what is in them.
+fn conclude(
+    config: &Config,
+    ledger: &SqliteLedger,
+    campaign: &Campaign,
+    end: &End,
+    out: &Path,
+    screen: &Screen,
+) -> (Exit, Option<Counts>) {
+    screen.mark("end", "the run has ended", &[]);
+    say_how_it_ended(end, screen);
     if ledger.has_moved() {
         screen.error(&format!(
             "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
@@ -80,20 +118,24 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let runs = ledger.runs(campaign.record.id);
     let written = runs.map_err(anyhow::Error::from).and_then(|runs| {
         let by = config.by.as_deref();
-        write_results(&ledger, &campaign, &runs, &out, by, screen)
+        write_results(ledger, campaign, &runs, (out, config.form), by, screen)
     });
     match written {
-        Ok(summary) => Ok(Exit::of_run(&end, |status| summary.counts()[status])),
+        Ok(summary) => {
+            let counts = *summary.counts();
+            (Exit::of_run(end, |status| counts[status]), Some(counts))
+        }
         // Requests were made, so this is not "nothing was sent".
         Err(error) => {
             screen.error(&format!(
                 "otpdrive: {}. The ledger has everything: `otpdrive report` writes the files again",
                 in_full(&error)
             ));
-            Ok(match super::exit_for(&error) {
+            let exit = match super::exit_for(&error) {
                 Exit::Bug => Exit::Bug,
                 _ => Exit::Stopped,
-            })
+            };
+            (exit, None)
         }
     }
 }
@@ -101,11 +143,21 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 fn say_how_it_ended(end: &End, screen: &Screen) {
     match end {
         End::Complete => {}
-        // It was asked for.
-        End::Stopped(stop) if stop.kind.was_asked_for() => screen.say(&stop.message),
-        End::Stopped(stop) => screen.error(&format!("otpdrive: stopped: {}", stop.message)),
-        End::Interrupted(_) => screen
-            .error("otpdrive: interrupted; run the same command again to go on where it stopped"),
+        End::Stopped(stop) => {
+            let kind = [("kind", json!(stop.kind))];
+            if stop.kind.was_asked_for() {
+                screen.tell(Line::of(&stop.message).named("stopped", &kind));
+            } else {
+                let text = format!("otpdrive: stopped: {}", stop.message);
+                screen.fail(Line::error(&text).named("stopped", &kind));
+            }
+        }
+        End::Interrupted(signal) => {
+            let signal = [("signal", json!(signal))];
+            let text =
+                "otpdrive: interrupted; run the same command again to go on where it stopped";
+            screen.fail(Line::error(text).named("interrupted", &signal));
+        }
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use secrecy::SecretString;
+use serde_json::{Value as Json, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -17,8 +18,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use super::config::KEY_VARIABLE;
+use super::log::{Fields, JsonLines, Level, Line};
 use super::values::{self, LogFormat, Progress, Values};
 use crate::campaign::LogNumbers;
+use crate::clock;
 use crate::gateway;
 use crate::number::numbers_in_name;
 use crate::redact::Redactor;
@@ -33,17 +36,22 @@ pub struct Cleaner {
     of_run: Arc<OnceLock<Redactor>>,
     /// Numbers in names, and what stands for them.
     numbers: Arc<Mutex<Vec<(String, String)>>>,
+    /// What every line for machines tells.
+    common: Arc<Mutex<Fields>>,
+    format: LogFormat,
 }
 
 impl Cleaner {
     /// Takes out what looks like a key, and the one in the environment.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(format: LogFormat) -> Self {
         let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
         Self {
             from_start: gateway::redactor(&SecretString::from(key.trim())),
             of_run: Arc::default(),
             numbers: Arc::default(),
+            common: Arc::default(),
+            format,
         }
     }
 
@@ -56,6 +64,41 @@ impl Cleaner {
     #[must_use]
     pub fn lines(&self, text: &str) -> String {
         visible_lines(&self.without_secrets(text.trim_end())).into_owned() + "\n"
+    }
+
+    /// What is said, in the format that is wanted.
+    #[must_use]
+    pub fn said(&self, line: Line<'_>) -> String {
+        if self.format == LogFormat::Text {
+            return self.lines(line.text);
+        }
+        let common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = line.message();
+        let mut fields = line.fields;
+        fields.extend(common.clone());
+        for (name, is) in [
+            ("timestamp", json!(clock::wall().to_string())),
+            ("level", json!(line.level.name())),
+            ("event", json!(line.event)),
+            ("message", json!(message)),
+        ] {
+            fields.insert(name.to_owned(), is);
+        }
+        drop(common);
+        let mut line = Json::Object(fields);
+        self.clean(&mut line);
+        // What is hidden is escaped as in JSON, and stands in texts only.
+        visible(&line.to_string()).into_owned() + "\n"
+    }
+
+    /// Each text by itself, or what is taken out could be more than the text.
+    fn clean(&self, json: &mut Json) {
+        match json {
+            Json::String(text) => *text = self.without_secrets(text).into_owned(),
+            Json::Array(all) => all.iter_mut().for_each(|one| self.clean(one)),
+            Json::Object(all) => all.values_mut().for_each(|one| self.clean(one)),
+            _ => {}
+        }
     }
 
     fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -92,8 +135,9 @@ impl Screen {
     ///
     /// # Errors
     /// When a setting of them cannot be read.
-    pub fn new(values: &Values, cleaner: Cleaner) -> anyhow::Result<Self> {
+    pub fn new(values: &Values, mut cleaner: Cleaner) -> anyhow::Result<Self> {
         let format = values.required("log-format", values::word)?;
+        cleaner.format = format;
         let verbose = values.optional("verbose", values::number::<u8>)?;
         let screen = Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
@@ -121,11 +165,12 @@ impl Screen {
         let ours = Targets::new().with_target("otpdrive", level);
         // Without colours: then no line holds anything that a terminal obeys.
         let lines = fmt::layer().with_writer(screen.clone()).with_ansi(false);
+        let json = JsonLines(screen.clone());
         let log = tracing_subscriber::registry();
         // An error means that a subscriber is set already, as in tests.
         let _ = match format {
             LogFormat::Text => log.with(lines.with_filter(ours)).try_init(),
-            LogFormat::Json => log.with(lines.json().with_filter(ours)).try_init(),
+            LogFormat::Json => log.with(json.with_filter(ours)).try_init(),
         };
         Ok(screen)
     }
@@ -147,10 +192,16 @@ impl Screen {
 
     /// Asks a question; anything but yes is no.
     pub fn ask(&self, question: &str) -> bool {
-        self.print(&format!("{} ", self.cleaner.line(question).trim_end()));
+        let asked = Line::of(question).named("question", &[]);
+        let asked = self.cleaner.said(asked);
+        self.print(&match self.cleaner.format {
+            LogFormat::Text => format!("{} ", asked.trim_end()),
+            LogFormat::Json => asked,
+        });
         let mut answer = String::new();
         // What cannot be read is no yes, and has moved nothing on.
-        if std::io::stdin().read_line(&mut answer).unwrap_or(0) == 0 {
+        let nothing = std::io::stdin().read_line(&mut answer).unwrap_or(0) == 0;
+        if nothing && self.cleaner.format == LogFormat::Text {
             self.print("\n");
         }
         matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
@@ -163,19 +214,61 @@ impl Screen {
 
     /// Says something, in one line or more, unless the user wants quiet.
     pub fn say(&self, text: &str) {
-        if !self.quiet {
-            self.show(text);
+        self.tell(Line::of(text));
+    }
+
+    /// The same, with what machines are to know of it; an error is said in any case.
+    pub fn tell(&self, line: Line<'_>) {
+        if !self.quiet || line.level == Level::Error {
+            self.show(line);
         }
     }
 
     /// Says what has to be seen, in one line or more.
-    pub fn show(&self, text: &str) {
-        self.print(&self.cleaner.lines(text));
+    pub fn show(&self, line: Line<'_>) {
+        self.print(&self.cleaner.said(line));
     }
 
     /// Says what has to be said, in one line.
     pub fn error(&self, text: &str) {
-        self.print(&self.cleaner.line(text));
+        self.fail(Line::error(text));
+    }
+
+    /// The same, with what machines are to know of it.
+    pub fn fail(&self, line: Line<'_>) {
+        match self.cleaner.format {
+            LogFormat::Text => self.print(&(self.time() + &self.cleaner.line(line.text))),
+            LogFormat::Json => self.show(line),
+        }
+    }
+
+    /// The time, in front of a line of text that goes to a file and not to somebody who sits there.
+    pub fn time(&self) -> String {
+        if self.is_json() || std::io::stderr().is_terminal() {
+            return String::new();
+        }
+        format!("{} ", clock::wall())
+    }
+
+    /// Are all lines for machines?
+    pub fn is_json(&self) -> bool {
+        self.cleaner.format == LogFormat::Json
+    }
+
+    /// From now on every line for machines tells this.
+    pub fn all_tell(&self, name: &str, is: Json) {
+        let common = self.cleaner.common.lock();
+        let mut common = common.unwrap_or_else(PoisonError::into_inner);
+        common.insert(name.to_owned(), is);
+    }
+
+    /// Says a line that is there for its time alone: when a run began or ended.
+    pub fn mark(&self, event: &str, text: &str, fields: &[(&str, Json)]) {
+        let time = self.time();
+        if self.is_json() || !time.is_empty() {
+            let text = format!("{time}{text}");
+            self.tell(Line::of(&text).named(event, fields));
+        }
     }
 
     fn print(&self, text: &str) {
@@ -191,10 +284,14 @@ impl Screen {
         let cleaner = self.cleaner.clone();
         std::panic::set_hook(Box::new(move |panic| {
             let trace = Backtrace::capture();
-            let mut text = cleaner.line(&format!(
+            let text = format!(
                 "otpdrive: a bug, please report it; what the ledger has is safe, so the same command may be run again: {panic}"
-            ));
-            if trace.status() == BacktraceStatus::Captured {
+            );
+            let mut text = match cleaner.format {
+                LogFormat::Text => cleaner.line(&text),
+                LogFormat::Json => cleaner.said(Line::error(&text).named("panic", &[])),
+            };
+            if cleaner.format == LogFormat::Text && trace.status() == BacktraceStatus::Captured {
                 text += &cleaner.lines(&trace.to_string());
             }
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -219,7 +316,8 @@ pub struct LogLine {
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.screen.error(&String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        self.screen.print(&self.screen.cleaner.line(&line));
         Ok(line.len())
     }
 
@@ -267,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_line_stays_one_line_without_keys_and_commands() {
-        let cleaner = Cleaner::new();
+        let cleaner = Cleaner::new(LogFormat::Text);
         let screen = cleaner.clone();
         let _ = screen
             .of_run

@@ -109,7 +109,7 @@ pub const EVERY: &[Setting] = settings! {
     switch("quiet") { short: Some('q'), conflicts: &["verbose"] };
     /// The form of log lines
     ///
-    /// In `json` one object per line
+    /// In `json` everything on stderr is one object per line; see `otpdrive help logs`
     value("log-format", "text|json") { default: Some("text"), is_seldom: true };
     /// Whole numbers in logs instead of `+9198******10`
     switch("log-numbers") { is_seldom: true };
@@ -214,6 +214,21 @@ pub const RUN: &[Setting] = settings! {
     /// With `--sandbox` `./CAMPAIGN-sandbox-results` and `./CAMPAIGN-verify-sandbox-results`; never onto
     /// the input itself
     value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// Result files that survive Excel
+    ///
+    /// With a byte order mark, and numbers as `="+919876543210"`: text to a spreadsheet, and still a
+    /// valid next input; see `otpdrive help results`
+    switch("excel") { is_seldom: true };
+    /// POST report.json there at the end of the run
+    ///
+    /// An https address, or one of this machine; 3 tries of 10 s. Whether it arrives changes nothing
+    /// else. Only its host is ever shown
+    value("notify", "URL") { is_seldom: true };
+    /// Metrics for Prometheus, every 10 s and at the end
+    ///
+    /// For the textfile collector of `node_exporter`, which may read it (mode 0644); one file per
+    /// campaign, named `….prom`; see `otpdrive help operations`
+    value("metrics-file", "FILE") { is_seldom: true };
     /// The column of phone numbers: its name, or `#N`
     ///
     /// `#2` is the second
@@ -417,6 +432,8 @@ pub const REPORT: &[Setting] = settings! {
     /// One of the lists that were sent to (branch, city); not one of numbers or codes. Of campaigns of
     /// codes only
     value("by", "COLUMN") { conflicts: &["only", "unverified"] };
+    /// Result files, or rows, that survive Excel
+    switch("excel");
     /// Print the JSON Schema of `report.json` instead
     switch("schema") { conflicts: &["campaign", "only", "unverified", "older-than", "by", "out"] };
 };

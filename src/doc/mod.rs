@@ -47,6 +47,8 @@ topics! {
     configuration "configuration";
     /// cron, systemd, signals; `unknown` rows; backups, damage
     operations "operations";
+    /// What is said on stderr: for people, and as JSON
+    logs "logs";
     /// What is promised, how it is checked, and the limits
     guarantees "guarantees";
     /// Rehearsals: magic numbers, codes, faults

@@ -423,7 +423,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
 
 /// The error in words. reqwest's own text holds the address, with key and number: it is taken off
 /// here, where errors enter the program, and of the rest only the root cause is kept.
-fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     if let Some(why) = chain(&error).find_map(|error| error.downcast_ref::<NotSent>()) {
         return why.to_string();

@@ -1,10 +1,12 @@
 //! The provider: one request, one verdict. The provider's words and HTTP stop here.
 //!
 //! `words` says what an answer means, `http` makes the requests, `connection` holds a new
-//! connection until its request may leave. Nothing here retries, waits out anything or remembers.
+//! connection until its request may leave. Nothing of these retries, waits out anything or remembers.
+//! `post` has a report posted, which is nothing of the provider's.
 
 mod connection;
 pub mod http;
+pub mod post;
 pub mod words;
 
 use std::time::Duration;

@@ -120,6 +120,12 @@ pub trait Store: Sized {
     /// When it cannot be read.
     fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError>;
 
+    /// When the campaign's latest run ended that came to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn last_complete(&self, campaign: CampaignId) -> Result<Option<UnixMicros>, LedgerError>;
+
     /// Hands each row of the campaign's latest input to `each`, in input order, until it says
     /// `Break`.
     ///

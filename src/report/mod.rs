@@ -9,6 +9,7 @@ pub mod answers;
 pub mod funnel;
 pub mod html;
 pub mod json;
+pub mod metrics;
 pub mod pace;
 pub mod results;
 #[cfg(test)]
@@ -30,10 +31,10 @@ use crate::summary::Summary;
 use funnel::Funnel;
 use json::Report;
 pub use pace::Pace;
-use results::Results;
+use results::{Form, Results};
 use timeline::Timeline;
 use write::{Draft, publish};
-pub use write::{WriteError, ensure_writable, make_folder};
+pub use write::{WriteError, ensure_writable, make_folder, replace_public};
 
 /// The file with one line for each row of the input.
 pub const RESULTS_CSV: &str = "results.csv";
@@ -135,13 +136,14 @@ pub fn hours(settings: &serde_json::Value) -> Calendar {
 pub fn write_all<E>(
     folder: &Path,
     input: &ReportInput<'_>,
+    form: Form,
     mut timeline: Timeline,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<Summary, ReportError<E>> {
     make_folder(folder)?;
     let mut summary = Summary::default();
     let mut csv = Draft::new(folder, RESULTS_CSV)?;
-    let mut results = Results::new(&mut csv, input.campaign);
+    let mut results = Results::new(&mut csv, input.campaign, form);
     let written = visit(each_row, |row| {
         let outcome = row.outcome(input.runs);
         summary.add(row, &outcome);
@@ -174,11 +176,12 @@ pub fn write_all<E>(
 pub fn print_only<E>(
     out: impl Write,
     campaign: &CampaignRecord,
+    form: Form,
     only: &[Status],
     runs: &Runs,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<u64, ReportError<E>> {
-    let mut results = Results::new(out, campaign);
+    let mut results = Results::new(out, campaign, form);
     visit(each_row, |row| {
         let outcome = row.outcome(runs);
         if only.contains(&outcome.status) {

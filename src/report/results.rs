@@ -3,6 +3,7 @@
 //! The same lines are what `report --only` prints. Rows go out as they come in; nothing is kept
 //! but one buffer.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::job::Channel;
@@ -14,6 +15,16 @@ use crate::text::{is_formula, is_hidden};
 /// Lines are handed on once there are this many bytes of them.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// How cells are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    Plain,
+    /// So that a spreadsheet keeps them: in UTF-8 that says so, and what it would take for a number,
+    /// and spoil, as text.
+    Excel,
+}
+
 /// Writes the lines of `results.csv`.
 pub struct Results<W> {
     out: W,
@@ -21,12 +32,16 @@ pub struct Results<W> {
     campaign: Vec<u8>,
     lines: Vec<u8>,
     rows: u64,
+    form: Form,
 }
 
 impl<W: Write> Results<W> {
     /// Starts with the header: the input's own, as a CSV fragment, and our columns.
-    pub fn new(out: W, of: &CampaignRecord) -> Self {
+    pub fn new(out: W, of: &CampaignRecord, form: Form) -> Self {
         let mut lines = Vec::with_capacity(CHUNK_BYTES * 2);
+        if form == Form::Excel {
+            lines.extend_from_slice("\u{feff}".as_bytes());
+        }
         lines.extend_from_slice(of.input.header.as_bytes());
         for ours in result_column::ALL {
             lines.push(b',');
@@ -40,6 +55,7 @@ impl<W: Write> Results<W> {
             campaign,
             lines,
             rows: 0,
+            form,
         }
     }
 
@@ -49,7 +65,7 @@ impl<W: Write> Results<W> {
     ///
     /// When what has gathered cannot be written.
     pub fn row(&mut self, row: &Row, outcome: &Outcome<'_>) -> io::Result<()> {
-        push_row(&mut self.lines, &self.campaign, row, outcome)?;
+        push_row(&mut self.lines, &self.campaign, self.form, row, outcome)?;
         self.rows += 1;
         if self.lines.len() >= CHUNK_BYTES {
             self.out.write_all(&self.lines)?;
@@ -83,18 +99,23 @@ pub fn fitted(row: &Row, of: &str, header: &str, codes: Option<&str>) -> Row {
             None if Some(wanted) == codes => masked,
             place => own.get(place?),
         };
-        let mut line = csv::Writer::from_writer(Vec::new());
         let wanted = cells(header);
         let fitted = wanted
             .iter()
             .map(|name| cell(name).map_or("", String::as_str));
-        // Writing into memory cannot fail.
-        let _ = line.write_record(fitted);
-        let line = String::from_utf8(line.into_inner().unwrap_or_default());
-        let line = line.unwrap_or_default();
-        line.trim_end_matches('\n').clone_into(&mut row.record);
+        row.record = as_fragment(fitted);
     }
     row
+}
+
+/// Cells as a CSV fragment.
+fn as_fragment<'c>(cells: impl Iterator<Item = &'c str>) -> String {
+    let mut line = csv::Writer::from_writer(Vec::new());
+    // Writing into memory cannot fail.
+    let _ = line.write_record(cells);
+    let mut line = String::from_utf8(line.into_inner().unwrap_or_default()).unwrap_or_default();
+    line.truncate(line.trim_end_matches('\n').len());
+    line
 }
 
 /// The cells of a CSV fragment.
@@ -113,10 +134,14 @@ pub fn cells(fragment: &str) -> Vec<String> {
 fn push_row(
     line: &mut Vec<u8>,
     campaign: &[u8],
+    form: Form,
     row: &Row,
     outcome: &Outcome<'_>,
 ) -> io::Result<()> {
-    line.extend_from_slice(row.record.as_bytes());
+    match form {
+        Form::Plain => line.extend_from_slice(row.record.as_bytes()),
+        Form::Excel => line.extend_from_slice(kept(&row.record).as_bytes()),
+    }
     line.push(b',');
     if row.line > 0 {
         write!(line, "{}", row.line)?;
@@ -125,11 +150,21 @@ fn push_row(
     line.extend_from_slice(campaign);
     line.push(b',');
     if let Some(number) = row.number {
-        write!(line, "+{}", number.digits())?;
+        let number = number.e164();
+        let number = match form {
+            Form::Plain => number.into(),
+            Form::Excel => kept(&number),
+        };
+        line.extend_from_slice(number.as_bytes());
     }
     let channel = summary::channel(row, outcome).map_or("", Channel::name);
     write!(line, ",{channel},{},", outcome.status.name())?;
-    push_text(line, outcome.reference);
+    match form {
+        Form::Excel if is_spoiled(outcome.reference) => {
+            line.extend_from_slice(kept(outcome.reference).as_bytes());
+        }
+        _ => push_text(line, outcome.reference),
+    }
     line.push(b',');
     push_text(line, &outcome.detail);
     let first_sent_at = outcome
@@ -144,6 +179,29 @@ fn push_row(
     }
     line.push(b'\n');
     Ok(())
+}
+
+/// Cells, as a CSV fragment, so that a spreadsheet keeps those that it would spoil: `="00123"`.
+fn kept(fragment: &str) -> Cow<'_, str> {
+    let mut cells = cells(fragment);
+    if !cells.iter().any(|cell| is_spoiled(cell)) {
+        return Cow::Borrowed(fragment);
+    }
+    for cell in cells.iter_mut().filter(|cell| is_spoiled(cell)) {
+        *cell = format!("=\"{cell}\"");
+    }
+    Cow::Owned(as_fragment(cells.iter().map(String::as_str)))
+}
+
+/// Would a spreadsheet take it for a number, and lose a zero, the sign or digits of it?
+fn is_spoiled(cell: &str) -> bool {
+    const DIGITS_MAX: usize = 9;
+    let digits = cell.strip_prefix('+').unwrap_or(cell);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number
+        && (digits.len() > DIGITS_MAX || digits.len() < cell.len() || {
+            digits.len() > 1 && digits.starts_with('0')
+        })
 }
 
 /// A text that came from elsewhere, as one cell: on one line, and never a formula to a spreadsheet
@@ -183,7 +241,7 @@ mod tests {
         let mut out = Vec::new();
         let mut campaign = samples::campaign();
         header.clone_into(&mut campaign.input.header);
-        let mut results = Results::new(&mut out, &campaign);
+        let mut results = Results::new(&mut out, &campaign, Form::Plain);
         for row in rows {
             results.row(row, &row.outcome(&samples::runs())).unwrap();
         }
@@ -299,7 +357,7 @@ phone,name,otp_line,otp_campaign,otp_phone,otp_channel,otp_status,otp_reference,
                 Ok(())
             }
         }
-        let results = Results::new(Full, &samples::campaign());
+        let results = Results::new(Full, &samples::campaign(), Form::Plain);
         let error = results.finish().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 
+use super::results::Form;
 use super::*;
 use crate::run::Signal;
 
@@ -39,6 +40,7 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
     write_all(
         folder,
         &input,
+        Form::Plain,
         samples::timeline(),
         source(rows, Ok::<(), Infallible>(())),
     )
@@ -106,6 +108,7 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
     let error = write_all(
         folder.path(),
         &input,
+        Form::Plain,
         samples::timeline(),
         source(&rows, broken),
     )
@@ -125,6 +128,7 @@ fn only_the_rows_asked_for_are_printed() {
     let printed = print_only(
         &mut out,
         &samples::campaign(),
+        Form::Plain,
         &only,
         &samples::runs(),
         source,

@@ -1,15 +1,16 @@
 //! The one place that writes result files: beside the old file, whole and durable, then in its
 //! place. A reader sees the old file or the new one, never a part; nobody else may read it.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 /// A result file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}. {}", path.display(), remedy(source))]
+#[error("{}. {}", self.reason(), remedy(source))]
 pub struct WriteError {
     action: &'static str,
     path: PathBuf,
@@ -24,6 +25,13 @@ impl WriteError {
             path,
             source,
         }
+    }
+
+    /// What went wrong, without what could be done.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let path = self.path.display();
+        format!("cannot {} {path}: {}", self.action, self.source)
     }
 
     /// The file or folder that it is about.
@@ -168,6 +176,33 @@ pub fn publish<const N: usize>(folder: &Path, drafts: [Draft; N]) -> Result<(), 
             .map_err(|failed| WriteError::at("replace", &path)(failed.error))?;
     }
     sync_folder(folder).map_err(WriteError::at("save the names in", folder))
+}
+
+/// Replaces a file that everybody may read, for who collects metrics is another user. It holds
+/// nothing but counts.
+///
+/// # Errors
+///
+/// When it cannot be written, or is no file, such as `/dev/null`; it is as it was.
+pub fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let is_other = |found: fs::Metadata| !found.is_file();
+    if fs::symlink_metadata(path).is_ok_and(is_other) {
+        let error = io::Error::other("it is no regular file");
+        return Err(WriteError::at("replace", path)(error));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().unwrap_or_default();
+    let mut draft = Draft::new(folder, &name.to_string_lossy())?;
+    path.clone_into(&mut draft.path);
+    let file = draft.out.get_ref().as_file();
+    // Whatever the umask is.
+    file.set_permissions(Permissions::from_mode(0o644))
+        .and_then(|()| draft.out.write_all(bytes))
+        .map_err(WriteError::at("write", path))?;
+    publish(folder, [draft])
 }
 
 /// A rename is durable once the folder is.

@@ -17,7 +17,7 @@ use crate::ledger::NewRun;
 use crate::ledger::rules::{Departure, LastAnswer, hold, wave_begun};
 use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, RunRecord};
-use crate::run::{RunFact, RunFacts, RunId, Runs};
+use crate::run::{End, RunFact, RunFacts, RunId, Runs};
 
 /// A fact of a run, with its place among them.
 pub struct Noted {
@@ -202,6 +202,16 @@ pub fn latest_at_work(
     let sql = "SELECT min(started_at) FROM run WHERE campaign = ?1";
     let first = db.query_row(sql, [campaign.0], |row| row.get(0).map(UnixMicros))?;
     Ok(Some((run, first)))
+}
+
+/// When the campaign's latest run ended that came to its end.
+pub fn last_complete(
+    db: &Connection,
+    campaign: CampaignId,
+) -> rusqlite::Result<Option<UnixMicros>> {
+    let complete = serde_json::to_string(&End::Complete).unwrap_or_default();
+    let run = latest_that(db, campaign, &format!("end = '{complete}'"))?;
+    Ok(run.and_then(|run| run.finished_at))
 }
 
 fn latest_that(

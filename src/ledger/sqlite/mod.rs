@@ -251,6 +251,10 @@ impl Store for SqliteLedger {
         history::latest(&self.db, campaign).map_err(failed_to("read the run", &self.path))
     }
 
+    fn last_complete(&self, campaign: CampaignId) -> Result<Option<UnixMicros>, LedgerError> {
+        history::last_complete(&self.db, campaign).map_err(failed_to("read the run", &self.path))
+    }
+
     fn for_each_row(
         &self,
         campaign: &Campaign,

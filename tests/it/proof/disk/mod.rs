@@ -53,7 +53,7 @@ fn judge(
 /// What a run said first, without paths and figures: for tallies.
 fn gist(ran: &Ran) -> String {
     let mut lines = ran.stderr.lines();
-    let line = lines.find_map(|line| line.strip_prefix("otpdrive: "));
+    let line = lines.find_map(|line| Some(line.split_once("otpdrive: ")?.1));
     let words = line.unwrap_or("nothing").split([':', '(', '/']).take(2);
     format!("exit {}: {}", ran.code, words.collect::<String>().trim())
 }

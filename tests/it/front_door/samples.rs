@@ -1,0 +1,223 @@
+//! The samples work as they are written. Where a tool that judges them is there, it does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use otpdrive::cli::Exit;
+use serde_json::Value as Json;
+
+use crate::support::contacts;
+use crate::support::stub::{Reply, Stub};
+use crate::support::workdir::Workdir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_otpdrive");
+
+fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("samples")
+        .join(name);
+    fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+/// The command lines of the program that stand in a sample, without its name.
+fn commands(sample: &str) -> Vec<String> {
+    let lines = sample.lines().filter_map(|line| {
+        if let Some(args) = line.trim().strip_prefix("args: ") {
+            let args: Vec<String> = serde_json::from_str(args).unwrap();
+            return Some(args.join(" "));
+        }
+        let (_, rest) = line.split_once("otpdrive send ")?;
+        let ends = [" 2>>", " >>", " ||", ";"].map(|end| rest.find(end).unwrap_or(rest.len()));
+        let end = ends.into_iter().min().unwrap();
+        Some(format!("send {}", &rest[..end]))
+    });
+    lines.collect()
+}
+
+/// Runs a tool, if it is there.
+fn judged(tool: &str, args: &[&str], folder: &Workdir) -> Option<Output> {
+    let mut command = Command::new(tool);
+    command.args(args).current_dir(folder.path("."));
+    command.output().ok()
+}
+
+#[track_caller]
+fn is_good(judged: Option<Output>) {
+    if let Some(judged) = judged {
+        let said = String::from_utf8_lossy(&judged.stderr);
+        assert!(judged.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn every_command_line_of_the_samples_sends() {
+    for name in [
+        "crontab",
+        "otpdrive.service",
+        "kubernetes.yaml",
+        "github-actions.yml",
+        "Dockerfile",
+    ] {
+        let commands = commands(&sample(name));
+        assert!(!commands.is_empty(), "{name}");
+        for command in commands {
+            let stub = Stub::start();
+            let dir = Workdir::new();
+            dir.write("contacts.csv", contacts(0..2));
+            dir.write("kookoo.key", "KK12");
+            let line = command.replace("${CREDENTIALS_DIRECTORY}/key", "kookoo.key");
+            let run = dir.line(&line).args(&["--endpoint", &stub.url()]);
+            run.ends(0);
+            assert_eq!(stub.count(), 2, "{name}: {command}");
+        }
+    }
+}
+
+#[test]
+fn the_line_for_cron_prints_when_somebody_has_to_do_something_and_only_then() {
+    let crontab = sample("crontab");
+    let line = crontab
+        .lines()
+        .find(|line| line.starts_with("*/15"))
+        .unwrap();
+    assert!(!line.contains('%'), "cron ends a line there");
+    let (_, line) = line.split_once("  ").unwrap();
+    for (reply, mail) in [
+        (Reply::success(), ""),
+        (Reply::error("barred"), ""),
+        (Reply::error("Authentication Error"), "otpdrive: exit 4\n"),
+    ] {
+        let stub = Stub::start();
+        stub.always(reply);
+        let dir = Workdir::new();
+        dir.write("contacts.csv", contacts(0..2));
+        dir.write("kookoo.key", "KK12");
+        let folder = dir.path(".");
+        let line = line.replace("/var/lib/otpdrive", folder.to_str().unwrap());
+        let program = format!("{BINARY} send --endpoint {} ", stub.url());
+        let line = line.replace("otpdrive send ", &program);
+        let ran = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
+        let printed = String::from_utf8(ran.stdout).unwrap();
+        assert!(printed.starts_with(mail), "{printed}");
+        assert_eq!(printed.is_empty(), mail.is_empty(), "{printed}");
+        assert_eq!(printed.contains("stopped: "), !mail.is_empty(), "{printed}");
+        let log = dir.read("otpdrive.log");
+        assert!(log.lines().any(|line| line.starts_with("20")), "{log}");
+    }
+}
+
+#[test]
+fn the_units_for_systemd_are_good_and_hardened() {
+    let dir = Workdir::new();
+    let units = [
+        "otpdrive.service",
+        "otpdrive.timer",
+        "otpdrive-failed.service",
+    ];
+    for name in units {
+        let unit = sample(name);
+        for line in unit.lines().filter(|line| !line.is_empty()) {
+            let is_section = line.starts_with('[') && line.ends_with(']');
+            assert!(
+                is_section || line.starts_with('#') || line.contains('='),
+                "{line}"
+            );
+        }
+        let unit = unit.replace("/usr/local/bin/otpdrive", BINARY);
+        dir.write(name, unit.replace("/usr/sbin/sendmail", "/bin/cat"));
+    }
+    let service = sample("otpdrive.service");
+    for line in ["OnFailure=otpdrive-failed.service", "LoadCredential=key:"] {
+        assert!(service.contains(line), "{line}");
+    }
+    let paths = units.map(|name| format!("./{name}"));
+    let paths = paths.iter().map(String::as_str);
+    let args: Vec<&str> = std::iter::once("verify").chain(paths).collect();
+    is_good(judged("systemd-analyze", &args, &dir));
+    // Below 3 of 10.
+    let args = [
+        "security",
+        "--offline=true",
+        "--threshold=29",
+        "./otpdrive.service",
+    ];
+    is_good(judged("systemd-analyze", &args, &dir));
+}
+
+#[test]
+fn the_samples_in_yaml_can_be_read_and_know_the_exit_codes() {
+    let dir = Workdir::new();
+    for name in ["kubernetes.yaml", "github-actions.yml"] {
+        let text = sample(name);
+        assert!(!text.contains('\t') && text.ends_with('\n'), "{name}");
+        dir.write(name, text);
+        let has_yaml = judged("python3", &["-c", "import yaml"], &dir);
+        if has_yaml.is_some_and(|asked| asked.status.success()) {
+            let read = "import sys, yaml; list(yaml.safe_load_all(open(sys.argv[1])))";
+            is_good(judged("python3", &["-c", read, name], &dir));
+        }
+    }
+    let kubernetes = sample("kubernetes.yaml");
+    let (_, codes) = kubernetes.split_once("values: ").unwrap();
+    let codes: Vec<u8> = serde_json::from_str(codes.lines().next().unwrap()).unwrap();
+    // What another try does not help with.
+    let lasting = [Exit::NeedsPerson, Exit::Usage, Exit::Refused, Exit::Bug];
+    assert_eq!(codes, lasting.map(|exit| exit as u8));
+}
+
+#[test]
+fn the_image_holds_what_it_copies_and_runs_as_nobody_special() {
+    let dockerfile = sample("Dockerfile");
+    let of = |word: &str| {
+        let lines = dockerfile
+            .lines()
+            .filter_map(|line| line.strip_prefix(word));
+        lines.map(str::trim).collect::<Vec<_>>()
+    };
+    assert_eq!(of("FROM ").len(), 2, "built in one, run in another");
+    assert_eq!(of("USER "), ["10001:10001"]);
+    let entry: Json = serde_json::from_str(of("ENTRYPOINT ")[0]).unwrap();
+    assert_eq!(entry[0], "/usr/local/bin/otpdrive");
+    let copied = of("COPY ")
+        .into_iter()
+        .filter(|line| !line.starts_with("--from"));
+    for line in copied {
+        let words: Vec<&str> = line.split(' ').collect();
+        for source in &words[..words.len() - 1] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+            assert!(path.exists(), "{source}");
+        }
+    }
+    let rust = of("FROM ")[0];
+    let wanted = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(rust.starts_with(&wanted), "{rust}");
+}
+
+/// Names of metrics that stand in a text.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = text.split(|c| !is_name(c));
+    words.filter(|word| word.starts_with("otpdrive_")).collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_there_are() {
+    let dashboard: Json = serde_json::from_str(&sample("grafana.json")).unwrap();
+    let dir = Workdir::with(contacts(0..1));
+    let run = dir.line("send list.csv --sandbox --metrics-file otp.prom");
+    run.ends(0);
+    let metrics = dir.read("otp.prom");
+    let known = metrics_in(&metrics);
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() >= 8);
+    for panel in panels {
+        for target in panel["targets"].as_array().unwrap() {
+            let asked = target["expr"].as_str().unwrap();
+            let asked = metrics_in(asked);
+            assert!(!asked.is_empty() && asked.is_subset(&known), "{asked:?}");
+        }
+    }
+}
