@@ -38,7 +38,7 @@ fn results_for_excel_keep_every_digit_and_are_the_next_input() {
     std::fs::copy(dir.path("list-results/results.csv"), dir.path("again.csv")).unwrap();
     let ran = dir.send(&stub).input("again.csv").run();
     assert!(
-        ran.stderr.contains("campaign         list"),
+        ran.stderr.contains("campaign   list"),
         "{}",
         ran.stderr
     );
