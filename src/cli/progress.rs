@@ -25,6 +25,9 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 
+/// The longest time without one, while nothing changes.
+const PLAIN_LINE_RARELY: Duration = Duration::from_mins(10);
+
 impl Screen {
     /// Says what an end of the run waits for, and what it would cost not to.
     pub fn say_what_is_awaited(&self, requests: u64, at_most: Duration) {
@@ -121,13 +124,17 @@ impl View {
     fn print(&self, done: &AtomicBool) {
         let mut meter = Meter::new(&self.progress);
         let mut next = Instant::now() + PLAIN_LINE;
+        let mut patience = Patience::new(next);
         while !done.load(Ordering::Relaxed) {
             std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
             if Instant::now() >= next {
-                next += PLAIN_LINE;
                 let now = self.describe(&mut meter);
-                self.screen
-                    .say(&format!("{}/{} rows, {}", now.done, self.goal, now.text));
+                let why = self.progress.stalled().map(|stall| stall.why);
+                if patience.is_over(self.progress.counts(), why, next) {
+                    self.screen
+                        .say(&format!("{}/{} rows, {}", now.done, self.goal, now.text));
+                }
+                next += PLAIN_LINE;
             }
         }
     }
@@ -195,6 +202,49 @@ impl View {
     }
 }
 
+/// Which of the plain lines are worth saying: one that says something new, and then fewer and fewer.
+struct Patience {
+    /// What the latest line said: the rows by status, and why nothing moved, if nothing did.
+    counts: [u64; Status::ALL.len()],
+    why: Option<Why>,
+    /// When it is said again, though nothing has changed; and how long that was in coming.
+    until: Instant,
+    gap: Duration,
+}
+
+impl Patience {
+    /// The first line is due then.
+    fn new(first: Instant) -> Self {
+        Self {
+            counts: Default::default(),
+            why: None,
+            until: first,
+            gap: PLAIN_LINE,
+        }
+    }
+
+    /// Is a line to be said now?
+    fn is_over(
+        &mut self,
+        counts: [u64; Status::ALL.len()],
+        why: Option<Why>,
+        now: Instant,
+    ) -> bool {
+        // While a probe is on its way the outage goes on.
+        let why = why.or(self.why.filter(|_| counts == self.counts));
+        if (counts, why) != (self.counts, self.why) {
+            (self.counts, self.why) = (counts, why);
+            self.gap = PLAIN_LINE;
+        } else if now < self.until {
+            return false;
+        } else {
+            self.gap = PLAIN_LINE_RARELY.min(self.gap * 2);
+        }
+        self.until = now + self.gap;
+        true
+    }
+}
+
 struct Now {
     done: u64,
     text: String,
@@ -231,5 +281,47 @@ impl Meter {
         };
         let seconds = (now - *since).as_secs_f64().max(0.001);
         (departed - before) as f64 / seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::UnixMicros;
+
+    #[test]
+    fn a_long_wait_is_said_when_it_begins_and_then_rarely() {
+        let start = Instant::now();
+        let mut patience = Patience::new(start);
+        let mut said = Vec::new();
+        let mut at = |seconds: u64, sent: u64, why: Option<Why>| {
+            let mut counts = [0; Status::ALL.len()];
+            counts[Status::Sent.index()] = sent;
+            if patience.is_over(counts, why, start + Duration::from_secs(seconds)) {
+                said.push(seconds);
+            }
+        };
+        // Rows are sent; then it waits for the morning.
+        for tick in 1..=6 {
+            at(tick * 10, tick, None);
+        }
+        let morning = Some(Why::Window(Lane::Sms, UnixMicros(7)));
+        for tick in 7..=370 {
+            at(tick * 10, 6, morning);
+        }
+        // An outage, with a probe on its way now and then.
+        for tick in 371..=380 {
+            at(tick * 10, 7, (tick % 3 > 0).then_some(Why::Outage));
+        }
+        let waits = [
+            70, 80, 100, 140, 220, 380, 700, 1300, 1900, 2500, 3100, 3700,
+        ];
+        let expected = [
+            &[10, 20, 30, 40, 50, 60],
+            &waits[..],
+            &[3710, 3720, 3740, 3780],
+        ]
+        .concat();
+        assert_eq!(said, expected);
     }
 }
