@@ -29,7 +29,8 @@
 //! | 0 | [`run`] | what is true of a run, and what an attempt means in its light |
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`record`] [`summary`] | campaigns, runs and rows as a report reads them; counts that add up |
-//! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, wide, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`figures`] | numbers, shares and times as people read them |
 //! | 0 | [`money`] | amounts and prices, exact |
 //! | 0 | [`clock`] | the wall clock, read once per run |
 //! | 0 | [`doc`] | the reference, a topic per file: what `help TOPIC`, the manual page and rustdoc show |
@@ -94,6 +95,7 @@ pub mod contacts;
 pub mod decode;
 pub mod doc;
 pub mod exit;
+pub mod figures;
 pub mod gateway;
 pub mod job;
 pub mod ledger;

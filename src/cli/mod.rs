@@ -1,5 +1,6 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
+mod bar;
 mod config;
 mod config_file;
 mod docs;
@@ -16,6 +17,7 @@ mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod terminal;
 mod usage;
 mod values;
 
@@ -211,7 +213,7 @@ pub fn main() -> Exit {
     let run = || {
         signals::ensure_file_handles()?;
         signals::leave_no_core()?;
-        signals::survive_file_limits()?;
+        signals::survive_what_is_harmless()?;
         let mut commands = COMMANDS.iter();
         let command = commands.find(|command| command.name == name);
         (command.context("there is no such command")?.run)(&values, &screen)

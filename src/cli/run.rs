@@ -13,6 +13,7 @@ use super::config::{Config, Consent, Mode};
 use super::exit::Exit;
 use super::input::{Input, Memory, how_it_is_read};
 use super::plan::Plan;
+use super::progress::View;
 use super::report::write_results;
 use super::sandbox::Rehearsal;
 use super::screen::Screen;
@@ -20,6 +21,7 @@ use super::signals;
 use super::{files, in_full};
 use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
 use crate::clock::{self, Clock};
+use crate::figures::count;
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
 use crate::job::Lane;
@@ -104,15 +106,16 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (campaign, run) = intake.begin_run(clock.now(), &new_run(config, &settings))?;
 
     let progress = Arc::new(Progress::new(plan.counts));
-    let engine = &config.engine;
-    let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
+    let view = View::new(screen, &campaign.record.name, &progress, config);
+    let view = Arc::new(view);
+    let following = screen.follow(&view);
     let task = Task {
         run,
         lanes: plan.lanes(),
         runs: ledger.runs(campaign.record.id)?,
         billed: plan.billed,
     };
-    let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
+    let (ledger, end) = work(config, ledger, &campaign, task, clock, &view)?;
     drop(following);
 
     say_how_it_ended(&end, screen);
@@ -268,17 +271,9 @@ fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
     let otps = match plan.requests() {
         0 => return true,
         1 => "1 OTP".to_owned(),
-        more => format!("{} OTPs", in_thousands(more)),
+        more => format!("{} OTPs", count(more)),
     };
     config.consent == Consent::Given || screen.ask(&format!("Send {otps} for real? [y/N]"))
-}
-
-/// `4,615`
-fn in_thousands(number: u64) -> String {
-    match number / 1_000 {
-        0 => number.to_string(),
-        more => format!("{},{:03}", in_thousands(more), number % 1_000),
-    }
 }
 
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
@@ -299,18 +294,19 @@ fn work(
     campaign: &Campaign,
     task: Task,
     clock: Clock,
-    progress: &Progress,
-    screen: &Screen,
+    view: &Arc<View>,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = super::runtime()?;
     let rehearsal = (config.mode == Mode::Rehearsal)
         .then(Rehearsal::start)
         .transpose()?;
     let run = task.run;
+    let asked = Arc::clone(view);
+    signals::on_question(move || asked.tell())?;
     let signal = signals::listen()?;
     let stop = async {
         let signal = signal.await;
-        screen.say_what_is_awaited(progress.unanswered(), config.gateway.timeout);
+        view.say_what_is_awaited();
         signal
     };
     let (ledger, finished) = runtime.block_on(async {
@@ -326,7 +322,7 @@ fn work(
         let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,
-            progress,
+            progress: &view.progress,
             wall: &clock::wall,
         };
         let finished = campaign::run(&context, &config.engine, task, stop).await;

@@ -152,6 +152,11 @@ impl Screen {
         matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
     }
 
+    /// A piece of a line as it may be shown: what is laid out by its width has to be clean before.
+    pub fn cleaned(&self, text: &str) -> String {
+        self.cleaner.line(text).trim_end().to_owned()
+    }
+
     /// Says something, in one line or more, unless the user wants quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {

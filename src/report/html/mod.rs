@@ -9,7 +9,6 @@ mod over_time;
 mod svg;
 mod todo;
 mod verdict;
-mod words;
 mod zone;
 
 use std::time::Duration;
@@ -18,6 +17,7 @@ use askama::Template;
 
 use super::ReportInput;
 use super::timeline::{Column, Timeline, Wait, WaitKind};
+use crate::figures::{count, counted, percent, share, span, trimmed};
 use crate::job::{Lane, UnixMicros};
 use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
@@ -26,7 +26,6 @@ use crate::summary::Summary;
 use crate::text::visible;
 use todo::Item;
 use verdict::{Fact, Verdict};
-use words::{count, counted, percent, share, span};
 use zone::Zone;
 
 const STYLE: &str = include_str!("style.css");
@@ -293,7 +292,7 @@ impl Source<'_> {
             class: "sent",
             count: count(*n),
             share: share(*n, all),
-            percent: words::trimmed(percent(*n, all), 1),
+            percent: trimmed(percent(*n, all), 1),
         });
         Some(Bars {
             intro: format!(
@@ -315,7 +314,7 @@ impl Source<'_> {
             class: "again",
             count: count(said.count),
             share: String::new(),
-            percent: words::trimmed(percent(said.count, most), 1),
+            percent: trimmed(percent(said.count, most), 1),
         });
         Some(Bars {
             intro: format!(
@@ -367,7 +366,7 @@ impl Source<'_> {
             class,
             count: span(time),
             share: String::new(),
-            percent: words::trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
+            percent: trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
         });
         Some(Bars {
             intro: "The latest run that made requests. Waits may overlap with sending on another channel.".to_owned(),

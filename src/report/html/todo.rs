@@ -1,7 +1,7 @@
 //! What needs a person: how many, what to do, and the exact command.
 
 use super::Source;
-use super::words::count;
+use crate::figures::count;
 use crate::job::Operation;
 use crate::run::End;
 use crate::status::Status;
