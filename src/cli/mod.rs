@@ -1,6 +1,7 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
 mod bar;
+mod closing;
 mod config;
 mod config_file;
 mod docs;
@@ -17,6 +18,7 @@ mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod status;
 mod terminal;
 mod usage;
 mod values;
@@ -109,9 +111,14 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "status",
         help: "Campaigns in the ledger with their counts; also beside a run",
-        examples: &["otpdrive status", "otpdrive status --verify"],
+        examples: &[
+            "otpdrive status",
+            "otpdrive status --watch",
+            "otpdrive status --json",
+            "otpdrive status --verify",
+        ],
         settings: &[STATUS],
-        run: |values, _| report::status(values),
+        run: |values, _| status::status(values),
     },
     Command {
         name: "settle",

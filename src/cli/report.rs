@@ -1,31 +1,28 @@
-//! `report` and `status`: renderings of what the ledger knows.
+//! `report`: renderings of what the ledger knows.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
+use super::closing::Closing;
 use super::config::Mode;
 use super::exit::Exit;
 use super::screen::{Screen, Visible};
+use super::terminal::width_of_texts;
 use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
+use crate::ledger::{Campaign, LedgerError, Records, Store as _};
 use crate::number::mask_name;
 use crate::record::{CampaignId, RunRecord};
 use crate::report::json::schema;
 use crate::report::results::fitted;
 use crate::report::timeline::Timeline;
-use crate::report::{
-    Pace, REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportError, ReportInput, Visit, hours,
-    print_only, write_all,
-};
-use crate::run::{End, Runs};
-use crate::status::Status;
-use crate::summary::{Counts, Summary};
-use crate::text::visible;
+use crate::report::{Pace, ReportError, ReportInput, Visit, hours, print_only, write_all};
+use crate::run::Runs;
+use crate::summary::Summary;
 
 /// Rewrites the result files of a campaign, or prints some of its rows.
 ///
@@ -140,20 +137,18 @@ pub fn write_results(
         earlier: &earlier,
         ledger: Mode::named(campaign.record.sandbox, ledger.path()),
     };
-    let summary = write_all(folder, &input, timeline, |each| {
+    let summary = write_all(folder, &input, &mut timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
-    let written = |name| visible(&folder.join(name).to_string_lossy()).into_owned();
-    screen.say(&format!(
-        "{}: {}{}\nwrote {}, {} and {}",
-        visible(&campaign.record.name),
-        summary.counts().in_words(),
-        earlier_in_words(earlier.counts()),
-        written(RESULTS_CSV),
-        written(REPORT_JSON),
-        written(REPORT_HTML),
-    ));
+    let closing = Closing {
+        name: screen.cleaned(&campaign.record.name),
+        input: &input,
+        summary: &summary,
+        timeline: &timeline,
+        folder,
+    };
+    screen.say_lines(&closing.lines(width_of_texts()));
     Ok(summary)
 }
 
@@ -171,24 +166,6 @@ pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
         runs.set_on(run.id);
     }
     Ok(runs)
-}
-
-/// Numbers that were attempted and that the campaign's input has no more.
-fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Summary> {
-    let mut earlier = Summary::default();
-    ledger.for_each_former(campaign.record.id, &mut |_, row| {
-        earlier.add(row, &row.outcome(runs));
-        ControlFlow::Continue(())
-    })?;
-    Ok(earlier)
-}
-
-/// `; in earlier lists: sent 2`
-fn earlier_in_words(counts: &Counts) -> String {
-    match counts.total() {
-        0 => String::new(),
-        _ => format!("; in earlier lists only: {}", counts.in_words()),
-    }
 }
 
 /// The campaign that is meant.
@@ -247,75 +224,6 @@ pub fn shown_name(name: &str, values: &Values) -> String {
     }
 }
 
-/// Lists the campaigns.
-///
-/// # Errors
-/// When the ledger is not there or cannot be read.
-pub fn status(values: &Values) -> anyhow::Result<Exit> {
-    let path = Mode::of(values).ledger(values);
-    let ledger = open(&path)?;
-    if values.is_on("verify") {
-        return verify(&ledger, &path);
-    }
-    let holder = ledger.holder();
-    let mut text = Vec::new();
-    for campaign in &ledger.campaigns()? {
-        let id = campaign.record.id;
-        let runs = runs(&ledger, id)?;
-        let mut summary = Summary::default();
-        ledger.for_each_row(campaign, Records::Skip, &mut |row| {
-            summary.add(row, &row.outcome(&runs));
-            ControlFlow::Continue(())
-        })?;
-        let run = ledger.latest_run(id)?;
-        let on = run.as_ref().filter(|run| runs.is_on(run.id));
-        let holder = holder.as_deref().filter(|_| on.is_some());
-        let record = &campaign.record;
-        writeln!(
-            text,
-            "{}\t{}{}\t{} rows\t{}{}\t{}",
-            visible(&shown_name(&record.name, values)),
-            record.operation.name(),
-            if record.sandbox { " (sandbox)" } else { "" },
-            summary.counts().total(),
-            summary.counts().in_words(),
-            earlier_in_words(earlier(&ledger, campaign, &runs)?.counts()),
-            visible(&state(run.as_ref(), holder, &summary))
-        )?;
-    }
-    print(std::io::stdout().lock(), &text)
-}
-
-/// Says whether the ledger is sound, and what is wrong with it.
-fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
-    let Verified {
-        campaigns,
-        rows,
-        attempts,
-        wrong,
-    } = ledger.verify()?;
-    let mut text = Vec::new();
-    for wrong in &wrong {
-        writeln!(text, "wrong: {wrong}")?;
-    }
-    if wrong.is_empty() {
-        writeln!(
-            text,
-            "the ledger is sound: {campaigns} campaigns, {rows} rows, {attempts} requests"
-        )?;
-    }
-    let exit = print(std::io::stdout().lock(), &text)?;
-    if wrong.is_empty() {
-        return Ok(exit);
-    }
-    let why = match wrong.len() {
-        1 => "one thing is wrong".to_owned(),
-        more => format!("{more} things are wrong"),
-    };
-    let path = path.to_owned();
-    Err(LedgerError::Damaged { path, why }.into())
-}
-
 /// Is this the run that was started last in the ledger?
 fn is_latest(ledger: &SqliteLedger, run: &RunRecord) -> anyhow::Result<bool> {
     for campaign in ledger.campaigns()? {
@@ -325,14 +233,4 @@ fn is_latest(ledger: &SqliteLedger, run: &RunRecord) -> anyhow::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn state(run: Option<&RunRecord>, holder: Option<&str>, summary: &Summary) -> String {
-    match (run.and_then(|run| run.end.as_ref()), holder) {
-        (None, Some(holder)) => format!("running: {holder}, {} in flight", summary.in_flight()),
-        (None, None) => "interrupted (killed)".to_owned(),
-        (Some(End::Complete), _) if summary.counts()[Status::Pending] == 0 => "complete".to_owned(),
-        (Some(End::Complete | End::Interrupted(_)), _) => "interrupted".to_owned(),
-        (Some(End::Stopped(stop)), _) => format!("stopped: {}", stop.message),
-    }
 }

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use super::config::KEY_VARIABLE;
+use super::terminal::{Paint, has_colours};
 use super::values::{self, LogFormat, Progress, Values};
 use crate::campaign::LogNumbers;
 use crate::gateway;
@@ -162,6 +163,28 @@ impl Screen {
         if !self.quiet {
             self.show(text);
         }
+    }
+
+    /// Says lines that were laid out, each with what its first word is painted as, unless the user wants
+    /// quiet.
+    pub fn say_lines(&self, lines: &[(Paint, String)]) {
+        if self.quiet {
+            return;
+        }
+        let colours = has_colours(&std::io::stderr());
+        let shown = lines.iter().map(|(paint, line)| {
+            let line = self.cleaner.line(line);
+            let start = line.len() - line.trim_start().len();
+            let word = line[start..].split_whitespace().next();
+            match word.filter(|_| colours) {
+                Some(word) => {
+                    let rest = &line[start + word.len()..];
+                    format!("{}{}{rest}", &line[..start], paint.on(word))
+                }
+                None => line,
+            }
+        });
+        self.print(&shown.collect::<String>());
     }
 
     /// Says what has to be seen, in one line or more.

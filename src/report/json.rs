@@ -95,7 +95,7 @@ pub struct Report<'a> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub enum State {
     /// Nothing is left to do.
     Complete,
     /// It is on.
@@ -109,7 +109,7 @@ enum State {
 /// Why a run stopped early.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct StopReason {
+pub struct StopReason {
     /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `certificate`,
     /// `outage`, `limit`, `max_duration`, `deadline`, `budget`, `ledger`;
     /// there may be more in later versions.
@@ -122,7 +122,7 @@ struct StopReason {
 /// A number of rows for each status.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct StatusCounts {
+pub struct StatusCounts {
     /// The gateway accepted the OTP. Accepted is not delivered.
     sent: u64,
     /// The code was right.
@@ -148,7 +148,7 @@ struct StatusCounts {
 /// Numbers that were attempted and that the input has no more.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Earlier {
+pub struct Earlier {
     /// How many.
     rows: u64,
     /// How many of them have which status.
@@ -354,10 +354,7 @@ impl<'a> Report<'a> {
                 call: StatusCounts::of_channel(summary, Channel::Call),
             },
             in_flight: summary.in_flight(),
-            earlier: Earlier {
-                rows: earlier.counts().total(),
-                counts: StatusCounts::new(earlier.counts()),
-            },
+            earlier: Earlier::new(earlier.counts()),
             attempts: summary.attempts(),
             campaign_totals: Totals {
                 started_at: first_started_at.to_string(),
@@ -371,7 +368,7 @@ impl<'a> Report<'a> {
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
-            invalid_reasons: summary.reasons(),
+            invalid_reasons: summary.details(Status::Invalid),
             accepted_by_try: by_try(summary),
             answer_times: bins(summary),
             over_time: OverTime::new(timeline),
@@ -400,7 +397,8 @@ impl<'a> Report<'a> {
 
 impl State {
     /// Whatever the run says of itself: with rows left over it is not complete.
-    fn new(end: Option<&End>, is_on: bool, counts: &Counts) -> Self {
+    #[must_use]
+    pub fn new(end: Option<&End>, is_on: bool, counts: &Counts) -> Self {
         match end {
             None if is_on => Self::Running,
             Some(End::Complete) if counts[Status::Pending] == 0 => Self::Complete,
@@ -411,7 +409,9 @@ impl State {
 }
 
 impl StopReason {
-    fn new(end: Option<&End>) -> Option<Self> {
+    /// `None` unless it stopped.
+    #[must_use]
+    pub fn new(end: Option<&End>) -> Option<Self> {
         match end {
             Some(End::Stopped(stop)) => Some(Self {
                 kind: stop.kind,
@@ -422,8 +422,21 @@ impl StopReason {
     }
 }
 
+impl Earlier {
+    /// These.
+    #[must_use]
+    pub fn new(counts: &Counts) -> Self {
+        Self {
+            rows: counts.total(),
+            counts: StatusCounts::new(counts),
+        }
+    }
+}
+
 impl StatusCounts {
-    fn new(counts: &Counts) -> Self {
+    /// These.
+    #[must_use]
+    pub fn new(counts: &Counts) -> Self {
         Self {
             sent: counts[Status::Sent],
             verified: counts[Status::Verified],

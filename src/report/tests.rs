@@ -38,7 +38,7 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
     write_all(
         folder,
         &input,
-        samples::timeline(),
+        &mut samples::timeline(),
         source(rows, Ok::<(), Infallible>(())),
     )
     .map(|_| ())
@@ -104,7 +104,7 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
     let error = write_all(
         folder.path(),
         &input,
-        samples::timeline(),
+        &mut samples::timeline(),
         source(&rows, broken),
     )
     .unwrap_err();

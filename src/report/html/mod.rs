@@ -16,7 +16,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::ReportInput;
-use super::timeline::{Column, Timeline, Wait, WaitKind};
+use super::timeline::{Column, Timeline, WaitKind, covered};
 use crate::figures::{count, counted, percent, share, span, trimmed};
 use crate::job::{Lane, UnixMicros};
 use crate::money::Prices;
@@ -471,17 +471,6 @@ impl Page {
         let there = sections.into_iter().filter(|(is_there, ..)| *is_there);
         there.map(|(_, id, title)| (id, title)).collect()
     }
-}
-
-/// How much time waits cover together: those on several lanes at once count once.
-fn covered<'w>(waits: impl Iterator<Item = &'w Wait>) -> Duration {
-    let (mut all, mut end) = (Duration::ZERO, UnixMicros(i64::MIN));
-    for wait in waits {
-        let from = wait.from.max(end);
-        all += wait.until.since(from);
-        end = end.max(wait.until);
-    }
-    all
 }
 
 /// What a status means, for people.

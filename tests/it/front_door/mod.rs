@@ -22,6 +22,7 @@ mod rows;
 mod secrets;
 mod signals;
 mod stalls;
+mod terminal;
 pub mod ugly;
 mod verdicts;
 mod verify;
