@@ -110,7 +110,8 @@ impl Closing<'_> {
             let limit = at_work.settings["rate_per_s"].as_f64();
             let limit = limit.map(|limit| format!(" of {}/s", trimmed(limit, 2)));
             let speed = trimmed(pace.achieved_per_s(), 2);
-            said[1] += &format!(", {speed}/s{}", limit.unwrap_or_default());
+            let limit = limit.unwrap_or_default();
+            said[1] = format!("{}, {speed}/s{limit}", said[1]);
         }
         let waited = covered(self.timeline.waits().iter());
         if waited.as_millis() >= 500 {

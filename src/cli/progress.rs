@@ -130,10 +130,7 @@ impl View {
             ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = bars.add(ProgressBar::no_length().with_style(style));
         let colours = has_colours(&io::stderr());
-        let paint = |paint: Paint, text: &str| match colours {
-            true => paint.on(text),
-            false => text.to_owned(),
-        };
+        let paint = |paint: Paint, text: &str| if colours { paint } else { Paint::Plain }.on(text);
         while !done.load(Ordering::Relaxed) {
             bar.set_message(self.now().lines(width(), paint).join("\n"));
             std::thread::park_timeout(REDRAW);

@@ -14,7 +14,7 @@ use super::terminal::width_of_texts;
 use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, LedgerError, Records, Store as _};
+use crate::ledger::{Campaign, Records, Store as _};
 use crate::number::mask_name;
 use crate::record::{CampaignId, RunRecord};
 use crate::report::json::schema;

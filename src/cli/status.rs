@@ -77,7 +77,7 @@ struct Shown {
 /// When the ledger is not there or cannot be read.
 pub fn status(values: &Values) -> anyhow::Result<Exit> {
     let path = Mode::of(values).ledger(values);
-    let ledger = open(&path)?;
+    let mut ledger = open(&path)?;
     if values.is_on("verify") {
         return verify(&ledger, &path);
     }
@@ -90,28 +90,32 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         let terminal = Box::new(InPlace::new(io::stdout()));
         bars.set_draw_target(ProgressDrawTarget::term_like(terminal));
     }
-    let mut before = String::new();
+    let (mut before, mut was_on) = (String::new(), false);
     loop {
         let started = Instant::now();
         let all = standings(&ledger, values)?;
-        let text = if json {
-            lines(&all)?
-        } else {
-            table(&all, width(&out, usize::MAX).saturating_sub(1))
-        };
+        let facts = lines(&all)?;
         let is_on = all.iter().any(|one| one.state == State::Running);
-        let goes_on = values.is_on("watch") && is_on;
-        if in_place && goes_on {
-            bar.set_message(text.trim_end().to_owned());
-        } else if text != before {
+        // One that ended while it was looked at is looked at once more.
+        let is_last = !values.is_on("watch") || !(is_on || was_on);
+        let text = || table(&all, width(&out, usize::MAX).saturating_sub(1));
+        if in_place && is_on {
+            bar.set_message(text().trim_end().to_owned());
+        } else if (is_on || is_last) && facts != before {
             bar.finish_and_clear();
+            let text = if json { facts.clone() } else { text() };
             print(out.lock(), text.as_bytes())?;
+            before = facts;
         }
-        if !goes_on {
+        if is_last {
             return Ok(Exit::Done);
         }
-        before = text;
-        sleep(LOOK.max(started.elapsed() * REST));
+        if is_on {
+            sleep(LOOK.max(started.elapsed() * REST));
+        }
+        was_on = is_on;
+        // What was opened to read stays as it was then.
+        ledger = SqliteLedger::open_to_read(&path)?;
     }
 }
 

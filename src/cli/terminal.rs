@@ -122,13 +122,10 @@ impl Lines {
     fn redraw(&mut self, width: usize) -> String {
         let rows = self.drawn.iter().map(|line| line.div_ceil(width).max(1));
         let up = rows.sum::<usize>().saturating_sub(1);
-        let mut text = "\r".to_owned();
-        if up > 0 {
-            text += &format!("\u{1b}[{up}A");
-        }
+        let up = Some(up).filter(|up| *up > 0);
+        let up = up.map_or(String::new(), |up| format!("\u{1b}[{up}A"));
         let next = std::mem::take(&mut self.next);
-        text += &next.join("\u{1b}[K\r\n");
-        text += "\u{1b}[J";
+        let text = format!("\r{up}{}\u{1b}[J", next.join("\u{1b}[K\r\n"));
         self.drawn = next.iter().map(|line| columns(&unpainted(line))).collect();
         text
     }

@@ -75,13 +75,13 @@ fn the_closing_summary_fits_and_its_command_works() {
     );
     stub.script("smsotp", &e164(2), [Reply::new(504, "")]);
     let dir = Workdir::with(contacts(0..1_500) + "9.8765E+11\n");
-    let args = [
+    let given = [
         "--campaign",
         "June leads",
         "--ledger",
         "a rather long name of a ledger.db",
     ];
-    let ran = dir.send(&stub).args(&args).ends(1);
+    let ran = dir.send(&stub).args(&given).ends(1);
     let (_, closing) = ran.stderr.split_once("June leads: done in").unwrap();
     for line in closing.lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -103,7 +103,7 @@ fn the_closing_summary_fits_and_its_command_works() {
     let shell = format!("exec \"$1\" {args}");
     let only = dir.otpdrive(&[]).in_shell(&shell).ends(0).stdout;
     assert_eq!(rows(&only).len(), 3, "{only}");
-    assert_eq!(dir.send(&stub).args(&args).flags("-q").ends(1).stderr, "");
+    assert_eq!(dir.send(&stub).args(&given).flags("-q").ends(1).stderr, "");
 }
 
 #[test]
