@@ -46,9 +46,24 @@ pub enum Doing {
     /// Its work, for about so long if that can be told.
     Working(Option<Duration>),
     /// It waits, for this.
-    Paused(String),
+    Paused(Said),
     /// It ends, and waits for this.
-    Stopping(String),
+    Stopping(Said),
+}
+
+/// What is said where there is room for it, and what where there is not.
+pub struct Said {
+    /// All of it.
+    pub full: String,
+    /// What matters most.
+    pub short: String,
+}
+
+impl From<String> for Said {
+    fn from(full: String) -> Self {
+        let short = full.clone();
+        Self { full, short }
+    }
 }
 
 impl Doing {
@@ -137,6 +152,8 @@ impl Now {
 
     fn second(&self, width: usize, paint: impl Fn(Paint, &str) -> String) -> String {
         if let Doing::Paused(why) | Doing::Stopping(why) = &self.doing {
+            let fits = columns(&why.full) <= width;
+            let why = if fits { &why.full } else { &why.short };
             return paint(Paint::Care, &shortened(why, width));
         }
         let parts = self
@@ -197,7 +214,7 @@ impl Now {
             line = line + ", " + &word;
         }
         if let Doing::Paused(why) | Doing::Stopping(why) = &self.doing {
-            line = line + ": " + why;
+            line = line + ": " + &why.full;
         }
         let statuses = self.statuses().map(|(status, n)| said(status, n));
         let parts = statuses.chain(Some(self.under_way().replace("  ", ", ")));
@@ -269,12 +286,18 @@ mod tests {
             "sent 1,701  rejected 29  unknown 12  |  in flight 4  retrying 3"
         );
         let why = "gateway down 1m 12s (connection refused): probe in 15s, gives up at 22:46";
-        let [first, second] = plain(&now(Doing::Paused(why.to_owned())), 80);
+        let [first, second] = plain(&now(Doing::Paused(why.to_owned().into())), 80);
         assert!(
             first.ends_with("38%  1,742/4,615  10.0/s  paused"),
             "{first}"
         );
         assert_eq!(second, why);
+        let said = Said {
+            full: why.to_owned(),
+            short: "gateway down 1m 12s: probe in 15s".to_owned(),
+        };
+        let [_, second] = plain(&now(Doing::Paused(said)), 60);
+        assert_eq!(second, "gateway down 1m 12s: probe in 15s");
     }
 
     #[test]
@@ -285,7 +308,7 @@ mod tests {
             "leads 👩‍👩‍👧 🎉🎉🎉 and more of them, all in one",
             "",
         ] {
-            let mut now = now(Doing::Stopping("waiting for 4 answers ".repeat(9)));
+            let mut now = now(Doing::Stopping("waiting for 4 answers ".repeat(9).into()));
             now.name = name.to_owned();
             all.push(now);
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike as _};
 
-use super::bar::{Doing, Now, is_asked};
+use super::bar::{Doing, Now, Said, is_asked};
 use super::config::Config;
 use super::plan::in_words;
 use super::screen::Screen;
@@ -182,7 +182,7 @@ impl View {
             .filter(|stall| in_flight == 0 || (stall.outage.is_some() && in_flight == 1));
         let doing = match (self.progress.ending(), stalled) {
             (Some(ending), _) => Doing::Stopping(self.ending(ending)),
-            (None, Some(stall)) => Doing::Paused(self.screen.cleaned(&self.stalled(&stall))),
+            (None, Some(stall)) => Doing::Paused(self.stalled(&stall)),
             (None, None) => {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
                 let left = self.goal.saturating_sub(done) as f64 / speed;
@@ -202,27 +202,27 @@ impl View {
         }
     }
 
-    fn ending(&self, ending: Ending) -> String {
+    fn ending(&self, ending: Ending) -> Said {
         let requests = self.progress.unanswered();
         if requests == 0 {
-            return "writing down what came back".to_owned();
+            return "writing down what came back".to_owned().into();
         }
         let answers = counted(requests, "answer", "answers");
         let at_most = in_words(self.timeout.saturating_sub(ending.since.elapsed()));
-        let again = match (ending.interrupted, requests) {
-            (false, _) => String::new(),
-            (true, 1) => "; Ctrl-C again ends now (1 becomes unknown)".to_owned(),
-            (true, n) => format!("; Ctrl-C again ends now ({n} become unknown)"),
-        };
-        format!("waiting for {answers}, at most {at_most}{again}")
+        let short = format!("waiting for {answers}, at most {at_most}");
+        let verb = if requests == 1 { "becomes" } else { "become" };
+        let again = format!("; Ctrl-C again ends now ({requests} {verb} unknown)");
+        let again = if ending.interrupted { &again } else { "" };
+        let full = format!("{short}{again}");
+        Said { full, short }
     }
 
-    fn stalled(&self, stall: &Stall) -> String {
+    fn stalled(&self, stall: &Stall) -> Said {
         let now = tokio::time::Instant::now();
         let stall_left = stall.until.saturating_duration_since(now);
         let left = in_words(stall_left);
-        match (stall.why, &stall.outage) {
-            (Why::Outage, Some(outage)) => self.down(outage, stall_left),
+        let short = match (stall.why, &stall.outage) {
+            (Why::Outage, Some(outage)) => return self.down(outage, stall_left),
             (Why::Pace | Why::Outage, _) => format!("the rate lets the next one leave in {left}"),
             (Why::Backoff, _) => format!("retries wait, the next for {left}"),
             (Why::RetryAfter(lane), _) => {
@@ -230,22 +230,23 @@ impl View {
                     Lane::Verify => String::new(),
                     lane => format!(", {}", lane.name()),
                 };
-                let way_out = if stall_left > LONG_HOLD {
-                    "; to go on before, stop and start again with --ignore-retry-after"
-                } else {
-                    ""
-                };
-                format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
+                format!("the gateway asked to wait (Retry-After{lane}), {left} left")
             }
             (why @ (Why::StartAt(at) | Why::Window(_, at) | Why::DailyCap(_, at)), _) => {
                 let until = self.calendar.shown(at, clock::wall());
-                format!("{} until {until}, {left} left", why.in_words())
+                let full = format!("{} until {until}, {left} left", why.in_words());
+                let short = format!("it waits until {until}, {left} left");
+                return Said { full, short };
             }
-        }
+        };
+        let way_out = "; to go on before, stop and start again with --ignore-retry-after";
+        let is_long = matches!(stall.why, Why::RetryAfter(_)) && stall_left > LONG_HOLD;
+        let full = format!("{short}{}", if is_long { way_out } else { "" });
+        Said { full, short }
     }
 
     /// `gateway down 1m 12s (connection refused): probe in 15s, gives up at 22:46 IST`
-    fn down(&self, outage: &Outage, probe: Duration) -> String {
+    fn down(&self, outage: &Outage, probe: Duration) -> Said {
         let lasts = in_words(outage.since.elapsed());
         // Where it is not the gateway, the words are another's.
         let shown = match outage.shown.strip_prefix("the gateway is down") {
@@ -261,7 +262,11 @@ impl View {
             let at = now + deadline.saturating_duration_since(tokio::time::Instant::now());
             format!(", gives up at {}", self.calendar.shown(at, now))
         });
-        format!("{shown}: {probe}{}", ends.unwrap_or_default())
+        let then = format!("{probe}{}", ends.unwrap_or_default());
+        Said {
+            full: self.screen.cleaned(&format!("{shown}: {then}")),
+            short: format!("down {lasts}: {then}"),
+        }
     }
 }
 
