@@ -10,7 +10,7 @@ use crate::report::commands;
 use crate::report::json::State;
 use crate::report::timeline::{Timeline, covered};
 use crate::report::{REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportInput};
-use crate::run::WhenUncertain;
+use crate::run::{End, WhenUncertain};
 use crate::status::Status;
 use crate::summary::Summary;
 use crate::text::{columns, folded, visible};
@@ -85,7 +85,10 @@ impl Closing<'_> {
         let ends = match state {
             State::Complete => "done in",
             State::Running => "running for",
-            State::Stopped => "stopped after",
+            State::Stopped => match &run.end {
+                Some(End::Stopped(stop)) if stop.kind.was_asked_for() => "ended after",
+                _ => "stopped after",
+            },
             State::Interrupted if run.end.is_none() => "killed after",
             State::Interrupted => "interrupted after",
         };
