@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const REST: u32 = 4;
 
 /// The columns of the table; the counts are the last.
-const HEADER: [&str; 6] = ["CAMPAIGN", "WHAT", "LAST RUN", "STATE", "ROWS", "COUNTS"];
+const HEADER: [&str; 6] = ["CAMPAIGN", "STATE", "WHAT", "LAST RUN", "ROWS", "COUNTS"];
 
 /// Columns of a campaign's name on a terminal.
 const NAME_MAX: usize = 24;
@@ -195,9 +195,9 @@ impl Shown {
         Self {
             cells: [
                 visible(name).into_owned(),
+                state.to_owned(),
                 record.operation.name().to_owned() + rehearsal,
                 last.unwrap_or_default(),
-                state.to_owned(),
                 String::new(),
             ],
             counts: String::new(),
@@ -224,9 +224,9 @@ impl Shown {
 fn table(all: &[Standing], most: usize) -> String {
     let name = |one: &Standing| shortened(&one.shown.cells[0], NAME_MAX.max(most / 4)).into_owned();
     let rows = all.iter().map(|one| {
-        let [_, rest @ ..] = one.shown.cells.clone();
-        let [what, last, state, rows] = rest;
-        [name(one), what, last, state, rows]
+        let mut cells = one.shown.cells.clone();
+        cells[0] = name(one);
+        cells
     });
     let mut rows: Vec<[String; 5]> = rows.collect();
     if rows.is_empty() {
