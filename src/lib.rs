@@ -30,7 +30,8 @@
 //! | 0 | [`status`] [`next`] | the fold from facts to a status; the table of next steps |
 //! | 0 | [`journey`] | one number over all campaigns: its OTPs, and the codes that came back |
 //! | 0 | [`record`] [`summary`] [`requests`] | campaigns, runs and rows as a report reads them; counts that add up |
-//! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, wide, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`figures`] | numbers, shares and times as people read them |
 //! | 0 | [`money`] [`calendar`] | amounts and prices, exact; hours, days and caps in a time zone |
 //! | 0 | [`exit`] | how the program ends |
 //! | 0 | [`clock`] | the wall clock, read once per run |
@@ -98,6 +99,7 @@ pub mod contacts;
 pub mod decode;
 pub mod doc;
 pub mod exit;
+pub mod figures;
 pub mod gateway;
 pub mod job;
 pub mod journey;

@@ -150,7 +150,7 @@ pub struct Summary {
     latencies: Histogram<u64>,
     accepted_by_try: [u64; TRIES_TOLD_APART],
     messages: Said,
-    reasons: Said,
+    details: [Said; Status::ALL.len()],
 }
 
 /// How often something was said, by its words.
@@ -207,7 +207,7 @@ impl Default for Summary {
                 .expect("constant bounds that are in range"),
             accepted_by_try: Default::default(),
             messages: Said::default(),
-            reasons: Said::default(),
+            details: Default::default(),
         }
     }
 }
@@ -233,8 +233,11 @@ impl Summary {
             let place = usize::try_from(before).map_or(last, |before| before.min(last));
             self.accepted_by_try[place] += 1;
         }
-        if let RowState::Invalid(reason) = &row.state {
-            self.reasons.add(reason);
+        if matches!(
+            outcome.status,
+            Status::Rejected | Status::Failed | Status::Invalid
+        ) {
+            self.details[outcome.status.index()].add(&outcome.detail);
         }
         for attempt in row.attempts() {
             self.add_attempt(attempt);
@@ -309,10 +312,10 @@ impl Summary {
         self.messages.most_frequent()
     }
 
-    /// Why rows cannot be used, in the same form. The counts are of rows.
+    /// Why rows were rejected, failed or cannot be used, in the same form. The counts are of rows.
     #[must_use]
-    pub fn reasons(&self) -> Vec<Message<'_>> {
-        self.reasons.most_frequent()
+    pub fn details(&self, status: Status) -> Vec<Message<'_>> {
+        self.details[status.index()].most_frequent()
     }
 }
 

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// Characters without width: joiners, direction marks, soft hyphens, byte order marks, tags.
 #[must_use]
 pub fn is_invisible(c: char) -> bool {
@@ -94,6 +96,63 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
 }
 
+/// How many columns of a terminal a text takes up at most: some draw what belongs together (an emoji
+/// of several, a syllable) as one, and some its characters one by one.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    let one_by_one = text.chars().map(|c| match c {
+        // Makes the one before wide.
+        '\u{fe0f}' => 1,
+        c => c.width().unwrap_or(0),
+    });
+    text.width().max(one_by_one.sum())
+}
+
+/// A text in at most so many columns; what is left out at its end is `…`.
+#[must_use]
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if columns(text) <= most {
+        return Cow::Borrowed(text);
+    }
+    let ends = text.char_indices().map(|(end, _)| &text[..end]);
+    let fits = |start: &&str| columns(start) < most;
+    let start = ends.take_while(fits).last().unwrap_or_default();
+    let start = start.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200d}');
+    Cow::Owned(if most == 0 {
+        String::new()
+    } else {
+        format!("{start}…")
+    })
+}
+
+/// Parts of a line as lines of at most so many columns, as far as no part is longer: the first begins
+/// behind `indent` columns, so do the others. Each line but the last ends with `end`.
+#[must_use]
+pub fn folded<T: AsRef<str>>(
+    parts: impl IntoIterator<Item = T>,
+    indent: usize,
+    end: &str,
+    most: usize,
+) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        let part = part.as_ref();
+        match lines.last_mut() {
+            Some(line) if indent + columns(line) + 1 + columns(part) + columns(end) <= most => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            last => {
+                if let Some(last) = last {
+                    last.push_str(end);
+                }
+                lines.push(part.to_owned());
+            }
+        }
+    }
+    lines
+}
+
 /// Names that are less like than this, of 1, are not alike.
 const LIKENESS_MIN: f64 = 0.7;
 
@@ -130,6 +189,30 @@ mod tests {
         assert_eq!(shell_word("my leads"), "'my leads'");
         assert_eq!(shell_word("it's $1"), r"'it'\''s $1'");
         assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn wide_texts_are_shortened_by_what_they_take_up() {
+        assert_eq!(columns("नमस्ते 👍🏽"), 9, "as the widest terminal draws it");
+        assert_eq!(shortened("contacts", 8), "contacts");
+        assert_eq!(shortened("contacts", 7), "contac…");
+        assert_eq!(shortened("漢字漢字", 6), "漢字…");
+        assert_eq!(shortened("June leads", 6), "June…");
+        assert_eq!(
+            shortened("👩\u{200d}👩\u{200d}👧 family", 5),
+            "👩\u{200d}👩…"
+        );
+        assert_eq!(shortened("x", 0), "");
+        for most in 0..30 {
+            assert!(columns(&shortened("सितंबर 2026 के ग्राहक ❤️", most)) <= most);
+        }
+    }
+
+    #[test]
+    fn a_line_is_folded_between_its_parts() {
+        let words = "otpdrive report --only failed,unknown".split(' ');
+        let lines = folded(words, 2, " \\", 20);
+        assert_eq!(lines, ["otpdrive report \\", "--only \\", "failed,unknown"]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, Stop, StopKind};
 use crate::status::{Status, outcome};
 use limits::Allowance;
 pub use limits::Limits;
-pub use progress::{Progress, Stall, Why};
+pub use progress::{Ending, Outage, Progress, Stall, Why};
 use slots::{Next, Paces, READ_AHEAD, Slot, Slots};
 use watch::Watch;
 
@@ -629,7 +629,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// What is next; ends the run when an outage takes too long.
     fn next(&self, now: Instant) -> Next<'a> {
-        self.context.progress.stall(None);
         self.look_at_time(now);
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
@@ -640,31 +639,40 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             );
             self.stop(StopKind::Outage, &message);
         }
-        match self.slots.next(now, self.context.gateway.lead()) {
-            Next::At(at, why) => {
-                if !matches!(why, Why::Pace | Why::Backoff | Why::Outage)
-                    && self.slots.taken() == 0
-                    && let Some((kind, message)) = self.out_of_time.get()
-                {
-                    // Those that were started would keep the run for hours.
-                    self.stop(kind, message);
-                    return Next::Nothing;
-                }
-                if why != Why::Pace || at > now + WORTH_SAYING {
-                    let outage = self.watch.outage();
-                    let stall = Stall {
-                        why,
-                        until: at,
-                        outage,
-                    };
-                    self.context.progress.stall(Some(stall));
-                }
-                let look_again = self.allowance.look_again(now);
-                let times = [Some(at), self.start_until.get(), deadline, look_again];
-                Next::At(times.into_iter().flatten().min().unwrap_or(at), why)
-            }
-            other => other,
+        let next = self.slots.next(now, self.context.gateway.lead());
+        if let Next::At(_, why) = next
+            && !matches!(why, Why::Pace | Why::Backoff | Why::Outage)
+            && self.slots.taken() == 0
+            && let Some((kind, message)) = self.out_of_time.get()
+        {
+            // Those that were started would keep the run for hours.
+            self.stop(kind, message);
+            return Next::Nothing;
         }
+        self.context.progress.stall(self.stalled(&next, now));
+        let Next::At(at, why) = next else {
+            return next;
+        };
+        let look_again = self.allowance.look_again(now);
+        let times = [Some(at), self.start_until.get(), deadline, look_again];
+        Next::At(times.into_iter().flatten().min().unwrap_or(at), why)
+    }
+
+    /// Why nothing moves, if that is worth saying.
+    fn stalled(&self, next: &Next<'_>, now: Instant) -> Option<Stall> {
+        let (until, why) = match next {
+            Next::At(at, why) if *why != Why::Pace || *at > now + WORTH_SAYING => (*at, *why),
+            // A probe is on its way.
+            Next::Nothing if self.watch.down_since().is_some() => (now, Why::Outage),
+            _ => return None,
+        };
+        let outage = self.watch.down_since().map(|since| Outage {
+            shown: self.watch.outage(),
+            since,
+            deadline: self.deadline(),
+        });
+        let outage = outage.filter(|_| why == Why::Outage);
+        Some(Stall { why, until, outage })
     }
 
     /// Starts no more numbers when it is time to end; what waits for its hours is in no outage.
@@ -844,6 +852,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// Nothing leaves any more. The first reason counts.
     fn finish(&self, end: End) {
+        let interrupted = matches!(end, End::Interrupted(_));
+        self.context.progress.ends(interrupted);
         self.end.borrow_mut().get_or_insert(end);
         self.slots.end();
         self.ended.send_replace(true);

@@ -1,7 +1,9 @@
 //! What can be seen of a run while it runs: written by the engine, read by the progress line.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,8 +18,28 @@ pub struct Stall {
     pub why: Why,
     /// When something will be tried again.
     pub until: Instant,
-    /// How the latest outage shows.
-    pub outage: String,
+    /// The outage, if that is the reason.
+    pub outage: Option<Outage>,
+}
+
+/// An outage that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// How it shows.
+    pub shown: String,
+    /// Since when.
+    pub since: Instant,
+    /// When it will have lasted too long.
+    pub deadline: Option<Instant>,
+}
+
+/// Nothing leaves any more; what is in flight is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Since when.
+    pub since: Instant,
+    /// A signal asked for it.
+    pub interrupted: bool,
 }
 
 /// The reasons for which nothing moves.
@@ -69,10 +91,13 @@ pub struct Progress {
     counts: [AtomicU64; Status::ALL.len()],
     departed: AtomicU64,
     in_flight: AtomicU64,
-    unanswered: AtomicU64,
+    /// When each of them left, with a number that tells those of one moment apart.
+    unanswered: Mutex<BTreeSet<(Instant, u64)>>,
+    left: AtomicU64,
     waiting: AtomicU64,
     stalled: Mutex<Option<Stall>>,
     requests: Mutex<Requests>,
+    ending: OnceLock<Ending>,
 }
 
 impl Progress {
@@ -122,7 +147,25 @@ impl Progress {
     /// Requests that have left and were not answered yet: those that an end would wait for.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
-        self.unanswered.load(Ordering::Relaxed)
+        self.waited_for().len() as u64
+    }
+
+    /// For how long the answer is awaited that is awaited the longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Duration> {
+        Some(self.waited_for().first()?.0.elapsed())
+    }
+
+    /// Does the run end?
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending.get().copied()
+    }
+
+    fn waited_for(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
+        self.unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Numbers that wait for a retry.
@@ -157,8 +200,18 @@ impl Progress {
 
     /// A request leaves; its answer is awaited until the result is dropped.
     pub(super) fn leaves(&self) -> Unanswered<'_> {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
-        Unanswered(&self.unanswered)
+        let this = (Instant::now(), self.left.fetch_add(1, Ordering::Relaxed));
+        self.waited_for().insert(this);
+        Unanswered {
+            progress: self,
+            this,
+        }
+    }
+
+    /// Nothing leaves any more.
+    pub(super) fn ends(&self, interrupted: bool) {
+        let since = Instant::now();
+        self.ending.get_or_init(|| Ending { since, interrupted });
     }
 
     pub(super) fn set_queues(&self, in_flight: usize, waiting: usize) {
@@ -176,10 +229,13 @@ impl Progress {
 }
 
 /// A request whose answer is awaited.
-pub(super) struct Unanswered<'p>(&'p AtomicU64);
+pub(super) struct Unanswered<'p> {
+    progress: &'p Progress,
+    this: (Instant, u64),
+}
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.progress.waited_for().remove(&self.this);
     }
 }

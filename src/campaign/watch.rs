@@ -48,6 +48,8 @@ struct State {
     suspects: usize,
     /// How the latest outage shows.
     outage: String,
+    /// Since when there is an outage.
+    down_since: Option<Instant>,
     connecting: Connecting,
     /// Facts that the ledger has not been told.
     news: Vec<RunFact>,
@@ -181,6 +183,7 @@ impl<'a> Watch<'a> {
                 lanes: Lane::ALL.map(lane),
                 suspects: 0,
                 outage: String::new(),
+                down_since: None,
                 connecting: Connecting::default(),
                 news: Vec::new(),
                 outage_is_over: false,
@@ -416,6 +419,11 @@ impl<'a> Watch<'a> {
         self.state.borrow().outage.clone()
     }
 
+    /// Since when there is an outage, if there is one.
+    pub fn down_since(&self) -> Option<Instant> {
+        self.state.borrow().down_since
+    }
+
     /// When an outage will have lasted too long, for the lanes that are `busy`: where nothing is left
     /// to do, nobody waits for its end.
     pub fn deadline(&self, busy: impl Fn(Lane) -> bool) -> Option<Instant> {
@@ -562,6 +570,7 @@ impl State {
     ) {
         let of = lane.map_or("", Lane::name);
         self.outage = shown(none);
+        self.down_since.get_or_insert_with(Instant::now);
         tracing::warn!(
             name: "outage_began",
             lane = of,
@@ -579,6 +588,10 @@ impl State {
             "the gateway answers again"
         );
         self.outage_is_over = true;
+        let of_lanes = self.lanes.iter().map(|lane| &lane.breaker);
+        if !of_lanes.chain([&self.common]).any(Breaker::is_open) {
+            self.down_since = None;
+        }
         self.note(run, RunFact::OutageEnded { lane, at });
     }
 

@@ -1,6 +1,8 @@
 //! The composition: arguments, a validated config, the rooms put together, an exit code.
 
+mod bar;
 mod check;
+mod closing;
 mod config;
 mod config_file;
 mod docs;
@@ -24,6 +26,8 @@ mod sandbox;
 mod screen;
 mod settings;
 mod signals;
+mod status;
+mod terminal;
 mod unverified;
 mod usage;
 mod values;
@@ -120,9 +124,14 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "status",
         help: "Campaigns in the ledger with their counts; also beside a run",
-        examples: &["otpdrive status", "otpdrive status --verify"],
+        examples: &[
+            "otpdrive status",
+            "otpdrive status --watch",
+            "otpdrive status --json",
+            "otpdrive status --verify",
+        ],
         settings: &[STATUS],
-        run: |values, _| report::status(values),
+        run: |values, _| status::status(values),
     },
     Command {
         name: "settle",
@@ -239,7 +248,7 @@ pub fn main() -> Exit {
     let run = || {
         signals::ensure_file_handles()?;
         signals::leave_no_core()?;
-        signals::survive_file_limits()?;
+        signals::survive_what_is_harmless()?;
         let mut commands = COMMANDS.iter();
         let command = commands.find(|command| command.name == name);
         (command.context("there is no such command")?.run)(&values, &screen)

@@ -1,24 +1,27 @@
 //! How a run gets on: a bar on a terminal, else plain lines now and then.
 
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike as _};
+use serde_json::{Value as Json, json};
 
+use super::bar::{Doing, Now, Said, is_asked};
+use super::config::Config;
 use super::log::{Line, by_status};
 use super::plan::in_words;
 use super::screen::Screen;
+use super::terminal::{InPlace, Paint, can_redraw, has_colours};
 use super::values::Progress as When;
 use crate::calendar::Calendar;
-use crate::campaign::{LONG_HOLD, Progress, Settings, Stall, Why};
+use crate::campaign::{Ending, LONG_HOLD, Outage, Progress, Stall, Why};
 use crate::clock;
+use crate::figures::counted;
 use crate::job::Lane;
-use crate::pace::Rate;
 use crate::status::Status;
 
 /// How often the bar is redrawn.
@@ -31,44 +34,18 @@ const PLAIN_LINE: Duration = Duration::from_secs(10);
 const PLAIN_LINE_RARELY: Duration = Duration::from_mins(10);
 
 impl Screen {
-    /// Says what an end of the run waits for, and what it would cost not to.
-    pub fn say_what_is_awaited(&self, requests: u64, at_most: Duration) {
-        if requests > 0 {
-            let s = if requests == 1 { "" } else { "s" };
-            let at_most = in_words(at_most);
-            let text = format!(
-                "otpdrive: waiting for {requests} request{s} in flight, at most {at_most}; a second signal (Ctrl-C) ends at once: their numbers would be unknown"
-            );
-            let fields = [("in_flight", json!(requests))];
-            self.tell(Line::of(&text).named("waiting", &fields));
-        }
+    /// Does a bar show how a run gets on?
+    fn has_bar(&self) -> bool {
+        !self.quiet && !self.is_json() && self.progress != When::Never && can_redraw(&io::stderr())
     }
 
     /// Shows how a run gets on, until the result is dropped.
     #[must_use]
-    pub fn follow(&self, progress: Arc<Progress>, rows: u64, settings: &Settings) -> Following {
-        let bar = match self.progress {
-            _ if self.quiet => None,
-            When::Never => None,
-            _ if self.is_json() => Some(false),
-            When::Always => Some(true),
-            When::Auto => Some(std::io::stderr().is_terminal()),
-        };
+    pub fn follow(&self, view: &Arc<View>) -> Following {
         let done = Arc::new(AtomicBool::new(false));
-        let thread = bar.map(|bar| {
-            let view = View {
-                screen: self.clone(),
-                rows,
-                // Where there is a limit, the run's part of them.
-                goal: settings.limit.map_or(rows, |limit| {
-                    let pending = progress.counts()[Status::Pending.index()];
-                    rows - pending.saturating_sub(limit)
-                }),
-                progress,
-                rate: settings.rate,
-                calendar: settings.limits.calendar.clone(),
-            };
-            let done = Arc::clone(&done);
+        let shown = !self.quiet && self.progress != When::Never;
+        let thread = shown.then(|| {
+            let (view, done, bar) = (Arc::clone(view), Arc::clone(&done), self.has_bar());
             std::thread::spawn(move || {
                 if bar {
                     view.draw(&done);
@@ -98,28 +75,68 @@ impl Drop for Following {
     }
 }
 
-struct View {
+/// A run as it is seen from outside.
+pub struct View {
     screen: Screen,
-    progress: Arc<Progress>,
-    rows: u64,
-    /// How many are done when the run is.
+    name: String,
+    pub(super) progress: Arc<Progress>,
+    /// How many rows are worked on, now or earlier.
+    asked: u64,
+    /// How many of them are done with when the run is.
     goal: u64,
-    rate: Option<Rate>,
     calendar: Calendar,
+    timeout: Duration,
+    meter: Mutex<Meter>,
 }
 
 impl View {
+    /// The run of this campaign that is about to begin.
+    #[must_use]
+    pub fn new(screen: &Screen, name: &str, progress: &Arc<Progress>, config: &Config) -> Self {
+        let counts = progress.counts();
+        let asked = Status::ALL.into_iter().filter(|status| is_asked(*status));
+        let asked = asked.map(|status| counts[status.index()]).sum();
+        let pending = counts[Status::Pending.index()];
+        // Where there is a limit, the run's part of them.
+        let limit = config.engine.limit.unwrap_or(pending);
+        Self {
+            screen: screen.clone(),
+            name: screen.cleaned(name),
+            progress: Arc::clone(progress),
+            asked,
+            goal: asked - pending.saturating_sub(limit),
+            calendar: config.engine.limits.calendar.clone(),
+            timeout: config.gateway.timeout,
+            meter: Mutex::new(Meter::new(progress)),
+        }
+    }
+
+    /// Says what an end of the run waits for, and what it would cost not to; a bar says so itself.
+    pub fn say_what_is_awaited(&self) {
+        let requests = self.progress.unanswered();
+        if requests > 0 && !self.screen.has_bar() {
+            let at_most = in_words(self.timeout);
+            let text = format!(
+                "otpdrive: waiting for {} in flight, at most {at_most}; a second signal (Ctrl-C) ends at once: their numbers would be unknown",
+                counted(requests, "request", "requests")
+            );
+            let fields = [("in_flight", json!(requests))];
+            self.screen.tell(Line::of(&text).named("waiting", &fields));
+        }
+    }
+
     fn draw(&self, done: &AtomicBool) {
         let bars = &self.screen.bars;
-        bars.set_draw_target(ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows\n{msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = bars.add(ProgressBar::new(self.goal).with_style(style));
-        let mut meter = Meter::new(&self.progress);
+        let terminal = InPlace::new(io::stderr());
+        let width = || usize::from(InPlace::new(io::stderr()).width());
+        bars.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal)));
+        let style =
+            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = bars.add(ProgressBar::no_length().with_style(style));
+        let colours = has_colours(&io::stderr());
+        let paint = |paint: Paint, text: &str| if colours { paint } else { Paint::Plain }.on(text);
         while !done.load(Ordering::Relaxed) {
-            let now = self.describe(&mut meter);
-            bar.set_position(now.done);
-            bar.set_message(now.text);
+            bar.set_message(self.now().lines(width(), paint).join("\n"));
             std::thread::park_timeout(REDRAW);
         }
         bar.finish_and_clear();
@@ -127,94 +144,150 @@ impl View {
     }
 
     fn print(&self, done: &AtomicBool) {
-        let mut meter = Meter::new(&self.progress);
         let mut next = Instant::now() + PLAIN_LINE;
         let mut patience = Patience::new(next);
         while !done.load(Ordering::Relaxed) {
             std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
             if Instant::now() >= next {
-                let now = self.describe(&mut meter);
+                let now = self.now();
                 let why = self.progress.stalled().map(|stall| stall.why);
-                if patience.is_over(self.progress.counts(), why, next) {
-                    self.tell(&now);
+                let is_over = patience.is_over(now.counts, why, next);
+                if is_over || self.screen.progress == When::Always {
+                    self.say(&now);
                 }
                 next += PLAIN_LINE;
             }
         }
     }
 
-    fn tell(&self, now: &Now) {
-        let (time, done, rows) = (self.screen.time(), now.done, self.goal);
-        let text = format!("{time}{done}/{rows} rows, {}", now.text);
-        let fields = [
-            ("done", json!(done)),
-            ("rows", json!(rows)),
-            ("counts", by_status(&self.progress.counts())),
-            ("in_flight", json!(self.progress.unanswered())),
-            ("waiting", json!(self.progress.waiting())),
-        ];
-        self.screen.tell(Line::of(&text).named("progress", &fields));
+    fn say(&self, now: &Now) {
+        let text = format!("{}{}", self.screen.time(), now.line());
+        self.screen
+            .tell(Line::of(&text).named("progress", &self.fields(now)));
     }
 
-    fn describe(&self, meter: &mut Meter) -> Now {
-        let counts = self.progress.counts();
-        let done = self.rows - counts[Status::Pending.index()];
-        let speed = meter.speed(self.progress.departed());
-        let limit = self.rate.map_or("no limit".to_owned(), |rate| {
-            format!("limit {:.1}/s", rate.per_second())
+    fn fields(&self, now: &Now) -> [(&'static str, Json); 5] {
+        [
+            ("done", json!(now.done)),
+            ("rows", json!(now.goal)),
+            ("counts", by_status(&now.counts)),
+            ("in_flight", json!(self.progress.unanswered())),
+            ("waiting", json!(now.retrying)),
+        ]
+    }
+
+    /// Says what is in flight and what it waits for, because somebody asked (SIGUSR1, SIGINFO).
+    pub fn tell(&self) {
+        let oldest = self.progress.oldest();
+        let oldest = oldest.map_or("no answer is awaited".to_owned(), |age| {
+            let requests = self.progress.unanswered();
+            let s = if requests == 1 { "" } else { "s" };
+            let age = age.as_secs_f64();
+            format!("{requests} answer{s} awaited, the oldest for {age:.1}s")
         });
-        // Writing to a String cannot fail.
-        let mut text = format!("{speed:.1}/s ({limit})");
-        for status in Status::ALL {
-            let count = counts[status.index()];
-            if count > 0 && status != Status::Pending {
-                let _ = write!(text, ", {} {count}", status.name());
-            }
-        }
-        let (waiting, in_flight) = (self.progress.waiting(), self.progress.in_flight());
-        if waiting > 0 {
-            let _ = write!(text, ", waiting {waiting}");
-        }
-        match self.progress.stalled() {
-            Some(stall) if in_flight == 0 => {
-                let _ = write!(text, "; {}", self.stalled(&stall));
-            }
-            _ if speed > 0.0 => {
+        let now = self.now();
+        let text = format!("{}\n  {oldest}", now.line());
+        self.screen
+            .show(Line::of(&text).named("progress", &self.fields(&now)));
+    }
+
+    fn now(&self) -> Now {
+        let counts = self.progress.counts();
+        let done = self.asked - counts[Status::Pending.index()];
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let speed = meter.speed(self.progress.departed());
+        let in_flight = self.progress.in_flight();
+        // An outage goes on while a probe is on its way.
+        let stalled = self
+            .progress
+            .stalled()
+            .filter(|stall| in_flight == 0 || (stall.outage.is_some() && in_flight == 1));
+        let doing = match (self.progress.ending(), stalled) {
+            (Some(ending), _) => Doing::Stopping(self.ending(ending)),
+            (None, Some(stall)) => Doing::Paused(self.stalled(&stall)),
+            (None, None) => {
                 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
                 let left = self.goal.saturating_sub(done) as f64 / speed;
-                let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
-                let _ = write!(text, "; about {} left", in_words(left));
+                let left = (speed > 0.0).then(|| Duration::try_from_secs_f64(left));
+                Doing::Working(left.and_then(Result::ok))
             }
-            _ => {}
+        };
+        Now {
+            name: self.name.clone(),
+            done,
+            goal: self.goal,
+            speed,
+            doing,
+            counts,
+            in_flight,
+            retrying: self.progress.waiting(),
         }
-        Now { done, text }
     }
 
-    fn stalled(&self, stall: &Stall) -> String {
-        let stall_left = stall
-            .until
-            .saturating_duration_since(tokio::time::Instant::now());
+    fn ending(&self, ending: Ending) -> Said {
+        let requests = self.progress.unanswered();
+        if requests == 0 {
+            return "writing down what came back".to_owned().into();
+        }
+        let answers = counted(requests, "answer", "answers");
+        let at_most = in_words(self.timeout.saturating_sub(ending.since.elapsed()));
+        let short = format!("waiting for {answers}, at most {at_most}");
+        let verb = if requests == 1 { "becomes" } else { "become" };
+        let again = format!("; Ctrl-C again ends now ({requests} {verb} unknown)");
+        let again = if ending.interrupted { &again } else { "" };
+        let full = format!("{short}{again}");
+        Said { full, short }
+    }
+
+    fn stalled(&self, stall: &Stall) -> Said {
+        let now = tokio::time::Instant::now();
+        let stall_left = stall.until.saturating_duration_since(now);
         let left = in_words(stall_left);
-        match stall.why {
-            Why::Pace => format!("the rate lets the next one leave in {left}"),
-            Why::Backoff => format!("retries wait, the next for {left}"),
-            Why::RetryAfter(lane) => {
+        let short = match (stall.why, &stall.outage) {
+            (Why::Outage, Some(outage)) => return self.down(outage, stall_left),
+            (Why::Pace | Why::Outage, _) => format!("the rate lets the next one leave in {left}"),
+            (Why::Backoff, _) => format!("retries wait, the next for {left}"),
+            (Why::RetryAfter(lane), _) => {
                 let lane = match lane {
                     Lane::Verify => String::new(),
                     lane => format!(", {}", lane.name()),
                 };
-                let way_out = if stall_left > LONG_HOLD {
-                    "; to go on before, stop and start again with --ignore-retry-after"
-                } else {
-                    ""
-                };
-                format!("the gateway asked to wait (Retry-After{lane}), {left} left{way_out}")
+                format!("the gateway asked to wait (Retry-After{lane}), {left} left")
             }
-            Why::Outage => format!("{}, next probe in {left}", stall.outage),
-            why @ (Why::StartAt(at) | Why::Window(_, at) | Why::DailyCap(_, at)) => {
+            (why @ (Why::StartAt(at) | Why::Window(_, at) | Why::DailyCap(_, at)), _) => {
                 let until = self.calendar.shown(at, clock::wall());
-                format!("{} until {until}, {left} left", why.in_words())
+                let full = format!("{} until {until}, {left} left", why.in_words());
+                let short = format!("it waits until {until}, {left} left");
+                return Said { full, short };
             }
+        };
+        let way_out = "; to go on before, stop and start again with --ignore-retry-after";
+        let is_long = matches!(stall.why, Why::RetryAfter(_)) && stall_left > LONG_HOLD;
+        let full = format!("{short}{}", if is_long { way_out } else { "" });
+        Said { full, short }
+    }
+
+    /// `gateway down 1m 12s (connection refused): probe in 15s, gives up at 22:46 IST`
+    fn down(&self, outage: &Outage, probe: Duration) -> Said {
+        let lasts = in_words(outage.since.elapsed());
+        // Where it is not the gateway, the words are another's.
+        let shown = match outage.shown.strip_prefix("the gateway is down") {
+            Some(why) => format!("gateway down {lasts}{why}"),
+            None => format!("{}, for {lasts}", outage.shown),
+        };
+        let probe = match probe {
+            Duration::ZERO => "probing".to_owned(),
+            time => format!("probe in {}", in_words(time)),
+        };
+        let ends = outage.deadline.map(|deadline| {
+            let now = clock::wall();
+            let at = now + deadline.saturating_duration_since(tokio::time::Instant::now());
+            format!(", gives up at {}", self.calendar.shown(at, now))
+        });
+        let then = format!("{probe}{}", ends.unwrap_or_default());
+        Said {
+            full: self.screen.cleaned(&format!("{shown}: {then}")),
+            short: format!("down {lasts}: {then}"),
         }
     }
 }
@@ -262,14 +335,9 @@ impl Patience {
     }
 }
 
-struct Now {
-    done: u64,
-    text: String,
-}
-
 /// Measures requests per second over the last seconds.
 struct Meter {
-    marks: std::collections::VecDeque<(Instant, u64)>,
+    marks: VecDeque<(Instant, u64)>,
 }
 
 impl Meter {

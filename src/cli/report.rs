@@ -1,34 +1,32 @@
-//! `report` and `status`: renderings of what the ledger knows.
+//! `report`: renderings of what the ledger knows.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::json;
 
+use super::closing::Closing;
 use super::config::Mode;
 use super::exit::Exit;
 use super::funnel::{ensure_tells_apart, funnel};
-use super::log::{Line, by_status};
+use super::log::by_status;
 use super::purge::ensure_not_purged;
 use super::screen::{Screen, Visible};
+use super::terminal::width_of_texts;
 use super::unverified;
 use super::values::{self, Values};
 use crate::job::Operation;
 use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, LedgerError, Records, Store as _, Verified};
+use crate::ledger::{Campaign, LedgerError, Records, Store as _};
 use crate::number::mask_name;
-use crate::record::{CampaignId, CampaignRecord, RunRecord};
+use crate::record::{CampaignId, CampaignRecord};
 use crate::report::json::schema;
 use crate::report::results::{Form, fitted};
 use crate::report::timeline::Timeline;
-use crate::report::{
-    Pace, REPORT_HTML, REPORT_JSON, RESULTS_CSV, ReportError, ReportInput, Visit, hours,
-    print_only, write_all,
-};
-use crate::run::{End, Runs};
-use crate::status::Status;
+use crate::report::{Pace, ReportError, ReportInput, Visit, hours, print_only, write_all};
+use crate::run::Runs;
 use crate::summary::{Counts, Summary};
 use crate::text::visible;
 
@@ -185,27 +183,24 @@ pub fn write_results(
         ledger: Mode::named(campaign.record.sandbox, ledger.path()),
         funnel: funnel.as_ref(),
     };
-    let summary = write_all(folder, &input, form, timeline, |each| {
+    let summary = write_all(folder, &input, form, &mut timeline, |each| {
         ledger.for_each_row(campaign, Records::Read, each)
     })?;
     screen.mask_numbers_of(&campaign.record.name);
-    let written = |name| visible(&folder.join(name).to_string_lossy()).into_owned();
-    let text = format!(
-        "{}: {}{}\nwrote {}, {} and {}",
-        visible(&campaign.record.name),
-        summary.counts().in_words(),
-        earlier_in_words(earlier.counts()),
-        written(RESULTS_CSV),
-        written(REPORT_JSON),
-        written(REPORT_HTML),
-    );
+    let closing = Closing {
+        name: screen.cleaned_piece(&campaign.record.name),
+        input: &input,
+        summary: &summary,
+        timeline: &timeline,
+        folder,
+    };
     let fields = [
         ("campaign", json!(campaign.record.name)),
         ("rows", json!(summary.counts().total())),
         ("counts", by_status(&summary.counts().by_index())),
         ("folder", json!(folder.to_string_lossy())),
     ];
-    screen.tell(Line::of(&text).named("summary", &fields));
+    screen.tell_lines(&closing.lines(width_of_texts()), "summary", &fields);
     Ok(summary)
 }
 
@@ -217,24 +212,6 @@ pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
     let mut runs = ledger.runs(id)?;
     ledger.on()?.into_iter().for_each(|on| runs.set_on(on));
     Ok(runs)
-}
-
-/// Numbers that were attempted and that the campaign's input has no more.
-fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Summary> {
-    let mut earlier = Summary::default();
-    ledger.for_each_former(campaign.record.id, &mut |_, row| {
-        earlier.add(row, &row.outcome(runs));
-        ControlFlow::Continue(())
-    })?;
-    Ok(earlier)
-}
-
-/// `; in earlier lists: sent 2`
-pub fn earlier_in_words(counts: &Counts) -> String {
-    match counts.total() {
-        0 => String::new(),
-        _ => format!("; in earlier lists only: {}", counts.in_words()),
-    }
 }
 
 /// The campaign that is meant.
@@ -297,99 +274,10 @@ pub fn shown_name(name: &str, values: &Values) -> String {
     }
 }
 
-/// Lists the campaigns.
-///
-/// # Errors
-/// When the ledger is not there or cannot be read.
-pub fn status(values: &Values) -> anyhow::Result<Exit> {
-    let path = Mode::of(values).ledger(values)?;
-    let ledger = open(&path)?;
-    if values.is_on("verify") {
-        return verify(&ledger, &path);
-    }
-    let holder = ledger.holder();
-    let purged = ledger.purged()?;
-    let mut text = Vec::new();
-    for campaign in &ledger.campaigns()? {
-        let id = campaign.record.id;
-        if let Some(purged) = purged.iter().find(|purged| purged.campaign.id == id) {
-            let state = format!("purged at {}", purged.at);
-            let counts = (&purged.counts, &purged.earlier);
-            text.extend(line_of(&campaign.record, counts, &state, values).into_bytes());
-            continue;
-        }
-        let runs = runs(&ledger, id)?;
-        let mut summary = Summary::default();
-        ledger.for_each_row(campaign, Records::Skip, &mut |row| {
-            summary.add(row, &row.outcome(&runs));
-            ControlFlow::Continue(())
-        })?;
-        let run = ledger.latest_run(id)?;
-        let on = run.as_ref().filter(|run| runs.is_on(run.id));
-        let holder = holder.as_deref().filter(|_| on.is_some());
-        let earlier = earlier(&ledger, campaign, &runs)?;
-        let counts = (summary.counts(), earlier.counts());
-        let state = state(run.as_ref(), holder, &summary);
-        text.extend(line_of(&campaign.record, counts, &state, values).into_bytes());
-    }
-    print(std::io::stdout().lock(), &text)
-}
-
-/// A campaign on one line, with what became of its rows and of those of earlier lists.
-fn line_of(
-    record: &CampaignRecord,
-    (counts, earlier): (&Counts, &Counts),
-    state: &str,
-    values: &Values,
-) -> String {
-    format!(
-        "{}\t{}{}\t{} rows\t{}{}\t{}\n",
-        visible(&shown_name(&record.name, values)),
-        record.operation.name(),
-        if record.sandbox { " (sandbox)" } else { "" },
-        counts.total(),
-        counts.in_words(),
-        earlier_in_words(earlier),
-        visible(state)
-    )
-}
-
-/// Says whether the ledger is sound, and what is wrong with it.
-fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
-    let Verified {
-        campaigns,
-        rows,
-        attempts,
-        wrong,
-    } = ledger.verify()?;
-    let mut text = Vec::new();
-    for wrong in &wrong {
-        writeln!(text, "wrong: {wrong}")?;
-    }
-    if wrong.is_empty() {
-        writeln!(
-            text,
-            "the ledger is sound: {campaigns} campaigns, {rows} rows, {attempts} requests"
-        )?;
-    }
-    let exit = print(std::io::stdout().lock(), &text)?;
-    if wrong.is_empty() {
-        return Ok(exit);
-    }
-    let why = match wrong.len() {
-        1 => "one thing is wrong".to_owned(),
-        more => format!("{more} things are wrong"),
-    };
-    let path = path.to_owned();
-    Err(LedgerError::Damaged { path, why }.into())
-}
-
-fn state(run: Option<&RunRecord>, holder: Option<&str>, summary: &Summary) -> String {
-    match (run.and_then(|run| run.end.as_ref()), holder) {
-        (None, Some(holder)) => format!("running: {holder}, {} in flight", summary.in_flight()),
-        (None, None) => "interrupted (killed)".to_owned(),
-        (Some(End::Complete), _) if summary.counts()[Status::Pending] == 0 => "complete".to_owned(),
-        (Some(End::Complete | End::Interrupted(_)), _) => "interrupted".to_owned(),
-        (Some(End::Stopped(stop)), _) => format!("stopped: {}", stop.message),
+/// `; in earlier lists only: sent 2`
+pub fn earlier_in_words(counts: &Counts) -> String {
+    match counts.total() {
+        0 => String::new(),
+        _ => format!("; in earlier lists only: {}", counts.in_words()),
     }
 }

@@ -17,6 +17,7 @@ use super::notify::notify;
 use super::plan::Plan;
 use super::plan::table::all_requests;
 use super::prepare::{Wanted, ensure_usable, new_run, open, take_in};
+use super::progress::View;
 use super::report::write_results;
 use super::sandbox::Rehearsal;
 use super::screen::Screen;
@@ -71,8 +72,9 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
 
     let progress = Arc::new(Progress::new(plan.counts).after(before));
-    let engine = &config.engine;
-    let following = screen.follow(Arc::clone(&progress), plan.rows, engine);
+    let view = View::new(screen, &campaign.record.name, &progress, config);
+    let view = Arc::new(view);
+    let following = screen.follow(&view);
     let record = &campaign.record;
     // Metrics cost no run.
     let last_success = ledger.last_complete(record.id).unwrap_or(None);
@@ -84,7 +86,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         runs: ledger.runs(campaign.record.id)?,
         billed: plan.billed,
     };
-    let (ledger, end) = work(config, ledger, &campaign, task, clock, &progress, screen)?;
+    let (ledger, end) = work(config, ledger, &campaign, task, clock, &view)?;
     drop(following);
 
     let (exit, counts) = conclude(config, &ledger, &campaign, &end, &out, screen);
@@ -189,18 +191,19 @@ fn work(
     campaign: &Campaign,
     task: Task,
     clock: Clock,
-    progress: &Progress,
-    screen: &Screen,
+    view: &Arc<View>,
 ) -> anyhow::Result<(SqliteLedger, End)> {
     let runtime = super::runtime()?;
     let rehearsal = (config.mode == Mode::Rehearsal)
         .then(Rehearsal::start)
         .transpose()?;
     let run = task.run;
+    let asked = Arc::clone(view);
+    signals::on_question(move || asked.tell())?;
     let signal = signals::listen()?;
     let stop = async {
         let signal = signal.await;
-        screen.say_what_is_awaited(progress.unanswered(), config.gateway.timeout);
+        view.say_what_is_awaited();
         signal
     };
     let (ledger, finished) = runtime.block_on(async {
@@ -216,7 +219,7 @@ fn work(
         let context = RunContext {
             ledger: &ledger,
             gateway: &gateway,
-            progress,
+            progress: &view.progress,
             wall: &clock::wall,
         };
         let finished = campaign::run(&context, &config.engine, task, stop).await;

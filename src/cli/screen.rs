@@ -19,6 +19,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use super::config::KEY_VARIABLE;
 use super::log::{Fields, JsonLines, Level, Line};
+use super::terminal::{Paint, has_colours};
 use super::values::{self, LogFormat, Progress, Values};
 use crate::campaign::LogNumbers;
 use crate::clock;
@@ -212,6 +213,11 @@ impl Screen {
         self.cleaner.lines(text)
     }
 
+    /// A piece of a line as it may be shown: what is laid out by its width has to be clean before.
+    pub fn cleaned_piece(&self, text: &str) -> String {
+        self.cleaner.line(text).trim_end().to_owned()
+    }
+
     /// Says something, in one line or more, unless the user wants quiet.
     pub fn say(&self, text: &str) {
         self.tell(Line::of(text));
@@ -222,6 +228,33 @@ impl Screen {
         if !self.quiet || line.level == Level::Error {
             self.show(line);
         }
+    }
+
+    /// Says lines that were laid out, each with what its first word is painted as, unless the user wants
+    /// quiet. For programs they are one event.
+    pub fn tell_lines(&self, lines: &[(Paint, String)], event: &str, fields: &[(&str, Json)]) {
+        if self.quiet {
+            return;
+        }
+        if self.is_json() {
+            let text: String = lines.iter().map(|(_, line)| line.as_str()).collect();
+            self.tell(Line::of(&text).named(event, fields));
+            return;
+        }
+        let colours = has_colours(&std::io::stderr());
+        let shown = lines.iter().map(|(paint, line)| {
+            let line = self.cleaner.line(line);
+            let start = line.len() - line.trim_start().len();
+            let word = line[start..].split_whitespace().next();
+            match word.filter(|_| colours) {
+                Some(word) => {
+                    let rest = &line[start + word.len()..];
+                    format!("{}{}{rest}", &line[..start], paint.on(word))
+                }
+                None => line,
+            }
+        });
+        self.print(&shown.collect::<String>());
     }
 
     /// Says what has to be seen, in one line or more.

@@ -115,8 +115,8 @@ pub const EVERY: &[Setting] = settings! {
     switch("log-numbers") { is_seldom: true };
     /// Progress on stderr
     ///
-    /// With `auto` a bar on a terminal, else a plain line every 10 s, more rarely while
-    /// nothing changes; with `always` a bar
+    /// On a terminal two lines that are redrawn. Elsewhere, or with `TERM=dumb`, a plain line every 10 s:
+    /// with `auto` ever more rarely while nothing changes, with `always` every time
     value("progress", "auto|always|never") { default: Some("auto") };
 };
 
@@ -450,7 +450,16 @@ pub const STATUS: &[Setting] = settings! {
     /// Look through the whole ledger for damage instead
     ///
     /// Exit 0 when it is sound, 2 when it is not
-    switch("verify");
+    switch("verify") { conflicts: &["json", "watch"] };
+
+    "Output":
+    /// One JSON object per campaign and line
+    switch("json");
+    /// Look again every second while a run is on
+    ///
+    /// On a terminal the table is redrawn in place, elsewhere printed when it changes. It ends with the
+    /// run, or at Ctrl-C
+    switch("watch");
 };
 
 /// What `settle` takes.

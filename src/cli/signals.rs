@@ -2,7 +2,8 @@
 //!
 //! SIGINT, SIGTERM and SIGHUP: the first asks the run to stop, the second ends the process at once.
 //! Nothing is lost by the second: what is durable says what may have left. SIGQUIT ends it at once,
-//! and leaves no image of its memory behind.
+//! and leaves no image of its memory behind. SIGUSR1, and SIGINFO (Ctrl-T) where there is one, ask how
+//! the run stands, any number of times, and disturb nothing.
 
 use std::fs;
 
@@ -41,15 +42,50 @@ pub fn ensure_file_handles() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets a write beyond `ulimit -f` fail with a message, instead of the process ending without one.
+/// Lets a write beyond `ulimit -f` fail with a message, instead of the process ending without one, and
+/// a question how the run stands go by where there is none.
 ///
 /// # Errors
 /// When the system does not allow it.
-pub fn survive_file_limits() -> anyhow::Result<()> {
+pub fn survive_what_is_harmless() -> anyhow::Result<()> {
     let runtime = super::runtime()?;
     let _context = runtime.enter();
-    // The handler stays for good; nobody listens.
+    // The handlers stay for good; nobody listens.
     drop(signal(SignalKind::from_raw(SIGXFSZ)).context("SIGXFSZ")?);
+    drop(questions()?);
+    Ok(())
+}
+
+/// What asks how the run stands: SIGUSR1, and SIGINFO where there is one.
+fn questions() -> anyhow::Result<(Stream, Option<Stream>)> {
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+    let info = Some(signal(SignalKind::info()).context("SIGINFO")?);
+    #[cfg(not(any(target_vendor = "apple", target_os = "freebsd")))]
+    let info = None;
+    let user = signal(SignalKind::user_defined1()).context("SIGUSR1")?;
+    Ok((user, info))
+}
+
+/// Calls this whenever somebody asks how the run stands, on a thread of its own.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn on_question(tell: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+    let runtime = super::runtime()?;
+    let (mut user, mut info) = {
+        let _context = runtime.enter();
+        questions()?
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    _ = user.recv() => tell(),
+                    () = received(info.as_mut()) => tell(),
+                }
+            }
+        });
+    });
     Ok(())
 }
 

@@ -97,7 +97,7 @@ pub struct Report<'a> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub enum State {
     /// Nothing is left to do.
     Complete,
     /// It is on.
@@ -111,7 +111,7 @@ enum State {
 /// Why a run stopped early.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct StopReason {
+pub struct StopReason {
     /// For machines: `key_refused`, `account_refused`, `wrong_endpoint`, `certificate`,
     /// `outage`, `limit`, `max_duration`, `deadline`, `budget`, `ledger`;
     /// there may be more in later versions.
@@ -150,7 +150,7 @@ pub struct StatusCounts {
 /// Numbers that were attempted and that the input has no more.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Earlier {
+pub struct Earlier {
     /// How many.
     rows: u64,
     /// How many of them have which status.
@@ -357,10 +357,7 @@ impl<'a> Report<'a> {
                 call: StatusCounts::of_channel(summary, Channel::Call),
             },
             in_flight: summary.in_flight(),
-            earlier: Earlier {
-                rows: earlier.counts().total(),
-                counts: StatusCounts::new(earlier.counts()),
-            },
+            earlier: Earlier::new(earlier.counts()),
             attempts: summary.attempts(),
             campaign_totals: Totals {
                 started_at: first_started_at.to_string(),
@@ -375,7 +372,7 @@ impl<'a> Report<'a> {
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
-            invalid_reasons: summary.reasons(),
+            invalid_reasons: summary.details(Status::Invalid),
             accepted_by_try: by_try(summary),
             answer_times: bins(summary),
             over_time: OverTime::new(timeline),
@@ -404,7 +401,8 @@ impl<'a> Report<'a> {
 
 impl State {
     /// Whatever the run says of itself: with rows left over it is not complete.
-    fn new(end: Option<&End>, is_on: bool, counts: &Counts) -> Self {
+    #[must_use]
+    pub fn new(end: Option<&End>, is_on: bool, counts: &Counts) -> Self {
         match end {
             None if is_on => Self::Running,
             Some(End::Complete) if counts[Status::Pending] == 0 => Self::Complete,
@@ -415,13 +413,26 @@ impl State {
 }
 
 impl StopReason {
-    fn new(end: Option<&End>) -> Option<Self> {
+    /// `None` unless it stopped.
+    #[must_use]
+    pub fn new(end: Option<&End>) -> Option<Self> {
         match end {
             Some(End::Stopped(stop)) => Some(Self {
                 kind: stop.kind,
                 message: mask_numbers(&stop.message),
             }),
             _ => None,
+        }
+    }
+}
+
+impl Earlier {
+    /// These.
+    #[must_use]
+    pub fn new(counts: &Counts) -> Self {
+        Self {
+            rows: counts.total(),
+            counts: StatusCounts::new(counts),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! come from whoever calls, one at a time, and are not kept.
 
 pub mod answers;
+pub mod commands;
 pub mod funnel;
 pub mod html;
 pub mod json;
@@ -137,7 +138,7 @@ pub fn write_all<E>(
     folder: &Path,
     input: &ReportInput<'_>,
     form: Form,
-    mut timeline: Timeline,
+    timeline: &mut Timeline,
     each_row: impl FnOnce(&mut Visit<'_>) -> Result<(), E>,
 ) -> Result<Summary, ReportError<E>> {
     make_folder(folder)?;
@@ -155,11 +156,11 @@ pub fn write_all<E>(
     .map_err(|source| csv.error(source))?;
 
     let mut json = Draft::new(folder, REPORT_JSON)?;
-    let report = Report::new(input, &summary, &timeline);
+    let report = Report::new(input, &summary, timeline);
     json.write_all(report.to_json().as_bytes())
         .map_err(|source| json.error(source))?;
     let mut html = Draft::new(folder, REPORT_HTML)?;
-    let page = html::page(input, &summary, &timeline, clock::wall());
+    let page = html::page(input, &summary, timeline, clock::wall());
     html.write_all(page.as_bytes())
         .map_err(|source| html.error(source))?;
     publish(folder, [csv, json, html])?;

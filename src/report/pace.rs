@@ -32,6 +32,12 @@ impl Pace {
         self.peak_1s = self.peak_1s.max(self.window.len());
     }
 
+    /// How many left.
+    #[must_use]
+    pub fn departures(&self) -> u64 {
+        self.departures
+    }
+
     /// When the latest left.
     #[must_use]
     pub fn last(&self) -> Option<UnixMicros> {

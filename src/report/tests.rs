@@ -41,7 +41,7 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         folder,
         &input,
         Form::Plain,
-        samples::timeline(),
+        &mut samples::timeline(),
         source(rows, Ok::<(), Infallible>(())),
     )
     .map(|_| ())
@@ -109,7 +109,7 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         folder.path(),
         &input,
         Form::Plain,
-        samples::timeline(),
+        &mut samples::timeline(),
         source(&rows, broken),
     )
     .unwrap_err();

@@ -275,6 +275,17 @@ impl Timeline {
     }
 }
 
+/// How much time waits cover together: those on several lanes at once count once.
+pub fn covered<'w>(waits: impl Iterator<Item = &'w Wait>) -> Duration {
+    let (mut all, mut end) = (Duration::ZERO, UnixMicros(i64::MIN));
+    for wait in waits {
+        let from = wait.from.max(end);
+        all += wait.until.since(from);
+        end = end.max(wait.until);
+    }
+    all
+}
+
 /// The least width that makes at most [`COLUMNS_MAX`] columns, and how many. A last one of less than
 /// half its width is joined to the one before.
 fn columns(span: Duration) -> (Duration, usize) {

@@ -1,7 +1,7 @@
 //! The account in one picture: all rows as one bar, and the small statuses enlarged below it.
 
 use super::svg::Chart;
-use super::words::{count, counted, percent};
+use crate::figures::{count, counted, percent};
 use crate::status::Status;
 use crate::summary::Counts;
 

@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::svg::{Chart, ticks};
-use super::words::{count, counted, millis, share, short};
+use crate::figures::{count, counted, millis, share, short};
 use crate::report::answers::AnswerTimes;
 
 /// Fewer answers make no chart.

@@ -1,7 +1,7 @@
 //! From sent to verified.
 
 use super::svg::Chart;
-use super::words::{count, percent, share, span, trimmed};
+use crate::figures::{count, percent, share, span, trimmed};
 use crate::report::funnel::{Fates, Funnel};
 
 /// Values of the user's own column that are told apart; the rest is one line.

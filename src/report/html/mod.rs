@@ -10,7 +10,6 @@ mod over_time;
 mod svg;
 mod todo;
 mod verdict;
-mod words;
 mod zone;
 
 use std::time::Duration;
@@ -18,7 +17,8 @@ use std::time::Duration;
 use askama::Template;
 
 use super::ReportInput;
-use super::timeline::{Column, Timeline, Wait, WaitKind};
+use super::timeline::{Column, Timeline, WaitKind, covered};
+use crate::figures::{count, counted, percent, share, span, trimmed};
 use crate::job::{Lane, UnixMicros};
 use crate::money::Prices;
 use crate::number::{mask_name, mask_numbers};
@@ -27,7 +27,6 @@ use crate::summary::Summary;
 use crate::text::visible;
 use todo::Item;
 use verdict::{Fact, Verdict};
-use words::{count, counted, percent, share, span};
 use zone::Zone;
 
 const STYLE: &str = include_str!("style.css");
@@ -296,7 +295,7 @@ impl Source<'_> {
             class: "sent",
             count: count(*n),
             share: share(*n, all),
-            percent: words::trimmed(percent(*n, all), 1),
+            percent: trimmed(percent(*n, all), 1),
         });
         Some(Bars {
             intro: format!(
@@ -318,7 +317,7 @@ impl Source<'_> {
             class: "again",
             count: count(said.count),
             share: String::new(),
-            percent: words::trimmed(percent(said.count, most), 1),
+            percent: trimmed(percent(said.count, most), 1),
         });
         Some(Bars {
             intro: format!(
@@ -370,7 +369,7 @@ impl Source<'_> {
             class,
             count: span(time),
             share: String::new(),
-            percent: words::trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
+            percent: trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
         });
         Some(Bars {
             intro: "The latest run that made requests. Waits may overlap with sending on another channel.".to_owned(),
@@ -476,17 +475,6 @@ impl Page {
         let there = sections.into_iter().filter(|(is_there, ..)| *is_there);
         there.map(|(_, id, title)| (id, title)).collect()
     }
-}
-
-/// How much time waits cover together: those on several lanes at once count once.
-fn covered<'w>(waits: impl Iterator<Item = &'w Wait>) -> Duration {
-    let (mut all, mut end) = (Duration::ZERO, UnixMicros(i64::MIN));
-    for wait in waits {
-        let from = wait.from.max(end);
-        all += wait.until.since(from);
-        end = end.max(wait.until);
-    }
-    all
 }
 
 /// What a status means, for people.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::svg::{Chart, ticks};
-use super::words::{count, counted, short, span, trimmed};
 use super::zone::Zone;
+use crate::figures::{count, counted, short, span, trimmed};
 use crate::job::{Lane, Operation, UnixMicros};
 use crate::report::timeline::{Came, Column, Timeline, Wait, WaitKind};
 

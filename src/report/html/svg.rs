@@ -130,7 +130,7 @@ fn height_of(share: f64, height: u32) -> u32 {
 
 /// A place to two decimals.
 fn px(x: f64) -> String {
-    super::words::trimmed(x, 2)
+    crate::figures::trimmed(x, 2)
 }
 
 /// Three to five round values above 0, up to `most`: 1, 2 or 5 times a power of ten apart.

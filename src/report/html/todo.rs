@@ -1,11 +1,12 @@
 //! What needs a person: how many, what to do, and the exact command.
 
 use super::Source;
-use super::words::count;
+use crate::figures::count;
 use crate::job::Operation;
+use crate::report::commands::{self, Pieces};
 use crate::run::End;
 use crate::status::Status;
-use crate::text::{shell_word, visible};
+use crate::text::visible;
 
 /// One thing to do.
 pub struct Item {
@@ -15,7 +16,7 @@ pub struct Item {
     pub title: &'static str,
     pub text: String,
     /// Each in pieces: a flag and its value stay on one line.
-    pub commands: Vec<Vec<String>>,
+    pub commands: Vec<Pieces>,
     pub note: String,
 }
 
@@ -64,7 +65,7 @@ fn item(source: &Source<'_>, status: Status, rows: u64) -> Item {
             "They may have been delivered. None of them is sent to again until you say so.".to_owned(),
             vec![
                 only(source, status),
-                settle(source),
+                commands::settle(source.input.campaign, source.input.ledger),
             ],
             if verifies { "" } else {
                 "Keep in the file those that the provider knows, and settle them as above; settle the rest --as unsent, and the next run sends to them."
@@ -114,7 +115,7 @@ fn item(source: &Source<'_>, status: Status, rows: u64) -> Item {
 }
 
 /// The command of the latest run as it was given; none where it was not kept.
-fn again(source: &Source<'_>) -> Vec<Vec<String>> {
+fn again(source: &Source<'_>) -> Vec<Pieces> {
     source
         .command()
         .map(|command| vec![command])
@@ -122,44 +123,14 @@ fn again(source: &Source<'_>) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What every command about this campaign needs.
-fn about(source: &Source<'_>) -> Vec<String> {
-    let campaign = &source.input.campaign;
-    let mut pieces = Vec::new();
-    if campaign.sandbox {
-        pieces.push("--sandbox".to_owned());
-    }
-    if let Some(ledger) = source.input.ledger {
-        let ledger = ledger.to_string_lossy();
-        pieces.push(format!("--ledger {}", visible(&shell_word(&ledger))));
-    }
-    pieces.push(format!(
-        "--campaign {}",
-        visible(&shell_word(&source.campaign()))
-    ));
-    pieces
-}
-
-fn only(source: &Source<'_>, status: Status) -> Vec<String> {
-    let mut pieces = vec!["otpdrive report".to_owned()];
-    pieces.extend(about(source));
-    if source.input.campaign.operation == Operation::Verify {
-        pieces.push("--operation verify".to_owned());
-    }
-    pieces.push(format!("--only {}", status.name()));
+fn only(source: &Source<'_>, status: Status) -> Pieces {
+    let mut pieces = commands::only(source.input.campaign, source.input.ledger, &[status]);
     pieces.push(format!("> {}.csv", status.name()));
     pieces
 }
 
-fn settle(source: &Source<'_>) -> Vec<String> {
-    let mut pieces = vec!["otpdrive settle unknown.csv".to_owned()];
-    pieces.extend(about(source));
-    pieces.push("--as sent".to_owned());
-    pieces
-}
-
 fn reasons(source: &Source<'_>) -> String {
-    let reasons = source.summary.reasons();
+    let reasons = source.summary.details(Status::Invalid);
     let reasons = reasons.iter().take(2);
     let reasons: Vec<String> = reasons
         .map(|said| format!("{}: {}.", count(said.count), visible(said.message)))

@@ -1,8 +1,8 @@
 //! The verdict in one sentence, and the figures beside it.
 
 use super::Source;
-use super::words::{count, counted, share, span};
 use crate::exit::Exit;
+use crate::figures::{count, counted, share, span};
 use crate::job::Operation;
 use crate::run::End;
 use crate::status::Status;
@@ -200,7 +200,7 @@ pub fn facts(source: &Source<'_>) -> Vec<Fact> {
         value: span(took),
         note: format!(
             "{}/s while sending",
-            super::words::trimmed(source.input.pace.achieved_per_s(), 2)
+            crate::figures::trimmed(source.input.pace.achieved_per_s(), 2)
         ),
     };
     let spent = source.cost().map(|cost| Fact {

@@ -37,11 +37,7 @@ fn results_for_excel_keep_every_digit_and_are_the_next_input() {
     let before = stub.count();
     std::fs::copy(dir.path("list-results/results.csv"), dir.path("again.csv")).unwrap();
     let ran = dir.send(&stub).input("again.csv").run();
-    assert!(
-        ran.stderr.contains("campaign   list"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("campaign   list"), "{}", ran.stderr);
     assert_eq!(stub.count_for(&e164(0)), 1, "who was sent to is known");
     assert!(stub.count() <= before + 5);
     let again = dir.read("list-results/results.csv");

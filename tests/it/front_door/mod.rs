@@ -30,6 +30,7 @@ mod samples;
 mod secrets;
 mod signals;
 mod stalls;
+mod terminal;
 pub mod ugly;
 mod verdicts;
 mod verify;

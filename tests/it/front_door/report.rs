@@ -106,11 +106,11 @@ fn the_status_is_seen_while_a_run_is_on() {
     stub.wait_for(5);
     let status = dir.otpdrive(&["status"]).ends(0).stdout;
     assert!(status.contains("running: process"), "{status}");
-    assert!(status.contains("list\tsend\t9 rows\tsent 3"), "{status}");
+    assert!(status.contains("  9     sent 3, pending 6"), "{status}");
     stub.release();
     assert_eq!(run.end_soon().code, 0);
     let status = dir.otpdrive(&["status"]).ends(0).stdout;
-    assert!(status.contains("sent 9\tcomplete"), "{status}");
+    assert!(status.contains("list      complete  send"), "{status}");
 }
 
 #[test]

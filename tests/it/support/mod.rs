@@ -4,6 +4,7 @@ pub mod authority;
 pub mod facts;
 pub mod gate;
 pub mod stub;
+pub mod terminal;
 pub mod wire;
 pub mod workdir;
 

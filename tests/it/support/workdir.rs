@@ -232,10 +232,10 @@ impl Otpdrive {
 
     /// Runs it on a terminal of its own, with which stdin speaks; stdout and stderr come out as one.
     pub fn on_a_terminal(self) -> Self {
-        let script =
-            "printf -v line '%q ' \"$@\"; exec script -qec \"stty -onlcr; $line\" /dev/null";
+        let script = "printf -v line '%q ' \"$@\"; exec script -qec \"stty -onlcr rows 24 cols $COLUMNS; $line\" /dev/null";
         self.env("SHELL", "/bin/bash")
-            .env("TERM", "xterm")
+            .env_default("TERM", "xterm")
+            .env_default("COLUMNS", "80")
             .in_shell(script)
     }
 
@@ -285,6 +285,12 @@ impl Otpdrive {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same, unless it is set.
+    fn env_default(self, name: &str, value: &str) -> Self {
+        let is_set = self.env.iter().any(|(known, _)| known == name);
+        if is_set { self } else { self.env(name, value) }
     }
 
     pub fn no_key(mut self) -> Self {

@@ -13,7 +13,7 @@ const NASTY: &str = "A\u{1b}[31mB\u{1b}]0;title\u{7}C\u{9b}5nD\u{202e}E\u{2066}F
 const FAKE: &str = "x\r\notpdrive: all is well\rotpdrive: all is well";
 
 fn on_a_terminal(run: Otpdrive) -> Ran {
-    run.on_a_terminal().run()
+    run.env("NO_COLOR", "1").on_a_terminal().run()
 }
 
 /// Where there is a bar, its movements taken out.

@@ -1,9 +1,10 @@
-//! Numbers, shares and times as the page says them.
+//! Numbers, shares and times as people read them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// `24,318`
+#[must_use]
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -17,12 +18,14 @@ pub fn count(n: u64) -> String {
 }
 
 /// `24,318 rows`, `1 row`
+#[must_use]
 pub fn counted(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { more })
 }
 
 /// How much of the whole it is, 0 to 100; 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+#[must_use]
 pub fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 0.0;
@@ -31,6 +34,7 @@ pub fn percent(part: u64, whole: u64) -> f64 {
 }
 
 /// `94.4 %`; never 0 or 100 % unless it is exactly that.
+#[must_use]
 pub fn share(part: u64, whole: u64) -> String {
     let percent = percent(part, whole);
     match part {
@@ -43,6 +47,7 @@ pub fn share(part: u64, whole: u64) -> String {
 }
 
 /// `47 min 6 s`, `3 h 5 min`, `0.8 s`: two units at most.
+#[must_use]
 pub fn span(time: Duration) -> String {
     if time < Duration::from_secs(10) {
         return format!("{:.1} s", time.as_secs_f64());
@@ -65,6 +70,7 @@ pub fn span(time: Duration) -> String {
 }
 
 /// `0.9 ms`, `115 ms`, `1.23 s`, `1 min 2 s`
+#[must_use]
 pub fn millis(ms: f64) -> String {
     match ms {
         _ if ms < 10.0 => format!("{} ms", trimmed(ms, 2)),
@@ -75,6 +81,7 @@ pub fn millis(ms: f64) -> String {
 }
 
 /// A number with at most so many decimals, without zeros at its end.
+#[must_use]
 pub fn trimmed(x: f64, decimals: usize) -> String {
     let text = format!("{x:.decimals$}");
     if !text.contains('.') {
@@ -85,6 +92,7 @@ pub fn trimmed(x: f64, decimals: usize) -> String {
 }
 
 /// For axes: `500`, `10 k`, `1.5 M`
+#[must_use]
 pub fn short(x: f64) -> String {
     match x {
         _ if x >= 1e6 => format!("{} M", trimmed(x / 1e6, 1)),

@@ -1,0 +1,379 @@
+//! `status`: how the campaigns of a ledger stand, also while a run is on.
+
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::config::Mode;
+use super::exit::Exit;
+use super::plan::in_words;
+use super::report::{open, print, runs, shown_name};
+use super::terminal::{InPlace, can_redraw, width};
+use super::values::Values;
+use crate::clock;
+use crate::figures::count;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::{Campaign, LedgerError, Purged, Records, Store as _, Verified};
+use crate::number::mask_numbers;
+use crate::record::RunRecord;
+use crate::report::hours;
+use crate::report::json::{Earlier, State, StatusCounts, StopReason};
+use crate::run::{End, Runs};
+use crate::summary::{Counts, Summary};
+use crate::text::{columns, folded, shortened, visible};
+
+/// Names the format of `--json`; a change that breaks readers gets another number.
+const SCHEMA: &str = "otpdrive.status/1";
+
+/// How often `--watch` looks, and how much longer than one look takes it waits at least.
+const LOOK: Duration = Duration::from_secs(1);
+const REST: u32 = 4;
+
+/// The columns of the table; the counts are the last.
+const HEADER: [&str; 6] = ["CAMPAIGN", "STATE", "WHAT", "LAST RUN", "ROWS", "COUNTS"];
+
+/// Columns of a campaign's name on a terminal.
+const NAME_MAX: usize = 24;
+
+/// Counts have at least so many columns beside the rest, or else stand below.
+const COUNTS_MIN: usize = 24;
+
+/// How a campaign stands: a line of `--json`.
+#[derive(Serialize)]
+struct Standing {
+    schema: &'static str,
+    campaign: String,
+    operation: &'static str,
+    sandbox: bool,
+    state: State,
+    stop_reason: Option<StopReason>,
+    /// Which process works on it.
+    holder: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    in_flight: u64,
+    rows: u64,
+    counts: StatusCounts,
+    earlier: Earlier,
+    /// When its people were taken out of the ledger; null while they are there.
+    purged_at: Option<String>,
+    /// For the table.
+    #[serde(skip)]
+    shown: Shown,
+}
+
+struct Shown {
+    cells: [String; 5],
+    counts: String,
+    notes: Vec<String>,
+}
+
+/// Lists the campaigns.
+///
+/// # Errors
+/// When the ledger is not there or cannot be read.
+pub fn status(values: &Values) -> anyhow::Result<Exit> {
+    let path = Mode::of(values).ledger(values)?;
+    let mut ledger = open(&path)?;
+    if values.is_on("verify") {
+        return verify(&ledger, &path);
+    }
+    let json = values.is_on("json");
+    let out = io::stdout();
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let bar = bars.add(ProgressBar::no_length().with_style(ProgressStyle::with_template("{msg}")?));
+    let in_place = values.is_on("watch") && !json && can_redraw(&out);
+    if in_place {
+        let terminal = Box::new(InPlace::new(io::stdout()));
+        bars.set_draw_target(ProgressDrawTarget::term_like(terminal));
+    }
+    let (mut before, mut was_on) = (String::new(), false);
+    loop {
+        let started = Instant::now();
+        let all = standings(&ledger, values)?;
+        let facts = lines(&all)?;
+        let is_on = all.iter().any(|one| one.state == State::Running);
+        // One that ended while it was looked at is looked at once more.
+        let is_last = !values.is_on("watch") || !(is_on || was_on);
+        let text = || table(&all, width(&out, usize::MAX).saturating_sub(1));
+        if in_place && is_on {
+            bar.set_message(text().trim_end().to_owned());
+        } else if (is_on || is_last) && facts != before {
+            bar.finish_and_clear();
+            let text = if json { facts.clone() } else { text() };
+            print(out.lock(), text.as_bytes())?;
+            before = facts;
+        }
+        if is_last {
+            return Ok(Exit::Done);
+        }
+        if is_on {
+            sleep(LOOK.max(started.elapsed() * REST));
+        }
+        was_on = is_on;
+        // What was opened to read stays as it was then.
+        ledger = SqliteLedger::open_to_read(&path)?;
+    }
+}
+
+fn standings(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Vec<Standing>> {
+    let (all, purged) = (ledger.campaigns()?, ledger.purged()?);
+    let standings = all.iter().map(|campaign| {
+        let id = campaign.record.id;
+        match purged.iter().find(|purged| purged.campaign.id == id) {
+            Some(purged) => Standing::purged(ledger, campaign, purged, values),
+            None => Standing::new(ledger, campaign, values),
+        }
+    });
+    standings.collect()
+}
+
+fn lines(all: &[Standing]) -> anyhow::Result<String> {
+    let lines = all.iter().map(|one| Ok(serde_json::to_string(one)? + "\n"));
+    lines.collect()
+}
+
+impl Standing {
+    fn new(ledger: &SqliteLedger, campaign: &Campaign, values: &Values) -> anyhow::Result<Self> {
+        let record = &campaign.record;
+        let runs = runs(ledger, record.id)?;
+        let mut summary = Summary::default();
+        ledger.for_each_row(campaign, Records::Skip, &mut |row| {
+            summary.add(row, &row.outcome(&runs));
+            ControlFlow::Continue(())
+        })?;
+        let earlier = earlier(ledger, campaign, &runs)?;
+        let run = ledger.latest_run(record.id)?;
+        let is_on = run.as_ref().is_some_and(|run| runs.is_on(run.id));
+        let end = run.as_ref().and_then(|run| run.end.as_ref());
+        let holder = ledger.holder().filter(|_| is_on);
+        let state = State::new(end, is_on, summary.counts());
+        let name = shown_name(&record.name, values);
+        let shown = Shown::new(&name, campaign, run.as_ref(), state);
+        Ok(Self {
+            schema: SCHEMA,
+            operation: record.operation.name(),
+            sandbox: record.sandbox,
+            state,
+            stop_reason: StopReason::new(end),
+            started_at: run.as_ref().map(|run| run.started_at.to_string()),
+            finished_at: run.and_then(|run| Some(run.finished_at?.to_string())),
+            in_flight: summary.in_flight(),
+            rows: summary.counts().total(),
+            counts: StatusCounts::new(summary.counts()),
+            shown: shown.with(
+                summary.counts(),
+                summary.in_flight(),
+                &earlier,
+                holder.as_deref(),
+            ),
+            earlier: Earlier::new(&earlier),
+            purged_at: None,
+            campaign: name,
+            holder,
+        })
+    }
+
+    /// Of a campaign of which only the counts are left.
+    fn purged(
+        ledger: &SqliteLedger,
+        campaign: &Campaign,
+        purged: &Purged,
+        values: &Values,
+    ) -> anyhow::Result<Self> {
+        let record = &campaign.record;
+        let run = ledger.latest_run(record.id)?;
+        let end = run.as_ref().and_then(|run| run.end.as_ref());
+        let state = State::new(end, false, &purged.counts);
+        let name = shown_name(&record.name, values);
+        let mut shown = Shown::new(&name, campaign, run.as_ref(), state);
+        "purged".clone_into(&mut shown.cells[1]);
+        shown.notes.push(format!("purged at {}", purged.at));
+        Ok(Self {
+            schema: SCHEMA,
+            operation: record.operation.name(),
+            sandbox: record.sandbox,
+            state,
+            stop_reason: StopReason::new(end),
+            started_at: run.as_ref().map(|run| run.started_at.to_string()),
+            finished_at: run.and_then(|run| Some(run.finished_at?.to_string())),
+            in_flight: 0,
+            rows: purged.counts.total(),
+            counts: StatusCounts::new(&purged.counts),
+            shown: shown.with(&purged.counts, 0, &purged.earlier, None),
+            earlier: Earlier::new(&purged.earlier),
+            purged_at: Some(purged.at.to_string()),
+            campaign: name,
+            holder: None,
+        })
+    }
+}
+
+impl Shown {
+    fn new(name: &str, campaign: &Campaign, run: Option<&RunRecord>, state: State) -> Self {
+        let record = &campaign.record;
+        let state = match state {
+            State::Complete => "complete",
+            State::Running => "running",
+            State::Stopped => "stopped",
+            State::Interrupted if run.is_some_and(|run| run.end.is_none()) => "killed",
+            State::Interrupted => "interrupted",
+        };
+        let now = clock::wall();
+        let last = run.map(|run| {
+            let at = hours(&run.settings).shown(run.started_at, now);
+            let until = run.finished_at.or((state == "running").then_some(now));
+            let took = until.map(|until| in_words(until.since(run.started_at)));
+            took.map_or(at.clone(), |took| format!("{at}, {took}"))
+        });
+        let rehearsal = if record.sandbox { " (sandbox)" } else { "" };
+        let stop = match run.and_then(|run| run.end.as_ref()) {
+            Some(End::Stopped(stop)) => {
+                let why = mask_numbers(&stop.message);
+                vec![format!("stopped: {}", visible(&why))]
+            }
+            _ => Vec::new(),
+        };
+        Self {
+            cells: [
+                visible(name).into_owned(),
+                state.to_owned(),
+                record.operation.name().to_owned() + rehearsal,
+                last.unwrap_or_default(),
+                String::new(),
+            ],
+            counts: String::new(),
+            notes: stop,
+        }
+    }
+
+    fn with(
+        mut self,
+        counts: &Counts,
+        in_flight: u64,
+        earlier: &Counts,
+        holder: Option<&str>,
+    ) -> Self {
+        self.cells[4] = count(counts.total());
+        self.counts = counts.in_words();
+        self.notes.extend(holder.map(|holder| {
+            let in_flight = count(in_flight);
+            format!("running: {}, {in_flight} in flight", visible(holder))
+        }));
+        if earlier.total() > 0 {
+            let earlier = earlier.in_words();
+            self.notes.push(format!("in earlier lists only: {earlier}"));
+        }
+        self
+    }
+}
+
+/// The table, in lines of at most `most` columns.
+fn table(all: &[Standing], most: usize) -> String {
+    let name = |one: &Standing| shortened(&one.shown.cells[0], NAME_MAX.max(most / 4)).into_owned();
+    let rows = all.iter().map(|one| {
+        let mut cells = one.shown.cells.clone();
+        cells[0] = name(one);
+        cells
+    });
+    let mut rows: Vec<[String; 5]> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let [header @ .., counts] = HEADER;
+    rows.insert(0, header.map(str::to_owned));
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| columns(&row[column]));
+        cells.max().unwrap_or(0)
+    });
+    let indent = widths.iter().sum::<usize>() + 2 * widths.len();
+    let beside = indent + COUNTS_MIN <= most;
+    let indent = if beside { indent } else { 2 };
+    let header = Shown {
+        cells: Default::default(),
+        counts: if beside {
+            counts.to_owned()
+        } else {
+            String::new()
+        },
+        notes: Vec::new(),
+    };
+    let mut text = String::new();
+    let shown = [&header]
+        .into_iter()
+        .chain(all.iter().map(|one| &one.shown));
+    for (row, shown) in rows.iter().zip(shown) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let gap = " ".repeat(width - columns(cell) + 2);
+            cell.clone() + &gap
+        });
+        let line: String = cells.collect();
+        let mut below = folded(
+            shown.counts.split_inclusive(", ").map(str::trim_end),
+            indent,
+            "",
+            most,
+        );
+        let line = if beside {
+            line + &below.remove(0)
+        } else {
+            line
+        };
+        text += &shortened(line.trim_end(), most);
+        for line in below {
+            text = text + "\n" + &" ".repeat(indent) + &shortened(&line, most);
+        }
+        for note in &shown.notes {
+            for line in folded(note.split(' '), 2, "", most) {
+                text = text + "\n  " + &shortened(&line, most.saturating_sub(2));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Numbers that were attempted and that the campaign's input has no more.
+fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Counts> {
+    let mut earlier = Summary::default();
+    ledger.for_each_former(campaign.record.id, &mut |_, row| {
+        earlier.add(row, &row.outcome(runs));
+        ControlFlow::Continue(())
+    })?;
+    Ok(*earlier.counts())
+}
+
+/// Says whether the ledger is sound, and what is wrong with it.
+fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
+    let Verified {
+        campaigns,
+        rows,
+        attempts,
+        wrong,
+    } = ledger.verify()?;
+    let mut text = Vec::new();
+    for wrong in &wrong {
+        writeln!(text, "wrong: {wrong}")?;
+    }
+    if wrong.is_empty() {
+        writeln!(
+            text,
+            "the ledger is sound: {campaigns} campaigns, {rows} rows, {attempts} requests"
+        )?;
+    }
+    let exit = print(std::io::stdout().lock(), &text)?;
+    if wrong.is_empty() {
+        return Ok(exit);
+    }
+    let why = match wrong.len() {
+        1 => "one thing is wrong".to_owned(),
+        more => format!("{more} things are wrong"),
+    };
+    let path = path.to_owned();
+    Err(LedgerError::Damaged { path, why }.into())
+}
