@@ -213,6 +213,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_reference_keeps_all_digits_but_those_of_its_number() {
+        let number = Number::new(919_876_543_210).unwrap();
+        let mask = |text: &str| mask_number(number, text);
+        for reference in ["SM8198760001112223334", "2026112608301234", "", "91-1234"] {
+            assert_eq!(mask(reference), reference);
+        }
+        assert_eq!(mask("919876543210"), "+9198******10");
+        assert_eq!(mask("CA7 to 98765-43210"), "CA7 to +98******10");
+        assert_eq!(mask("%39876543210"), "+98******10");
+        assert!(!mask("९८७६५४३२१०").contains("७६५४"));
+    }
+
+    #[test]
     fn a_number_is_masked_as_it_is_written() {
         assert_eq!(mask_digits("+91 98765-43210"), "+91 98***-***10");
         assert_eq!(mask_digits("१२३४५६७८"), "******७८");

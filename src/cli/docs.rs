@@ -214,7 +214,7 @@ mod tests {
         let lines: Vec<String> = lines.collect();
         let lines = lines.iter().flat_map(|lines| lines.lines());
         let lines = lines.filter_map(|line| Some(line.rsplit_once("otpdrive ")?.1));
-        let shell = [" #", " >", " |", " &"];
+        let shell = [" #", " >", " 2>", " |", " &"];
         let own = lines.map(|line| {
             shell
                 .iter()

@@ -229,7 +229,7 @@ mod tests {
             format!("otpdrive_rows{{{of},status=\"verified\"}} 1"),
             format!("otpdrive_requests_total{{{of},lane=\"sms\",verdict=\"accepted\"}} 1"),
             format!("otpdrive_requests_total{{{of},lane=\"call\",verdict=\"unrecorded\"}} 1"),
-            format!("otpdrive_request_duration_seconds_bucket{{{of},lane=\"sms\",le=\"0.05\"}} 1"),
+            format!("otpdrive_request_duration_seconds_bucket{{{of},lane=\"sms\",le=\"0.05\"}} 2"),
             format!("otpdrive_in_flight{{{of}}} 3"),
             format!("otpdrive_rate_limit{{{of}}} 0.5"),
             format!("otpdrive_run_state{{{of},state=\"running\"}} 1"),

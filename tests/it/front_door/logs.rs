@@ -149,7 +149,11 @@ fn what_a_terminal_obeys_is_escaped_in_json_too() {
     let lines = lines(&ran);
     let message = the(&lines, "error")["message"].as_str().unwrap();
     assert!(message.contains("\"list\".csv"), "{message}");
-    assert!(!ran.stderr.contains(['\u{202e}', '\u{1b}']), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains(['\u{202e}', '\u{1b}']),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
