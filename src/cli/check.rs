@@ -30,7 +30,7 @@ pub fn check(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let problems = values.path("problems");
     let input = open(file, config, Key::NotNeeded, screen)?;
     if let Some(problems) = &problems {
-        files::ensure_can_be_replaced(config, problems)?;
+        files::ensure_can_be_replaced(config, problems, &config.out(&input.campaign.name))?;
     }
     let scratch = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o700))

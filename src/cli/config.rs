@@ -449,7 +449,7 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
         Mode::Real => json!(provider::redactor(&gateway.key).clean(gateway.endpoint.as_str())),
         Mode::Rehearsal => json!("sandbox"),
     };
-    shown["command"] = json!(command());
+    shown["command"] = json!(command(&gateway.key));
     shown["backoff_base_s"] = json!(engine.backoff.base.as_secs_f64());
     let limits = &engine.limits;
     let time = |at: Option<UnixMicros>| json!(at.map(|at| at.to_string()));
@@ -461,29 +461,28 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
     shown
 }
 
-/// The command line as it was given, to be pasted into a shell, but for numbers in names, which are
-/// masked, what a proxy wants to know of its users, and of `--notify` all but the host. No flag takes
-/// a secret.
-fn command() -> String {
-    let words = std::env::args_os().skip(1);
-    let mut is_notify = false;
-    let words = words.map(|word| {
+/// The command line as it was given, to be pasted into a shell, but for the key, numbers in names, which
+/// are masked, and of `--notify` and `--proxy` all but the host.
+fn command(key: &SecretString) -> String {
+    const ADDRESSES: [&str; 2] = ["--notify", "--proxy"];
+    let redactor = provider::redactor(key);
+    let mut is_address = false;
+    let words = std::env::args_os().skip(1).map(|word| {
         let word = word.to_string_lossy().into_owned();
-        if std::mem::replace(&mut is_notify, word == "--notify") {
+        let follows = ADDRESSES.contains(&word.as_str());
+        if std::mem::replace(&mut is_address, follows) {
             return notify::shown(&word);
         }
-        if let Some(address) = word.strip_prefix("--notify=") {
-            return format!("--notify={}", notify::shown(address));
-        }
-        let user = word.find("://").zip(word.find('@'));
-        match user.filter(|(scheme, at)| scheme < at) {
-            Some((scheme, at)) => format!("{}***{}", &word[..scheme + 3], &word[at..]),
-            None => word,
+        match word.split_once('=') {
+            Some((flag, address)) if ADDRESSES.contains(&flag) => {
+                format!("{flag}={}", notify::shown(address))
+            }
+            _ => word,
         }
     });
     let words = std::iter::once("otpdrive".to_owned()).chain(words);
     let words: Vec<String> = words
-        .map(|word| shell_word(&mask_name(&word)).into_owned())
+        .map(|word| shell_word(&mask_name(&redactor.clean(&word))).into_owned())
         .collect();
     words.join(" ")
 }

@@ -74,19 +74,13 @@ pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
 }
 
 /// # Errors
-/// When the metrics would replace a result file, or what stands beside the ledger.
+/// When the metrics would replace a result file.
 fn ensure_metrics_apart(config: &Config, results: &[PathBuf]) -> anyhow::Result<()> {
     let Some(metrics) = &config.metrics_file else {
         return Ok(());
     };
-    let beside = ["-wal", "-shm"].map(|end| {
-        let mut path = config.ledger.clone().into_os_string();
-        path.push(end);
-        PathBuf::from(path)
-    });
     let place = Place::of(metrics);
-    let mut others = results.iter().chain(&beside).chain(&config.settings_file);
-    if let Some(other) = others.find(|other| Place::of(other).is(&place)) {
+    if let Some(other) = results.iter().find(|other| Place::of(other).is(&place)) {
         bail!(
             "--metrics-file is {}, which has its own purpose: name another file. Nothing was sent",
             other.display()
@@ -98,10 +92,12 @@ fn ensure_metrics_apart(config: &Config, results: &[PathBuf]) -> anyhow::Result<
 /// Refuses to write the rows that cannot be used over something else.
 ///
 /// # Errors
-/// When the file is the input, the ledger or the key file, by whatever name, or no file.
-pub fn ensure_can_be_replaced(config: &Config, problems: &Path) -> anyhow::Result<()> {
-    let shown = problems.display();
-    if let Some(what) = own(config, &Place::of(problems)) {
+/// When the file is one of the run's own or a result file, by whatever name, or no file.
+pub fn ensure_can_be_replaced(config: &Config, problems: &Path, out: &Path) -> anyhow::Result<()> {
+    let (shown, place) = (problems.display(), Place::of(problems));
+    let results = [RESULTS_CSV, REPORT_JSON, REPORT_HTML].map(|name| Place::of(&out.join(name)));
+    let result = results.iter().any(|result| result.is(&place));
+    if let Some(what) = own(config, &place).or(result.then_some("result file")) {
         bail!(
             "--problems {shown} is the {what} itself, and would be replaced: name another file. Nothing was sent, and the file is as it was"
         );
@@ -119,10 +115,20 @@ fn own(config: &Config, place: &Place) -> Option<&'static str> {
     let mut inputs = vec![Place::of_input(&config.input)];
     inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
     let key_file = config.key_file.as_deref().map(Place::of);
+    let beside = ["-wal", "-shm", ".otpdrive-lock"].map(|end| {
+        let mut path = config.ledger.clone().into_os_string();
+        path.push(end);
+        PathBuf::from(path)
+    });
+    let mut settings = config.settings_file.iter();
     if inputs.iter().any(|input| input.is(place)) {
         Some("input")
     } else if Place::of(&config.ledger).is(place) {
         Some("ledger")
+    } else if beside.iter().any(|path| Place::of(path).is(place)) {
+        Some("ledger's log or lock")
+    } else if settings.any(|file| Place::of(file).is(place)) {
+        Some("file of settings")
     } else if key_file.is_some_and(|file| file.is(place)) {
         Some("key file")
     } else {

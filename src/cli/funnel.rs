@@ -3,8 +3,11 @@
 use std::ops::ControlFlow;
 
 use anyhow::ensure;
+use secrecy::SecretString;
 
+use super::config::KEY_VARIABLE;
 use crate::contacts::{Region, is_phone_or_code, place_of, read_number};
+use crate::gateway;
 use crate::job::{Operation, UnixMicros};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, Records, Store as _};
@@ -37,6 +40,8 @@ pub fn funnel(
     let until = at_work.finished_at.unwrap_or(UnixMicros(i64::MAX));
     let records = by.map_or(Records::Skip, |_| Records::Read);
     let mut all = Tally::default();
+    let key = std::env::var(KEY_VARIABLE).unwrap_or_default();
+    let redactor = gateway::redactor(&SecretString::from(key));
     for sender in ledger.senders(&of.record)? {
         let sends = sender.record.id;
         let runs = ledger.runs(sends)?;
@@ -54,7 +59,7 @@ pub fn funnel(
                         place = place_of(by, &cells(header));
                     }
                     let cell = place.and_then(|place| cells(&row.record).into_iter().nth(place));
-                    cell.unwrap_or_default()
+                    redactor.clean(&cell.unwrap_or_default()).into_owned()
                 });
                 tally.add(&answered, cell.as_deref());
             }

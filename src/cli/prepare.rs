@@ -18,7 +18,7 @@ use super::report::print;
 use super::screen::Screen;
 use crate::clock;
 use crate::contacts::{self, Purpose};
-use crate::job::UnixMicros;
+use crate::job::{Operation, UnixMicros};
 use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
 use crate::ledger::{Intake as _, LeaveOut, NewRun, Records, Store as _};
 use crate::record::InputRecord;
@@ -240,12 +240,16 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
         if unusable > 0 {
             // Otherwise a new campaign's ledger would not know that it is meant.
             let operation = briefing.campaign.operation.name();
+            let codes = match briefing.campaign.operation {
+                Operation::Send => "",
+                Operation::Verify => " and give their codes again",
+            };
             let (path, campaign) = (shell_word(&path), shell_word(campaign));
             let (path, campaign) = (visible(&path), visible(&campaign));
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                ": mend them, then `otpdrive {operation} {path} --campaign {campaign}`"
+                ": mend them{codes}, then `otpdrive {operation} {path} --campaign {campaign}`"
             );
         }
         screen.say(&text);

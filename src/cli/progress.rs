@@ -101,7 +101,7 @@ impl View {
         let limit = config.engine.limit.unwrap_or(pending);
         Self {
             screen: screen.clone(),
-            name: screen.cleaned(name),
+            name: screen.cleaned_piece(name),
             progress: Arc::clone(progress),
             asked,
             goal: asked - pending.saturating_sub(limit),
@@ -286,7 +286,7 @@ impl View {
         });
         let then = format!("{probe}{}", ends.unwrap_or_default());
         Said {
-            full: self.screen.cleaned(&format!("{shown}: {then}")),
+            full: self.screen.cleaned_piece(&format!("{shown}: {then}")),
             short: format!("down {lasts}: {then}"),
         }
     }

@@ -16,8 +16,10 @@ use crate::report::results::{cells, fitted};
 use crate::run::Runs;
 use crate::status::Status;
 
-/// Prints the user's own columns of these rows, and nothing of ours: nothing ties them to this
-/// campaign, so that they can be sent to in another. `Ok(Err(_))`: they could not be printed.
+/// Prints the user's own columns of these rows, but those of other numbers, codes, country codes and
+/// channels: whatever settings the list was read with, the second step reads the same numbers. Nothing
+/// ties the rows to this campaign, so that they can be sent to in another. `Ok(Err(_))`: they could not
+/// be printed.
 ///
 /// # Errors
 /// When the ledger cannot be read.
@@ -66,48 +68,54 @@ pub fn print(
     Ok(printed.map_err(io::Error::from).and_then(|()| csv.flush()))
 }
 
-/// The columns of a list.
+/// The columns of a list from which no other number can be read.
 struct Own {
     header: String,
     names: Vec<String>,
-    /// Where the numbers stand.
-    phone: Option<usize>,
-    /// Where channels may stand: which one it was says nothing of the next.
-    channels: Vec<usize>,
+    /// Where they stand.
+    places: Vec<usize>,
+    /// Which of them is that of the numbers.
+    phone: usize,
     region: Region,
 }
 
 impl Own {
     fn of(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Self> {
         let header = campaign.record.input.header.clone();
-        let names = cells(&header);
+        let all = cells(&header);
         let settings = ledger.latest_run(campaign.record.id)?;
         let settings = settings.map(|run| run.settings).unwrap_or_default();
         let phone = settings["phone_column"].as_str();
-        let is_channel = |place: &usize| contacts::is_channel(&names[*place]);
+        let phone = phone.and_then(|phone| all.iter().position(|name| name == phone));
+        let phone = phone.context("the column of numbers")?;
+        let is_kept = |place: &usize| *place == phone || !contacts::is_read(&all[*place]);
+        let places: Vec<usize> = (0..all.len()).filter(is_kept).collect();
+        let names = places.iter().map(|place| match all[*place].as_str() {
+            // By another name it would not be found.
+            name if *place == phone && !contacts::is_phone(name) => "phone".to_owned(),
+            name => name.to_owned(),
+        });
         Ok(Self {
+            names: names.collect(),
             header,
-            phone: phone.and_then(|phone| names.iter().position(|name| name == phone)),
-            channels: (0..names.len()).filter(is_channel).collect(),
+            places,
+            phone,
             // The one in which whoever is given no other reads them.
             region: "IN".parse().context("the region")?,
-            names,
         })
     }
 
     /// The cells of a row, as they were. But a number that reads as another one, or as none, without
-    /// the settings that this list was read with is written out, and a channel is left open.
+    /// the settings that this list was read with is written out.
     fn cells(&self, header: &str, row: &Row) -> Vec<String> {
         let mut cells = cells(&fitted(row, header, &self.header, None).record);
-        for channel in &self.channels {
-            cells.get_mut(*channel).map(String::clear);
-        }
-        let phone = self.phone.and_then(|place| cells.get_mut(place));
+        let phone = cells.get_mut(self.phone);
         if let (Some(cell), Some(number)) = (phone, row.number)
             && contacts::read_number(cell, self.region) != Ok(number)
         {
-            *cell = format!("+{}", number.digits());
+            *cell = number.e164();
         }
-        cells
+        let own = self.places.iter().map(|place| cells.get(*place).cloned());
+        own.map(Option::unwrap_or_default).collect()
     }
 }

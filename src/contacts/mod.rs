@@ -45,7 +45,7 @@ use csv::StringRecord;
 use earlier::Own;
 pub use error::ContactsError;
 use error::Fault;
-use names::{BY, CHANNEL, COUNTRY_CODE, OTP, PHONE, Wanted};
+use names::{BY, CHANNEL, COUNTRY_CODE, COUNTRY_CODE_WORDS, OTP, PHONE, Wanted, has_words};
 pub use note::Note;
 pub use numbers::{Region, UnknownRegion};
 pub use purpose::Purpose;
@@ -187,6 +187,12 @@ pub fn place_of(asked: &str, names: &[String]) -> Option<usize> {
     BY.find(&names, Some(asked), false).ok().flatten()
 }
 
+/// Is a column of this name taken for one of phone numbers?
+#[must_use]
+pub fn is_phone(name: &str) -> bool {
+    is_taken_for(&PHONE, name)
+}
+
 /// Is a column of this name taken for one of channels?
 #[must_use]
 pub fn is_channel(name: &str) -> bool {
@@ -198,6 +204,13 @@ pub fn is_channel(name: &str) -> bool {
 pub fn is_phone_or_code(name: &str) -> bool {
     let mut kinds = [&PHONE, &OTP, &COUNTRY_CODE].into_iter();
     kinds.any(|wanted| is_taken_for(wanted, name))
+}
+
+/// May a column of this name be read, for its name or for its cells: as one of phone numbers, codes,
+/// country codes or channels?
+#[must_use]
+pub fn is_read(name: &str) -> bool {
+    is_phone_or_code(name) || is_channel(name) || has_words(name, &COUNTRY_CODE_WORDS)
 }
 
 fn is_taken_for(wanted: &Wanted, name: &str) -> bool {

@@ -199,7 +199,35 @@ fn a_number_that_reads_as_another_one_elsewhere_is_written_out() {
         .flags("--region GB --phone-column alt")
         .ends(0);
     let printed = dir.line("report --unverified").ends(0).stdout;
-    assert_eq!(printed, "alt,phone\n+447400123456,9876500001\n");
+    assert_eq!(printed, "phone\n+447400123456\n");
+}
+
+#[test]
+fn the_second_step_reads_the_numbers_of_the_first_whatever_flags_that_had() {
+    for (list, flags, number) in [
+        (
+            "phone,country code\n7400999111,44\n",
+            "--country-code-column none",
+            "+917400999111",
+        ),
+        (
+            "phone,phone alt\n9876500001,9876500002\n",
+            "--phone-column=#2",
+            "+919876500002",
+        ),
+    ] {
+        let stub = gateway();
+        let dir = Workdir::with(list);
+        dir.send(&stub).flags(flags).ends(0);
+        dir.write("next.csv", dir.line("report --unverified").ends(0).stdout);
+        dir.send(&stub)
+            .input("next.csv")
+            .flags("--campaign next --channel call --cooldown 0s --caller-id 914012345678")
+            .ends(0);
+        // An SMS and a call, to one and the same number.
+        let asked: Vec<(String, usize)> = stub.counts().into_iter().collect();
+        assert_eq!(asked, [(number.to_owned(), 2)], "{list}");
+    }
 }
 
 #[test]

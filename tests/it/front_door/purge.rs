@@ -85,7 +85,7 @@ fn a_purged_campaign_leaves_its_counts_and_not_a_byte_of_its_people() {
     let young = dir.line("purge --older-than 1h").ends(0).stdout;
     assert!(young.contains("no campaign is that old"), "{young}");
     assert!((0..40).all(|n| is_there(&dir, n)));
-    let before = dir.line("status").ends(0).stdout;
+    let before = dir.line("status --json").ends(0).stdout;
     let bytes = fs::read(dir.path("otpdrive.db")).unwrap();
     let dry = dir.line("purge --older-than 0s --dry-run").ends(0).stdout;
     let words = [
@@ -107,18 +107,21 @@ fn a_purged_campaign_leaves_its_counts_and_not_a_byte_of_its_people() {
     );
     let left: Vec<usize> = (0..40).filter(|n| is_there(&dir, *n)).collect();
     assert_eq!(left, [0; 0], "people in the ledger");
-    let status = dir.line("status").ends(0).stdout;
+    let status = dir.line("status --json").ends(0).stdout;
     for (was, is) in before.lines().zip(status.lines()) {
-        let (counts, _) = was.rsplit_once('\t').unwrap();
-        assert!(
-            is.starts_with(counts) && is.contains("\tpurged at 2"),
-            "{is}"
-        );
+        let facts = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let (was, is) = (facts(was), facts(is));
+        for kept in ["campaign", "rows", "counts", "earlier", "started_at"] {
+            assert_eq!(was[kept], is[kept], "{kept}");
+        }
+        assert!(was["purged_at"].is_null() && is["purged_at"].is_string());
     }
+    let table = dir.line("status").ends(0).stdout;
+    assert_eq!(table.matches("purged at 2").count(), 2, "{table}");
     dir.line("status --verify").ends(0);
     let again = dir.line("purge --older-than 0d").ends(0).stdout;
     assert!(again.contains("no campaign is that old"), "{again}");
-    assert_eq!(dir.line("status").ends(0).stdout, status);
+    assert_eq!(dir.line("status --json").ends(0).stdout, status);
 }
 
 #[test]
