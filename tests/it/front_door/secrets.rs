@@ -247,3 +247,20 @@ fn a_number_in_any_groups_and_in_the_name_of_the_file_is_masked() {
         .flags("--log-numbers");
     assert!(shown.ends(2).stderr.contains("9876500008"));
 }
+
+#[test]
+fn the_command_line_that_is_kept_holds_no_key_and_nothing_of_a_proxy_but_its_host() {
+    const KEY: &str = "KKa1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6";
+    let stub = Stub::start();
+    let dir = Workdir::with(contacts(0..1));
+    // The later one counts.
+    let ran = dir
+        .send_to(&format!("http://127.0.0.1:9/{KEY}"))
+        .args(&["--endpoint", &stub.url(), "--max-outage", "100ms"])
+        .args(&["--proxy=http:user:pa55word@127.0.0.1:9/"])
+        .env("KOOKOO_API_KEY", KEY)
+        .ends(3);
+    for secret in [KEY, "a1b2c3d4e5", "pa55word"] {
+        dir.has_nowhere(secret, &ran);
+    }
+}

@@ -51,10 +51,13 @@ pub const TWICE: &[(&str, usize, &str)] = &[
 /// `zeroize_derive`, which rustls has, writes impls of two traits and touches nothing else: it has no
 /// build script, opens no file, starts nothing, asks for no variable.
 ///
+/// `askama_macros` (which is askama_derive) reads the templates and their `askama.toml` below the
+/// crate's own folder (`CARGO_MANIFEST_DIR`) and writes code: it starts nothing and writes no file.
+///
 /// asn1-rs-derive, asn1-rs-impl, oid-registry and time-macros are of x509-parser, in the lock only
 /// (see `synstructure`).
 pub const AT_BUILD_TIME: &str = "
-    anyhow asn1-rs-derive asn1-rs-impl constant_time_eq crc32fast displaydoc encoding_rs futures-macro getrandom httparse
+    anyhow askama_macros asn1-rs-derive asn1-rs-impl constant_time_eq crc32fast displaydoc encoding_rs futures-macro getrandom httparse
     icu_normalizer_data icu_properties_data libc libmimalloc-sys libsqlite3-sys logos-codegen
     logos-derive miette-derive multiversion_no_op num-traits oid-registry parking_lot_core portable-atomic
     prettyplease proc-macro2 prost-derive quote ref-cast ref-cast-impl ring rlibphonenumber
