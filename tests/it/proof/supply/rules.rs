@@ -51,7 +51,7 @@ pub const TWICE: &[(&str, usize, &str)] = &[
 /// `zeroize_derive`, which rustls has, writes impls of two traits and touches nothing else: it has no
 /// build script, opens no file, starts nothing, asks for no variable.
 ///
-/// `askama_macros` (which is askama_derive) reads the templates and their `askama.toml` below the
+/// `askama_macros` (which is `askama_derive`) reads the templates and their `askama.toml` below the
 /// crate's own folder (`CARGO_MANIFEST_DIR`) and writes code: it starts nothing and writes no file.
 ///
 /// asn1-rs-derive, asn1-rs-impl, oid-registry and time-macros are of x509-parser, in the lock only
