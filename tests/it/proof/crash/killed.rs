@@ -120,6 +120,6 @@ fn killed_with_nothing_to_send_the_files_stay_whole_and_as_they_were() {
     assert!(at_points > 0);
     assert_eq!(campaign.judge(&gate), 0);
     let files = campaign.dir.names_in("list-results");
-    assert_eq!(files, ["report.json", "results.csv"]);
+    assert_eq!(files, ["report.html", "report.json", "results.csv"]);
     println!("nothing to send: {at_random} kills at random, {at_points} at named points");
 }
