@@ -75,11 +75,7 @@ impl Closing<'_> {
     /// `contacts: done in 7m 51s; 4,702 requests, 9.98/s of 10/s; 12s waiting`, in pieces.
     fn head(&self) -> Vec<String> {
         let ReportInput {
-            run,
-            at_work,
-            pace,
-            runs,
-            ..
+            run, at_work, runs, ..
         } = self.input;
         let state = State::new(run.end.as_ref(), runs.is_on(run.id), self.summary.counts());
         let ends = match state {
@@ -93,7 +89,7 @@ impl Closing<'_> {
             State::Interrupted => "interrupted after",
         };
         let requests = if run.id == at_work.id {
-            pace.departures()
+            self.timeline.pace.departures()
         } else {
             0
         };
@@ -112,7 +108,7 @@ impl Closing<'_> {
         if requests > 1 {
             let limit = at_work.settings["rate_per_s"].as_f64();
             let limit = limit.map(|limit| format!(" of {}/s", trimmed(limit, 2)));
-            let speed = trimmed(pace.achieved_per_s(), 2);
+            let speed = trimmed(self.timeline.pace.achieved_per_s(), 2);
             let limit = limit.unwrap_or_default();
             said[1] = format!("{}, {speed}/s{limit}", said[1]);
         }

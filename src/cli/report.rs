@@ -25,7 +25,7 @@ use crate::record::{CampaignId, CampaignRecord};
 use crate::report::json::schema;
 use crate::report::results::{Form, fitted};
 use crate::report::timeline::Timeline;
-use crate::report::{Pace, ReportError, ReportInput, Visit, hours, print_only, write_all};
+use crate::report::{ReportError, ReportInput, Visit, hours, print_only, write_all};
 use crate::run::Runs;
 use crate::summary::{Counts, Summary};
 use crate::text::visible;
@@ -161,10 +161,9 @@ pub fn write_results(
     let never = "the campaign was never run";
     let run = ledger.latest_run(id)?.context(never)?;
     let (at_work, first_started_at) = ledger.latest_at_work(id)?.context(never)?;
-    let mut pace = Pace::default();
-    ledger.for_each_departure(at_work.id, |at| pace.add(at))?;
-    let mut timeline = Timeline::new(&at_work, &pace, runs, &hours(&at_work.settings));
-    ledger.for_each_departure(at_work.id, |at| timeline.depart(at))?;
+    let departures = ledger.departures(at_work.id)?;
+    let mut timeline = Timeline::new(&at_work, &departures, runs, &hours(&at_work.settings));
+    drop(departures);
     let mut earlier = Summary::default();
     ledger.for_each_former(id, &mut |_, row| {
         earlier.add(row, &row.outcome(runs));
@@ -176,7 +175,6 @@ pub fn write_results(
         campaign: &campaign.record,
         run: &run,
         at_work: &at_work,
-        pace: &pace,
         first_started_at,
         runs,
         earlier: &earlier,

@@ -222,16 +222,12 @@ pub trait Store: Sized {
     /// When it cannot be read or written.
     fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError>;
 
-    /// Hands the times at which the requests of a run left, ascending, to `each`: of those without
-    /// an answer, when they were begun.
+    /// The times at which the requests of a run left, ascending: of those without an answer, when they
+    /// were begun.
     ///
     /// # Errors
-    /// When it cannot be read.
-    fn for_each_departure(
-        &self,
-        run: RunId,
-        each: impl FnMut(UnixMicros),
-    ) -> Result<(), LedgerError>;
+    /// When they cannot be read.
+    fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError>;
 
     /// Gives the ledger to a run: from now on only the run writes.
     ///

@@ -334,7 +334,6 @@ impl<'a> Report<'a> {
             campaign,
             run,
             at_work,
-            pace,
             first_started_at,
             runs,
             earlier,
@@ -367,8 +366,8 @@ impl<'a> Report<'a> {
             funnel,
             rate: Rate {
                 limit_per_s: at_work.settings["rate_per_s"].as_f64(),
-                achieved_per_s: to_3_decimals(pace.achieved_per_s()),
-                peak_1s: pace.peak_1s(),
+                achieved_per_s: to_3_decimals(timeline.pace.achieved_per_s()),
+                peak_1s: timeline.pace.peak_1s(),
             },
             latency_ms: Latency::new(summary),
             errors: summary.messages(),
@@ -527,11 +526,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::calendar::Calendar;
     use crate::job::UnixMicros;
     use crate::journey::Journey;
     use crate::record::{CampaignId, CampaignRecord};
     use crate::report::funnel::Tally;
-    use crate::report::pace::Pace;
     use crate::report::tests::samples;
     use crate::run::{Signal, Stop};
 
@@ -541,14 +540,15 @@ mod tests {
             campaign,
             run,
             at_work: run,
-            pace: &departures.into_iter().collect::<Pace>(),
             first_started_at: samples::START,
             runs: &samples::runs(),
             earlier: &Summary::default(),
             ledger: None,
             funnel: None,
         };
-        Report::new(&input, summary, &samples::timeline()).to_json()
+        let (of, runs) = (samples::run(), samples::runs());
+        let timeline = Timeline::new(&of, &departures, &runs, &Calendar::default());
+        Report::new(&input, summary, &timeline).to_json()
     }
 
     fn report(run: &RunRecord, summary: &Summary) -> Value {

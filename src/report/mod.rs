@@ -31,7 +31,6 @@ use crate::status::Status;
 use crate::summary::Summary;
 use funnel::Funnel;
 use json::Report;
-pub use pace::Pace;
 use results::{Form, Results};
 use timeline::Timeline;
 use write::{Draft, publish};
@@ -56,8 +55,6 @@ pub struct ReportInput<'a> {
     /// Its latest run that made requests, or else its latest: one that finds nothing to do takes
     /// nothing away.
     pub at_work: &'a RunRecord,
-    /// How fast the requests of that one left.
-    pub pace: &'a Pace,
     /// When its first run began.
     pub first_started_at: UnixMicros,
     /// All its runs with what turned up in them.

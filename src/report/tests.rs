@@ -31,7 +31,6 @@ fn write_samples(folder: &Path, end: Option<End>, rows: &[Row]) -> Result<(), St
         run: &run,
         runs: &samples::runs(),
         at_work: &run,
-        pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
@@ -97,7 +96,6 @@ fn rows_that_fail_halfway_leave_the_old_files_untouched() {
         run: &run,
         runs: &samples::runs(),
         at_work: &run,
-        pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
@@ -176,7 +174,6 @@ fn what_was_written_and_what_was_counted_must_each_be_the_input() {
         run: &run,
         runs: &samples::runs(),
         at_work: &run,
-        pace: &Pace::default(),
         first_started_at: samples::START,
         earlier: &Summary::default(),
         ledger: None,
@@ -209,7 +206,6 @@ pub(crate) mod samples {
     use crate::job::{Answer, Attempt, Lane, Operation, UnixMicros, Verdict, VerdictKind};
     use crate::number::Number;
     use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RowState, RunRecord};
-    use crate::report::Pace;
     use crate::report::timeline::Timeline;
     use crate::run::{Policy, RunFacts, RunId, Runs, WhenUncertain};
 
@@ -244,7 +240,7 @@ pub(crate) mod samples {
 
     /// Nothing left in it.
     pub fn timeline() -> Timeline {
-        Timeline::new(&run(), &Pace::default(), &runs(), &Calendar::default())
+        Timeline::new(&run(), &[], &runs(), &Calendar::default())
     }
 
     /// The one run, of which nothing turned up.

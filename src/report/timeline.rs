@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::Pace;
+use super::pace::Pace;
 use crate::calendar::Calendar;
 use crate::job::{Attempt, Lane, UnixMicros, VerdictKind};
 use crate::record::{Row, RunRecord};
@@ -146,7 +146,8 @@ pub struct Timeline {
     pub width: Duration,
     /// The columns.
     pub columns: Vec<Column>,
-    pace: Pace,
+    /// How fast its requests left.
+    pub pace: Pace,
     outages: Vec<Wait>,
     closed: Vec<Wait>,
     /// What the gateway asked for, without overlaps and in the order of time, by lane.
@@ -154,17 +155,22 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Of the run that `pace` is the pace of; its departures and its rows are to follow. `calendar`
-    /// is what bound it.
+    /// Of a run whose requests left at these times, earliest first; its rows are to follow.
+    /// `calendar` is what bound it.
     #[must_use]
-    pub fn new(run: &RunRecord, pace: &Pace, runs: &Runs, calendar: &Calendar) -> Self {
+    pub fn new(
+        run: &RunRecord,
+        departures: &[UnixMicros],
+        runs: &Runs,
+        calendar: &Calendar,
+    ) -> Self {
         let from = run.started_at;
-        let last = pace.last().unwrap_or(from);
+        let last = departures.last().copied().unwrap_or(from);
         let until = run.finished_at.unwrap_or(last).max(last).max(from);
         let (width, columns) = columns(until.since(from));
         let outages = runs.get(run.id).map(RunFacts::outages);
         let outages = outages.unwrap_or_default().iter();
-        Self {
+        let mut timeline = Self {
             run: run.id,
             from,
             until,
@@ -174,11 +180,14 @@ impl Timeline {
             outages: outages.map(|outage| of_outage(outage, until)).collect(),
             closed: closed(calendar, from, until),
             holds: Default::default(),
+        };
+        for at in departures {
+            timeline.depart(*at);
         }
+        timeline
     }
 
-    /// A request of the run left, not before those that were added before it.
-    pub fn depart(&mut self, at: UnixMicros) {
+    fn depart(&mut self, at: UnixMicros) {
         self.pace.add(at);
         let busy = self.pace.in_this_second();
         if let Some(column) = self.column(at) {
@@ -366,12 +375,7 @@ mod tests {
     #[test]
     fn holds_that_touch_are_one() {
         let run = crate::report::tests::samples::run();
-        let mut timeline = Timeline::new(
-            &run,
-            &Pace::default(),
-            &Runs::default(),
-            &Calendar::default(),
-        );
+        let mut timeline = Timeline::new(&run, &[], &Runs::default(), &Calendar::default());
         timeline.until = second(1_000);
         for (from, until) in [(10, 20), (40, 50), (15, 30), (30, 40), (70, 80)] {
             timeline.hold(Lane::Sms, second(from), second(until));

@@ -337,18 +337,13 @@ impl Store for SqliteLedger {
         purge::purge(&mut self.db, due, now).map_err(failed_to("purge the ledger", &self.path))
     }
 
-    fn for_each_departure(
-        &self,
-        run: RunId,
-        each: impl FnMut(UnixMicros),
-    ) -> Result<(), LedgerError> {
+    fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError> {
         let departures = history::departures(&self.db, run)
             .map_err(failed_to("read the attempts", &self.path))?;
         let times = departures.into_iter().map(|(_, departure)| departure.at());
         let mut times: Vec<UnixMicros> = times.collect();
         times.sort_unstable();
-        times.into_iter().for_each(each);
-        Ok(())
+        Ok(times)
     }
 
     fn start(

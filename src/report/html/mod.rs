@@ -242,7 +242,7 @@ impl Source<'_> {
             self.summary.counts().total(),
         );
         let again = self.summary.attempts().after_unknown;
-        let peak = self.input.pace.peak_1s();
+        let peak = self.timeline.pace.peak_1s();
         #[expect(clippy::cast_precision_loss, reason = "requests in a second")]
         let keeps =
             limit_per_s.is_none_or(|limit| peak as f64 <= (limit * 1.01).max(limit.ceil() + 1.0));
@@ -531,7 +531,6 @@ fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
 mod tests {
     use super::*;
     use crate::record::{CampaignRecord, RunRecord};
-    use crate::report::Pace;
     use crate::report::tests::samples;
     use crate::run::{End, Stop, StopKind};
 
@@ -544,7 +543,6 @@ mod tests {
             campaign,
             run,
             at_work: run,
-            pace: &Pace::default(),
             first_started_at: samples::START,
             runs: &samples::runs(),
             earlier: &Summary::default(),

@@ -200,7 +200,7 @@ pub fn facts(source: &Source<'_>) -> Vec<Fact> {
         value: span(took),
         note: format!(
             "{}/s while sending",
-            crate::figures::trimmed(source.input.pace.achieved_per_s(), 2)
+            crate::figures::trimmed(source.timeline.pace.achieved_per_s(), 2)
         ),
     };
     let spent = source.cost().map(|cost| Fact {
