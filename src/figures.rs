@@ -69,6 +69,19 @@ pub fn span(time: Duration) -> String {
     text.trim_start().to_owned()
 }
 
+/// `2d 5h`, `1h 5m`, `2m 10s`, `12s`: as terminals show it
+#[must_use]
+pub fn in_words(time: Duration) -> String {
+    const DAYS_FROM: u64 = 48;
+    let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s}s"),
+        (h, ..) if h >= DAYS_FROM => format!("{}d {}h", h / 24, h % 24),
+        (h, m, _) => format!("{h}h {m}m"),
+    }
+}
+
 /// `0.9 ms`, `115 ms`, `1.23 s`, `1 min 2 s`
 #[must_use]
 pub fn millis(ms: f64) -> String {
@@ -128,5 +141,18 @@ mod tests {
         assert_eq!(millis(1_230.0), "1.23 s");
         assert_eq!(millis(0.929), "0.93 ms");
         assert_eq!(short(15_000.0), "15 k");
+    }
+
+    #[test]
+    fn a_time_is_told_in_two_units() {
+        for (seconds, words) in [
+            (12, "12s"),
+            (130, "2m 10s"),
+            (3_900, "1h 5m"),
+            (100_000, "27h 46m"),
+            (180_000, "2d 2h"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
     }
 }

@@ -77,6 +77,12 @@ impl Status {
         }
     }
 
+    /// Is it one of rows that ask for work, done or to be done?
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        !matches!(self, Self::Invalid | Self::Duplicate | Self::Suppressed)
+    }
+
     /// Is this an answer that a person should look at (exit code 1)?
     #[must_use]
     pub fn needs_a_person(self) -> bool {

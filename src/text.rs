@@ -77,15 +77,6 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `4,615`
-#[must_use]
-pub fn in_thousands(number: u64) -> String {
-    match number / 1_000 {
-        0 => number.to_string(),
-        more => format!("{},{:03}", in_thousands(more), number % 1_000),
-    }
-}
-
 /// A text as one word of a command line, to be pasted into a shell.
 #[must_use]
 pub fn shell_word(text: &str) -> Cow<'_, str> {

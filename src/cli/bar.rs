@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::plan::in_words;
 use super::terminal::Paint;
-use crate::figures::{count, percent};
+use crate::figures::{count, in_words, percent};
 use crate::status::Status;
 use crate::text::{columns, shortened};
 
@@ -186,7 +185,7 @@ impl Now {
     /// The numbers that are somewhere, by status, but for those that nothing is to be done for.
     fn statuses(&self) -> impl Iterator<Item = (Status, u64)> {
         let counts = Status::ALL.into_iter().zip(self.counts);
-        counts.filter(|(status, n)| *n > 0 && *status != Status::Pending && is_asked(*status))
+        counts.filter(|(status, n)| *n > 0 && *status != Status::Pending && status.is_asked())
     }
 
     /// `in flight 4  retrying 3`
@@ -229,14 +228,6 @@ impl Now {
 
 fn said(status: Status, n: u64) -> String {
     format!("{} {}", status.name(), count(n))
-}
-
-/// Is it a status of numbers that are worked on?
-pub fn is_asked(status: Status) -> bool {
-    !matches!(
-        status,
-        Status::Invalid | Status::Duplicate | Status::Suppressed
-    )
 }
 
 #[cfg(test)]

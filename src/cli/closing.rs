@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::plan::in_words;
 use super::terminal::Paint;
-use crate::figures::{count, counted, millis, share, trimmed};
+use crate::figures::{count, counted, in_words, millis, share, trimmed};
 use crate::job::Operation;
 use crate::report::commands;
 use crate::report::json::State;

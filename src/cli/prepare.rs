@@ -18,6 +18,7 @@ use super::report::print;
 use super::screen::Screen;
 use crate::clock;
 use crate::contacts::{self, Purpose};
+use crate::figures::count;
 use crate::job::{Operation, UnixMicros};
 use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
 use crate::ledger::{Intake as _, LeaveOut, NewRun, Records, Store as _};
@@ -28,7 +29,7 @@ use crate::report::write::{Draft, publish};
 use crate::requests::Requests;
 use crate::run::Runs;
 use crate::status::Status;
-use crate::text::{in_thousands, shell_word, visible};
+use crate::text::{shell_word, visible};
 
 /// What is to be made of a plan.
 #[derive(Default)]
@@ -235,7 +236,7 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
     let unusable = briefing.plan.count(Status::Invalid);
     if let Some(path) = wanted.problems {
         let (path, campaign) = (path.to_string_lossy(), &briefing.campaign.name);
-        let rows = in_thousands(unusable);
+        let rows = count(unusable);
         let mut text = format!("wrote {rows} unusable rows to {}", visible(&path));
         if unusable > 0 {
             // Otherwise a new campaign's ledger would not know that it is meant.

@@ -10,17 +10,16 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike as _};
 use serde_json::{Value as Json, json};
 
-use super::bar::{Doing, Now, Said, is_asked};
+use super::bar::{Doing, Now, Said};
 use super::config::Config;
 use super::log::{Line, by_status};
-use super::plan::in_words;
 use super::screen::Screen;
 use super::terminal::{InPlace, Paint, can_redraw, has_colours};
 use super::values::Progress as When;
 use crate::calendar::Calendar;
 use crate::campaign::{Ending, LONG_HOLD, Outage, Progress, Stall, Why};
 use crate::clock;
-use crate::figures::counted;
+use crate::figures::{counted, in_words};
 use crate::job::Lane;
 use crate::status::Status;
 
@@ -94,7 +93,7 @@ impl View {
     #[must_use]
     pub fn new(screen: &Screen, name: &str, progress: &Arc<Progress>, config: &Config) -> Self {
         let counts = progress.counts();
-        let asked = Status::ALL.into_iter().filter(|status| is_asked(*status));
+        let asked = Status::ALL.into_iter().filter(|status| status.is_asked());
         let asked = asked.map(|status| counts[status.index()]).sum();
         let pending = counts[Status::Pending.index()];
         // Where there is a limit, the run's part of them.

@@ -11,12 +11,11 @@ use serde::Serialize;
 
 use super::config::Mode;
 use super::exit::Exit;
-use super::plan::in_words;
 use super::report::{open, print, runs, shown_name};
 use super::terminal::{InPlace, can_redraw, width};
 use super::values::Values;
 use crate::clock;
-use crate::figures::count;
+use crate::figures::{count, in_words};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Purged, Records, Store as _, Verified};
 use crate::number::mask_numbers;

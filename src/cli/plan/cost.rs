@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use crate::campaign::{Limits, Settings};
+use crate::figures::count;
 use crate::job::Lane;
 use crate::money::Amount;
-use crate::text::in_thousands;
 
 /// What a run costs.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Bill {
             if self.passes_budget() {
                 let each = self.each.iter().map(|(_, price)| *price).max();
                 let enough = each.map_or(0, |each| budget.minus(self.spent).how_often(each));
-                let enough = in_thousands(enough);
+                let enough = count(enough);
                 let _ = write!(cost, ", which stops it (exit 3) after {enough} or more");
             }
         }
@@ -106,7 +106,7 @@ impl Bill {
 fn shown(amount: Amount) -> String {
     let text = amount.to_string();
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = whole.parse().map_or(whole.to_owned(), in_thousands);
+    let whole = whole.parse().map_or(whole.to_owned(), count);
     match part {
         "" => whole,
         part => format!("{whole}.{part}"),

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::text::{in_thousands, visible};
+use crate::text::visible;
 
 /// Columns of a line; only a word that is longer is wider.
 const WIDTH: usize = 80;
@@ -83,15 +83,6 @@ pub fn glued(text: &str) -> String {
         if is_name && c == ' ' { GLUE } else { c }
     };
     text.chars().map(glued).collect()
-}
-
-/// `1 code is`, `2 codes are`
-pub fn are(count: u64, one: &str, many: &str) -> String {
-    format!(
-        "{} {}",
-        in_thousands(count),
-        if count == 1 { one } else { many }
-    )
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod time;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use super::config::Config;
 use super::forecast::{Forecast, Known};
@@ -217,19 +216,6 @@ impl Plan {
     }
 }
 
-/// `2d 5h`, `1h 5m`, `2m 10s`, `12s`
-#[must_use]
-pub fn in_words(time: Duration) -> String {
-    const DAYS_FROM: u64 = 48;
-    let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, ..) if h >= DAYS_FROM => format!("{}d {}h", h / 24, h % 24),
-        (h, m, _) => format!("{h}h {m}m"),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -279,18 +265,5 @@ pub(super) mod tests {
         let reasons: Vec<_> = reasons.iter().map(|(why, of)| (*why, of.count)).collect();
         assert_eq!(reasons, [("two numbers", 6), ("no number", 1)]);
         assert_eq!(plan.unusable["two numbers"].lines, [5, 6, 7, 8, 9]);
-    }
-
-    #[test]
-    fn a_time_is_told_in_two_units() {
-        for (seconds, words) in [
-            (12, "12s"),
-            (130, "2m 10s"),
-            (3_900, "1h 5m"),
-            (100_000, "27h 46m"),
-            (180_000, "2d 2h"),
-        ] {
-            assert_eq!(in_words(Duration::from_secs(seconds)), words);
-        }
     }
 }

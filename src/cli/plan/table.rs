@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::cost::Cost;
-use super::lines::{GLUE, Table, are, glued, path, whole};
+use super::lines::{GLUE, Table, glued, path, whole};
 use super::time::{requests, time};
-use super::{Briefing, Plan, in_words};
+use super::{Briefing, Plan};
 use crate::calendar::Bounds;
 use crate::campaign::LogNumbers;
 use crate::cli::config::Mode;
 use crate::contacts::{Purpose, Survey, remedy};
+use crate::figures::{count, counted, in_words};
 use crate::job::{Lane, Operation, UnixMicros};
 use crate::number::mask_digits;
 use crate::status::Status;
 use crate::summary::Counts;
-use crate::text::{in_thousands, shell_word, visible};
+use crate::text::{shell_word, visible};
 
 /// The plan, line by line.
 #[must_use]
@@ -61,7 +62,7 @@ fn title(briefing: &Briefing<'_>) -> String {
 /// How the file is read, for somebody who knows what is in it to see whether that is right.
 fn about_the_file(briefing: &Briefing<'_>, table: &mut Table) {
     let survey = briefing.survey;
-    let rows = are(survey.rows, "row", "rows");
+    let rows = counted(survey.rows, "row", "rows");
     let (format, header) = (glued(&survey.format), survey.header_line);
     table.row(
         "file",
@@ -96,7 +97,7 @@ fn about_the_file(briefing: &Briefing<'_>, table: &mut Table) {
 }
 
 fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
-    table.row("usable", &in_thousands(plan.usable()));
+    table.row("usable", &count(plan.usable()));
     let invalid = plan.count(Status::Invalid);
     if invalid > 0 {
         let input = input.to_string_lossy();
@@ -106,7 +107,7 @@ fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
         );
         table.row(
             "unusable",
-            &format!("{} (all of them: {all})", in_thousands(invalid)),
+            &format!("{} (all of them: {all})", count(invalid)),
         );
         for (why, of) in plan.reasons() {
             let remedy = remedy(why).map(|remedy| format!("; {remedy}"));
@@ -116,7 +117,7 @@ fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
             }
             table.item(&format!(
                 "{} {}{}; {} {}",
-                in_thousands(of.count),
+                count(of.count),
                 visible(why),
                 remedy.unwrap_or_default(),
                 if of.count == 1 { "line" } else { "lines" },
@@ -126,10 +127,7 @@ fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
     }
     let duplicate = plan.count(Status::Duplicate);
     if duplicate > 0 {
-        let text = format!(
-            "{} further down with the same number",
-            in_thousands(duplicate)
-        );
+        let text = format!("{} further down with the same number", count(duplicate));
         table.row("duplicate", &text);
     }
     let by_now = statuses(&Counts::from(plan.counts), is_told);
@@ -137,7 +135,7 @@ fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
         table.row("by now", &by_now);
     }
     if plan.earlier.total() > 0 {
-        let numbers = are(plan.earlier.total(), "number that was", "numbers that were");
+        let numbers = counted(plan.earlier.total(), "number that was", "numbers that were");
         let counts = statuses(&plan.earlier, |_| true);
         let text = format!("{numbers} tried and that the file has no more: {counts}");
         table.row("earlier", &text);
@@ -148,8 +146,8 @@ fn about_the_rows(plan: &Plan, input: &Path, table: &mut Table) {
 fn statuses(counts: &Counts, is_told: fn(Status) -> bool) -> String {
     let told: Vec<String> = counts
         .iter()
-        .filter(|(status, count)| *count > 0 && is_told(*status))
-        .map(|(status, count)| format!("{} {}", status.name(), in_thousands(count)))
+        .filter(|(status, n)| *n > 0 && is_told(*status))
+        .map(|(status, n)| format!("{} {}", status.name(), count(n)))
         .collect();
     told.join(", ")
 }
@@ -210,7 +208,7 @@ fn about_the_ledger(briefing: &Briefing<'_>, table: &mut Table) {
     let ledger = match (memory.campaigns(), memory.last_run()) {
         (0, _) | (_, None) => "new".to_owned(),
         (n, Some(at)) => {
-            let campaigns = are(n, "campaign", "campaigns");
+            let campaigns = counted(n, "campaign", "campaigns");
             format!("{campaigns}, last run {} ago", ago(at))
         }
     };
@@ -238,17 +236,17 @@ fn notes(briefing: &Briefing<'_>) -> Vec<String> {
         let word = whole(&shell_word(campaign));
         notes.push(format!(
             "{} left out: campaign {} sent to them, or may have, the last time {} ago; to go on with that one: --campaign{GLUE}{word}; to send all the same: --cooldown{GLUE}0s",
-            are(recent.count, "of these numbers is", "of these numbers are"),
+            counted(recent.count, "of these numbers is", "of these numbers are"),
             whole(campaign),
             in_words(briefing.now.since(recent.latest)),
         ));
     }
     for (list, count) in &plan.excluded {
-        let are = are(*count, "of these numbers is", "of these numbers are");
+        let are = counted(*count, "of these numbers is", "of these numbers are");
         notes.push(format!("{are} left out: they stand in {}", whole(list)));
     }
     if plan.too_old > 0 {
-        let are = are(plan.too_old, "of these codes is", "of these codes are");
+        let are = counted(plan.too_old, "of these codes is", "of these codes are");
         notes.push(format!(
             "{are} not asked: the latest OTP to its number is older than --max-age"
         ));
@@ -256,7 +254,7 @@ fn notes(briefing: &Briefing<'_>) -> Vec<String> {
     if plan.assumed_mobile > 0 {
         notes.push(format!(
             "{} taken as mobiles (6-9) although the numbering plan does not list them so",
-            are(plan.assumed_mobile, "number is", "numbers are")
+            counted(plan.assumed_mobile, "number is", "numbers are")
         ));
     }
     let unbound = briefing.config.engine.limits.calendar.calls == Bounds::default();
@@ -308,15 +306,15 @@ fn to_do(plan: &Plan) -> String {
     let mut text = all_requests(plan.started);
     if plan.started[Lane::Verify.index()] == 0 {
         // Writing to a String cannot fail.
-        let _ = write!(text, " to {}", are(started, "number", "numbers"));
+        let _ = write!(text, " to {}", counted(started, "number", "numbers"));
     }
     let again = match plan.again {
         0 => "none".to_owned(),
-        again => format!("{} of them", in_thousands(again)),
+        again => format!("{} of them", count(again)),
     };
     let _ = write!(text, ", {again} tried before, and retries");
     if started < due {
-        let _ = write!(text, "; the first of {} due (--limit)", in_thousands(due));
+        let _ = write!(text, "; the first of {} due (--limit)", count(due));
     }
     text
 }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::in_words;
-use super::lines::are;
 use crate::campaign::Settings;
 use crate::cli::forecast::{Forecast, Known, Pace, Wait};
+use crate::figures::{count, counted, in_words};
 use crate::job::{Lane, UnixMicros};
 use crate::pace::Rate;
-use crate::text::in_thousands;
 
 /// How long it takes, what decides that and when it is done; then what waits, and what is not
 /// reached.
@@ -50,7 +48,7 @@ pub fn time(
         let used = known.left[Lane::Sms.index()] + known.left[Lane::Call.index()];
         let used = match used {
             used if used > 0 && flag.ends_with("cap") => {
-                format!("; other runs have used up {} today", in_thousands(used))
+                format!("; other runs have used up {} today", count(used))
             }
             _ => String::new(),
         };
@@ -59,7 +57,7 @@ pub fn time(
     }
     let rest = match forecast.late {
         0 => String::new(),
-        late => format!(": {} of them stay pending", in_thousands(late)),
+        late => format!(": {} of them stay pending", count(late)),
     };
     if let Some(deadline) = settings.limits.deadline {
         let deadline = shown(deadline);
@@ -101,11 +99,11 @@ fn speed(pace: Pace, settings: &Settings, known: &Known) -> String {
 }
 
 /// So many requests of a lane.
-pub fn requests(lane: Lane, count: u64) -> String {
+pub fn requests(lane: Lane, n: u64) -> String {
     match lane {
-        Lane::Sms => format!("{} sms", in_thousands(count)),
-        Lane::Call => are(count, "call", "calls"),
-        Lane::Verify => are(count, "code", "codes"),
+        Lane::Sms => format!("{} sms", count(n)),
+        Lane::Call => counted(n, "call", "calls"),
+        Lane::Verify => counted(n, "code", "codes"),
     }
 }
 

@@ -83,9 +83,9 @@ pub fn needing(source: &Source<'_>) -> u64 {
 
 /// Numbers that were asked, or are to be.
 fn asked(source: &Source<'_>) -> u64 {
-    let counts = source.summary.counts();
-    let not_asked = [Status::Invalid, Status::Duplicate, Status::Suppressed];
-    counts.total() - not_asked.map(|status| counts[status]).iter().sum::<u64>()
+    let counts = source.summary.counts().iter();
+    let asked = counts.filter(|(status, _)| status.is_asked());
+    asked.map(|(_, n)| n).sum()
 }
 
 /// Those that came to what was wanted.
