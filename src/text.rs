@@ -117,17 +117,18 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 /// Parts of a line as lines of at most so many columns, as far as no part is longer: the first begins
-/// behind `indent` columns, so do the others. Each line but the last ends with `end`.
+/// behind the first of `indents`, the others behind the second. Each line but the last ends with `end`.
 #[must_use]
 pub fn folded<T: AsRef<str>>(
     parts: impl IntoIterator<Item = T>,
-    indent: usize,
+    indents: [usize; 2],
     end: &str,
     most: usize,
 ) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
         let part = part.as_ref();
+        let indent = indents[usize::from(lines.len() > 1)];
         match lines.last_mut() {
             Some(line) if indent + columns(line) + 1 + columns(part) + columns(end) <= most => {
                 line.push(' ');
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn a_line_is_folded_between_its_parts() {
         let words = "otpdrive report --only failed,unknown".split(' ');
-        let lines = folded(words, 2, " \\", 20);
+        let lines = folded(words, [2; 2], " \\", 20);
         assert_eq!(lines, ["otpdrive report \\", "--only \\", "failed,unknown"]);
     }
 

@@ -48,7 +48,7 @@ impl Closing<'_> {
             figures: count(counts.total()).len(),
             most,
         };
-        let head = folded(self.head(), 0, "", most).into_iter();
+        let head = folded(self.head(), [0; 2], "", most).into_iter();
         let mut lines: Vec<Line> = head.map(|line| (Paint::Plain, line)).collect();
         for (status, n) in there() {
             let share = share(n, counts.total()).replace(' ', "");
@@ -66,7 +66,7 @@ impl Closing<'_> {
         let files = self.folder.join(RESULTS_CSV);
         let files = format!("{},", visible(&files.to_string_lossy()));
         let files = [files, format!("{REPORT_JSON},"), REPORT_HTML.to_owned()];
-        lines.extend(table.text("files", folded(files, table.names + 3, "", most)));
+        lines.extend(table.text("files", folded(files, [table.names + 3; 2], "", most)));
         lines.extend(table.text("next", self.next(table.names + 3, most)));
         lines
     }
@@ -179,7 +179,7 @@ impl Closing<'_> {
         let again = again.collect::<Vec<_>>().join(", ");
         if !again.is_empty() {
             let text = format!("run the same command again: {again}");
-            lines.extend(folded(text.split(' '), indent, "", most));
+            lines.extend(folded(text.split(' '), [indent; 2], "", most));
         }
         let goes_on = |status| {
             let verifies = campaign.operation == Operation::Verify;
@@ -197,7 +197,7 @@ impl Closing<'_> {
                 lines.push(whole);
             } else {
                 lines.push(what);
-                lines.extend(folded(command, indent, " \\", most));
+                lines.extend(folded(command, [indent; 2], " \\", most));
             }
         }
         lines
@@ -219,7 +219,7 @@ impl Table {
         // Where there is hardly room for a word, they stand below.
         let narrow = self.most < indent + 20;
         let indent = if narrow { 4 } else { indent };
-        let mut notes = folded(note.split_whitespace(), indent, "", self.most).into_iter();
+        let mut notes = folded(note.split_whitespace(), [indent; 2], "", self.most).into_iter();
         let first = if narrow { None } else { notes.next() };
         let first = first.map_or(start.trim_end().to_owned(), |note| {
             format!("{start}  {note}")

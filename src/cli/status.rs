@@ -314,7 +314,7 @@ fn table(all: &[Standing], most: usize) -> String {
         let line: String = cells.collect();
         let mut below = folded(
             shown.counts.split_inclusive(", ").map(str::trim_end),
-            indent,
+            [indent; 2],
             "",
             most,
         );
@@ -328,7 +328,7 @@ fn table(all: &[Standing], most: usize) -> String {
             text = text + "\n" + &" ".repeat(indent) + &shortened(&line, most);
         }
         for note in &shown.notes {
-            for line in folded(note.split(' '), 2, "", most) {
+            for line in folded(note.split(' '), [2; 2], "", most) {
                 text = text + "\n  " + &shortened(&line, most.saturating_sub(2));
             }
         }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::text::visible;
+use crate::text::{columns, folded, visible};
 
 /// Columns of a line; only a word that is longer is wider.
 const WIDTH: usize = 80;
@@ -25,7 +25,7 @@ pub struct Table {
 impl Table {
     /// All of it.
     pub fn into_text(self) -> String {
-        self.text.replace(GLUE, " ")
+        self.text
     }
 
     /// What a label says.
@@ -42,24 +42,10 @@ impl Table {
 
     /// A text behind `first`, its further lines behind `further`.
     pub fn line(&mut self, first: &str, further: &str, text: &str) {
-        let mut width = first.chars().count();
+        let words = text.split(' ').map(|word| word.replace(GLUE, " "));
+        let indents = [columns(first), columns(further)];
         self.text += first;
-        let mut is_at_start = true;
-        for word in text.split(' ') {
-            let length = word.chars().count();
-            if is_at_start {
-                is_at_start = false;
-            } else if width + 1 + length <= WIDTH {
-                self.text.push(' ');
-                width += 1;
-            } else {
-                self.text.push('\n');
-                self.text += further;
-                width = further.chars().count();
-            }
-            self.text += word;
-            width += length;
-        }
+        self.text += &folded(words, indents, "", WIDTH).join(&format!("\n{further}"));
         self.text.push('\n');
     }
 }
@@ -94,7 +80,7 @@ mod tests {
         let mut table = Table::default();
         let name = whole("a name with blanks, ever so long ".repeat(4).trim_end());
         table.row("label", &format!("{} {name} end", "word ".repeat(30)));
-        let text = table.text.replace(GLUE, " ");
+        let text = table.text;
         let wide: Vec<&str> = text.lines().filter(|line| line.len() > WIDTH).collect();
         assert_eq!(
             wide,
