@@ -16,6 +16,7 @@ use super::terminal::{InPlace, can_redraw, width};
 use super::values::Values;
 use crate::clock;
 use crate::figures::{count, in_words};
+use crate::job::UnixMicros;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, LedgerError, Purged, Records, Store as _, Verified};
 use crate::number::mask_numbers;
@@ -124,10 +125,11 @@ fn standings(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Vec<Stand
     let (all, purged) = (ledger.campaigns()?, ledger.purged()?);
     let standings = all.iter().map(|campaign| {
         let id = campaign.record.id;
-        match purged.iter().find(|purged| purged.campaign.id == id) {
-            Some(purged) => Standing::purged(ledger, campaign, purged, values),
-            None => Standing::new(ledger, campaign, values),
-        }
+        let account = match purged.iter().find(|purged| purged.campaign.id == id) {
+            Some(purged) => Account::of_purged(purged),
+            None => Account::of(ledger, campaign)?,
+        };
+        Standing::new(ledger, campaign, &account, values)
     });
     standings.collect()
 }
@@ -137,21 +139,57 @@ fn lines(all: &[Standing]) -> anyhow::Result<String> {
     lines.collect()
 }
 
-impl Standing {
-    fn new(ledger: &SqliteLedger, campaign: &Campaign, values: &Values) -> anyhow::Result<Self> {
-        let record = &campaign.record;
-        let runs = runs(ledger, record.id)?;
+/// What there is to say of the rows of a campaign.
+struct Account {
+    counts: Counts,
+    earlier: Counts,
+    in_flight: u64,
+    is_on: bool,
+    purged_at: Option<UnixMicros>,
+}
+
+impl Account {
+    /// From the rows as they stand.
+    fn of(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Self> {
+        let runs = runs(ledger, campaign.record.id)?;
         let mut summary = Summary::default();
         ledger.for_each_row(campaign, Records::Skip, &mut |row| {
             summary.add(row, &row.outcome(&runs));
             ControlFlow::Continue(())
         })?;
-        let earlier = earlier(ledger, campaign, &runs)?;
+        Ok(Self {
+            counts: *summary.counts(),
+            earlier: earlier(ledger, campaign, &runs)?,
+            in_flight: summary.in_flight(),
+            is_on: runs.latest().is_some_and(|run| runs.is_on(run)),
+            purged_at: None,
+        })
+    }
+
+    /// Of a campaign of which only the counts are left.
+    fn of_purged(purged: &Purged) -> Self {
+        Self {
+            counts: purged.counts,
+            earlier: purged.earlier,
+            in_flight: 0,
+            is_on: false,
+            purged_at: Some(purged.at),
+        }
+    }
+}
+
+impl Standing {
+    fn new(
+        ledger: &SqliteLedger,
+        campaign: &Campaign,
+        of: &Account,
+        values: &Values,
+    ) -> anyhow::Result<Self> {
+        let record = &campaign.record;
         let run = ledger.latest_run(record.id)?;
-        let is_on = run.as_ref().is_some_and(|run| runs.is_on(run.id));
         let end = run.as_ref().and_then(|run| run.end.as_ref());
-        let holder = ledger.holder().filter(|_| is_on);
-        let state = State::new(end, is_on, summary.counts());
+        let holder = ledger.holder().filter(|_| of.is_on);
+        let state = State::new(end, of.is_on, &of.counts);
         let name = shown_name(&record.name, values);
         let shown = Shown::new(&name, campaign, run.as_ref(), state);
         Ok(Self {
@@ -162,53 +200,14 @@ impl Standing {
             stop_reason: StopReason::new(end),
             started_at: run.as_ref().map(|run| run.started_at.to_string()),
             finished_at: run.and_then(|run| Some(run.finished_at?.to_string())),
-            in_flight: summary.in_flight(),
-            rows: summary.counts().total(),
-            counts: StatusCounts::new(summary.counts()),
-            shown: shown.with(
-                summary.counts(),
-                summary.in_flight(),
-                &earlier,
-                holder.as_deref(),
-            ),
-            earlier: Earlier::new(&earlier),
-            purged_at: None,
+            in_flight: of.in_flight,
+            rows: of.counts.total(),
+            counts: StatusCounts::new(&of.counts),
+            shown: shown.with(of, holder.as_deref()),
+            earlier: Earlier::new(&of.earlier),
+            purged_at: of.purged_at.map(|at| at.to_string()),
             campaign: name,
             holder,
-        })
-    }
-
-    /// Of a campaign of which only the counts are left.
-    fn purged(
-        ledger: &SqliteLedger,
-        campaign: &Campaign,
-        purged: &Purged,
-        values: &Values,
-    ) -> anyhow::Result<Self> {
-        let record = &campaign.record;
-        let run = ledger.latest_run(record.id)?;
-        let end = run.as_ref().and_then(|run| run.end.as_ref());
-        let state = State::new(end, false, &purged.counts);
-        let name = shown_name(&record.name, values);
-        let mut shown = Shown::new(&name, campaign, run.as_ref(), state);
-        "purged".clone_into(&mut shown.cells[1]);
-        shown.notes.push(format!("purged at {}", purged.at));
-        Ok(Self {
-            schema: SCHEMA,
-            operation: record.operation.name(),
-            sandbox: record.sandbox,
-            state,
-            stop_reason: StopReason::new(end),
-            started_at: run.as_ref().map(|run| run.started_at.to_string()),
-            finished_at: run.and_then(|run| Some(run.finished_at?.to_string())),
-            in_flight: 0,
-            rows: purged.counts.total(),
-            counts: StatusCounts::new(&purged.counts),
-            shown: shown.with(&purged.counts, 0, &purged.earlier, None),
-            earlier: Earlier::new(&purged.earlier),
-            purged_at: Some(purged.at.to_string()),
-            campaign: name,
-            holder: None,
         })
     }
 }
@@ -251,21 +250,19 @@ impl Shown {
         }
     }
 
-    fn with(
-        mut self,
-        counts: &Counts,
-        in_flight: u64,
-        earlier: &Counts,
-        holder: Option<&str>,
-    ) -> Self {
-        self.cells[4] = count(counts.total());
-        self.counts = counts.in_words();
+    fn with(mut self, of: &Account, holder: Option<&str>) -> Self {
+        self.cells[4] = count(of.counts.total());
+        self.counts = of.counts.in_words();
+        if let Some(at) = of.purged_at {
+            "purged".clone_into(&mut self.cells[1]);
+            self.notes.push(format!("purged at {at}"));
+        }
         self.notes.extend(holder.map(|holder| {
-            let in_flight = count(in_flight);
+            let in_flight = count(of.in_flight);
             format!("running: {}, {in_flight} in flight", visible(holder))
         }));
-        if earlier.total() > 0 {
-            let earlier = earlier.in_words();
+        if of.earlier.total() > 0 {
+            let earlier = of.earlier.in_words();
             self.notes.push(format!("in earlier lists only: {earlier}"));
         }
         self

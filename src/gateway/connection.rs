@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf};
-use reqwest::{Client, Proxy, Request, Response, Version, header, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, Request, Response, Version, header, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
@@ -107,6 +107,19 @@ pub fn tls(is_plain: bool) -> Result<ClientConfig, rustls::Error> {
     let mut tls = tls.with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
+}
+
+/// A client that follows nothing, tells nobody where it was, repeats nothing by itself, and uses no
+/// proxy that was not named.
+pub fn builder(tls: ClientConfig) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(concat!("otpdrive/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .no_proxy()
 }
 
 impl Connections {
@@ -210,19 +223,12 @@ impl Connections {
     fn client(&self, gate: Gate) -> reqwest::Result<Client> {
         let gate = Arc::new(Mutex::new(Some(gate)));
         let connect_timeout = self.connect_timeout;
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
+        let mut builder = builder(self.tls.clone())
             .connector_layer(layer_fn(move |inner| AtThreshold {
                 inner: Arc::new(Mutex::new(inner)),
                 gate: Arc::clone(&gate),
                 connect_timeout,
             }))
-            .user_agent(concat!("otpdrive/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(1)
             .tcp_nodelay(true)

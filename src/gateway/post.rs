@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Proxy, Response, Url, header, redirect};
+use reqwest::{Proxy, Response, Url, header};
 use tokio::time::sleep;
 
-use super::connection::tls;
+use super::connection::{builder, tls};
 use super::http::describe;
 
 /// How often it is tried.
@@ -24,15 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Why nobody took it, in words, without the address.
 pub async fn post(url: &Url, proxy: Option<&Url>, json: Vec<u8>) -> Result<(), String> {
     let is_plain = url.scheme() == "http";
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls(is_plain).map_err(|error| error.to_string())?)
-        .user_agent(concat!("otpdrive/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .timeout(TIMEOUT);
+    let tls = tls(is_plain).map_err(|error| error.to_string())?;
+    let mut builder = builder(tls).timeout(TIMEOUT);
     if let Some(proxy) = proxy.filter(|_| !is_plain) {
         builder = builder.proxy(Proxy::all(proxy.clone()).map_err(describe)?);
     }

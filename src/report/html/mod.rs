@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use askama::Template;
 
-use super::ReportInput;
 use super::timeline::{Column, Timeline, WaitKind, covered};
+use super::{ReportInput, hours};
 use crate::figures::{count, counted, percent, share, span, trimmed};
 use crate::job::{Lane, UnixMicros};
 use crate::money::Prices;
@@ -120,7 +120,7 @@ pub fn page(
         input,
         summary,
         timeline,
-        zone: Zone::new(input.run.settings["timezone"].as_str().unwrap_or("UTC")),
+        zone: Zone(hours(&input.run.settings).zone),
     };
     // Writing to a String cannot fail.
     source.page(now).render().unwrap_or_default()
@@ -379,8 +379,8 @@ impl Source<'_> {
     }
 
     fn prices(&self) -> Option<(&str, Prices)> {
-        let text = self.input.run.settings["price"].as_str()?;
-        Some((text, text.parse().ok()?))
+        let run = self.input.run;
+        Some((run.settings["price"].as_str()?, run.prices()?))
     }
 
     fn cost(&self) -> Option<Cost> {

@@ -3,37 +3,19 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::calendar;
 use crate::job::UnixMicros;
 
 /// Whose clocks the page goes by.
-pub struct Zone {
-    zone: TimeZone,
-    name: String,
-}
+pub struct Zone(pub TimeZone);
 
 impl Zone {
-    /// By its name; one that is not known any more is UTC.
-    pub fn new(name: &str) -> Self {
-        match calendar::zone(name) {
-            Ok(zone) => Self {
-                zone,
-                name: name.to_owned(),
-            },
-            Err(_) => Self {
-                zone: TimeZone::UTC,
-                name: "UTC".to_owned(),
-            },
-        }
-    }
-
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.iana_name().unwrap_or("UTC")
     }
 
     fn format(&self, at: UnixMicros, format: &str) -> String {
         let at = Timestamp::from_microsecond(at.0).unwrap_or_default();
-        let at = at.to_zoned_datetime(self.zone.clone());
+        let at = at.to_zoned_datetime(self.0.clone());
         at.strftime(format).to_string()
     }
 
@@ -71,7 +53,7 @@ impl Zone {
     pub fn round_times(&self, from: UnixMicros, until: UnixMicros, step: i64) -> Vec<UnixMicros> {
         const SECOND: i64 = 1_000_000;
         let at = Timestamp::from_microsecond(from.0).unwrap_or_default();
-        let offset = i64::from(self.zone.to_offset(at).seconds()) * SECOND;
+        let offset = i64::from(self.0.to_offset(at).seconds()) * SECOND;
         let step = step.max(1) * SECOND;
         let shown = from.0 + offset;
         let first = shown.div_euclid(step) + i64::from(shown.rem_euclid(step) > 0);
@@ -83,16 +65,20 @@ impl Zone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar;
+    use crate::report::hours;
 
     #[test]
     fn ticks_are_where_clocks_on_the_spot_show_round_times() {
-        let zone = Zone::new("Asia/Kolkata");
+        let zone = Zone(calendar::zone("Asia/Kolkata").unwrap());
         let from: UnixMicros = "2026-11-24T04:30:04Z".parse().unwrap();
         let until: UnixMicros = "2026-11-24T05:17:10Z".parse().unwrap();
         let ticks = zone.round_times(from, until, 600);
         let shown: Vec<String> = ticks.iter().map(|at| zone.tick(*at, 600, 2_826)).collect();
         assert_eq!(shown, ["10:10", "10:20", "10:30", "10:40"]);
         assert_eq!(zone.date_and_time(from), "24 Nov 2026, 10:00 IST");
-        assert_eq!(Zone::new("Nowhere/Land").name(), "UTC");
+        assert_eq!(zone.name(), "Asia/Kolkata");
+        let unknown = serde_json::json!({"timezone": "Nowhere/Land"});
+        assert_eq!(Zone(hours(&unknown).zone).name(), "UTC");
     }
 }
