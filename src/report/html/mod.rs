@@ -5,6 +5,8 @@
 
 mod account;
 mod answer_times;
+mod bars;
+mod cost;
 mod funnel;
 mod over_time;
 mod svg;
@@ -12,19 +14,18 @@ mod todo;
 mod verdict;
 mod zone;
 
-use std::time::Duration;
-
 use askama::Template;
 
-use super::timeline::{Column, Timeline, WaitKind, covered};
+use super::timeline::Timeline;
 use super::{ReportInput, hours};
-use crate::figures::{count, counted, percent, share, span, trimmed};
-use crate::job::{Lane, UnixMicros};
-use crate::money::Prices;
+use crate::figures::{count, counted, share};
+use crate::job::UnixMicros;
 use crate::number::{mask_name, mask_numbers};
 use crate::status::Status;
 use crate::summary::Summary;
 use crate::text::visible;
+use bars::Bars;
+use cost::Cost;
 use todo::Item;
 use verdict::{Fact, Verdict};
 use zone::Zone;
@@ -83,29 +84,6 @@ struct Check {
     holds: bool,
     promise: &'static str,
     finding: String,
-}
-
-/// A table with a bar in each line.
-struct Bars {
-    intro: String,
-    lines: Vec<Bar>,
-    total: String,
-}
-
-struct Bar {
-    label: String,
-    class: &'static str,
-    count: String,
-    share: String,
-    percent: String,
-}
-
-/// What it cost.
-struct Cost {
-    prices: String,
-    lines: Vec<[String; 4]>,
-    total: String,
-    more: Vec<(&'static str, String)>,
 }
 
 /// The page of these facts and rows, as of `now`.
@@ -282,148 +260,6 @@ impl Source<'_> {
         ]
     }
 
-    fn retries(&self) -> Option<Bars> {
-        let attempts = self.summary.attempts();
-        let tries = self.summary.accepted_by_try();
-        let all: u64 = tries.iter().sum();
-        if attempts.retries == 0 {
-            return None;
-        }
-        let bars = tries.iter().zip(1..).filter(|(n, _)| **n > 0);
-        let bars = bars.map(|(n, place): (&u64, u64)| Bar {
-            label: format!("{} try", ordinal(place, tries.len() as u64)),
-            class: "sent",
-            count: count(*n),
-            share: share(*n, all),
-            percent: trimmed(percent(*n, all), 1),
-        });
-        Some(Bars {
-            intro: format!(
-                "{}; {} accepted after the first request.",
-                counted(attempts.retries, "retry", "retries"),
-                counted(attempts.recovered, "row was", "rows were")
-            ),
-            lines: bars.collect(),
-            total: count(all),
-        })
-    }
-
-    fn errors(&self) -> Option<Bars> {
-        let messages = self.summary.messages();
-        let most = messages.iter().map(|said| said.count).max()?;
-        let all: u64 = messages.iter().map(|said| said.count).sum();
-        let bars = messages.iter().map(|said| Bar {
-            label: visible(said.message).chars().take(120).collect(),
-            class: "again",
-            count: count(said.count),
-            share: String::new(),
-            percent: trimmed(percent(said.count, most), 1),
-        });
-        Some(Bars {
-            intro: format!(
-                "Of {}, over all runs.",
-                counted(self.summary.attempts().total, "request", "requests")
-            ),
-            lines: bars.collect(),
-            total: count(all),
-        })
-    }
-
-    /// As far as it can be told; what is left is a line of its own.
-    fn where_time_went(&self, limit: f64) -> Option<Bars> {
-        let took = self.timeline.until.since(self.timeline.from);
-        let requests: u64 = self.timeline.columns.iter().map(Column::requests).sum();
-        if took < Duration::from_secs(10) || requests == 0 {
-            return None;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
-        let sending = Duration::from_secs_f64((requests - 1) as f64 / limit);
-        let label = format!(
-            "{} at {}",
-            counted(requests, "request", "requests"),
-            over_time::per_time(limit)
-        );
-        let mut parts = vec![(label, "sent", sending.min(took))];
-        let waits = self.timeline.waits();
-        for (kind, label, class) in [
-            (WaitKind::Outage, "outages", "outage"),
-            (WaitKind::Hold, "holds: the gateway asked to wait", "hold"),
-            (WaitKind::Closed, "outside the hours", "hold"),
-        ] {
-            let of_kind = waits.iter().filter(|wait| wait.kind == kind);
-            let time = covered(of_kind).min(took);
-            if time > Duration::ZERO {
-                parts.push((label.to_owned(), class, time));
-            }
-        }
-        let told: Duration = parts.iter().map(|(.., time)| *time).sum();
-        if let Some(rest) = took.checked_sub(told).filter(|rest| *rest > Duration::ZERO) {
-            parts.push((
-                "start, retries’ waits, last answers".to_owned(),
-                "hold",
-                rest,
-            ));
-        }
-        let bars = parts.into_iter().map(|(label, class, time)| Bar {
-            label,
-            class,
-            count: span(time),
-            share: String::new(),
-            percent: trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
-        });
-        Some(Bars {
-            intro: "The latest run that made requests. Waits may overlap with sending on another channel.".to_owned(),
-            lines: bars.collect(),
-            total: span(took),
-        })
-    }
-
-    fn prices(&self) -> Option<(&str, Prices)> {
-        let run = self.input.run;
-        Some((run.settings["price"].as_str()?, run.prices()?))
-    }
-
-    fn cost(&self) -> Option<Cost> {
-        let (text, prices) = self.prices()?;
-        let billed = Lane::ALL.map(|lane| {
-            self.summary.billed()[lane.index()] + self.input.earlier.billed()[lane.index()]
-        });
-        let total = prices.total(&billed)?;
-        let lines = Lane::ALL.into_iter().filter_map(|lane| {
-            let (n, price) = (billed[lane.index()], prices.of(lane)?);
-            let name = lane.name().to_owned();
-            (n > 0).then(|| {
-                [
-                    name,
-                    count(n),
-                    money(price.to_f64()),
-                    money((price * n).to_f64()),
-                ]
-            })
-        });
-        let counts = self.summary.counts();
-        let mut more = Vec::new();
-        for (name, status) in [
-            ("per number sent", Status::Sent),
-            ("per number verified", Status::Verified),
-        ] {
-            #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
-            let rows = counts[status] as f64;
-            if rows > 0.0 {
-                more.push((name, money(total.to_f64() / rows)));
-            }
-        }
-        if let Some(budget) = self.input.run.settings["budget"].as_str() {
-            more.push(("budget", budget.to_owned()));
-        }
-        Some(Cost {
-            prices: text.to_owned(),
-            lines: lines.collect(),
-            total: money(total.to_f64()),
-            more,
-        })
-    }
-
     fn earlier(&self) -> Vec<(&'static str, String)> {
         let counts = self.input.earlier.counts().iter().filter(|(_, n)| *n > 0);
         counts
@@ -494,21 +330,6 @@ fn meaning(status: Status) -> &'static str {
             "left out on purpose: another campaign has just sent to it, or a list says so"
         }
         Status::Pending => "not attempted yet, or surely not sent",
-    }
-}
-
-fn money(amount: f64) -> String {
-    format!("{amount:.2}")
-}
-
-/// `1st`, `2nd` …; the last one that is told apart stands for all later ones.
-fn ordinal(n: u64, last: u64) -> String {
-    match n {
-        1 => "1st".to_owned(),
-        2 => "2nd".to_owned(),
-        3 => "3rd".to_owned(),
-        _ if n == last => format!("{n}th or a later"),
-        _ => format!("{n}th"),
     }
 }
 
