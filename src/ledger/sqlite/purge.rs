@@ -152,9 +152,8 @@ pub fn purge(db: &mut Connection, gone: &[Purged], now: UnixMicros) -> rusqlite:
         .saturating_sub(i64::try_from(TIMES_KEPT.as_micros()).unwrap_or(i64::MAX));
     let silent = format!("UPDATE answer SET text = '' WHERE text <> '' AND id IN ({OF_PURGED})");
     step.execute(&silent, [])?;
-    for (table, id) in [("answer", "id"), ("intent", "id")] {
-        let sql =
-            format!("DELETE FROM {table} WHERE {id} IN ({OF_PURGED} WHERE p.last_active < ?1)");
+    for table in ["answer", "intent"] {
+        let sql = format!("DELETE FROM {table} WHERE id IN ({OF_PURGED} WHERE p.last_active < ?1)");
         step.execute(&sql, [until])?;
     }
     step.commit()?;
