@@ -9,7 +9,7 @@ use super::readers::choices::Choices;
 use crate::proof::quick_or_long;
 use crate::support::phone;
 use crate::support::stub::{Reply, Stub};
-use crate::support::workdir::{Otpdrive, Workdir};
+use crate::support::workdir::{Otpdrive, Workdir, column, rows};
 
 /// So many numbers there are: most stand in each list.
 const NUMBERS: usize = 14;
@@ -112,7 +112,8 @@ fn the_rows_that_a_plan_announces_are_those_that_are_worked_on() {
         let shown = format!("case {case}, {operation} {flags}, {}", dir.read("list.csv"));
 
         let of_codes = ["", " --otp-column otp"][usize::from(operation == "verify")];
-        let planned = run(&dir, &stub, "check", &format!("{flags} --json{of_codes}")).run();
+        let asked_for = format!("{flags} --json --problems bad.csv{of_codes}");
+        let planned = run(&dir, &stub, "check", &asked_for).run();
         let plan = planned.json();
         assert_eq!(plan["operation"], operation, "{shown}");
         assert_eq!(stub.count(), 0, "{shown}");
@@ -145,6 +146,11 @@ fn the_rows_that_a_plan_announces_are_those_that_are_worked_on() {
         for status in ["invalid", "duplicate", "suppressed"] {
             assert_eq!(became(status), count("counts", status), "{status}, {shown}");
         }
+        let mut invalid = dir.results();
+        invalid.retain(|row| row["otp_status"] == "invalid");
+        let invalid = column(&invalid, "otp_line");
+        let problems = column(&rows(&dir.read("bad.csv")), "otp_line");
+        assert_eq!(problems, invalid, "{shown}");
         let open = ["pending", "failed", "unknown", "rejected", "not_verified"];
         let before: u64 = open.iter().map(|status| count("counts", status)).sum();
         let still: u64 = open.iter().map(|status| became(status)).sum();
