@@ -23,7 +23,7 @@ impl CodePrint {
 }
 
 /// A row that asks for work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// For this number.
     pub number: Number,
@@ -66,49 +66,65 @@ pub enum Claimed {
     NoKnownCode,
 }
 
-/// Finds the job of each of the `rows` that name one number, in their order; `known` are the
-/// campaign's jobs of this number.
-///
-/// A masked code stands for the one job that the row `means`. Where that is none, or may be more
-/// than one, it cannot be told: a row never gets the answer to another row's code.
-pub fn claim(
-    rows: &[Claim],
-    known: &[KnownJob],
-    means: impl Fn(&Claim, &KnownJob) -> bool,
-    mut each: impl FnMut(&Claim, Claimed),
-) {
-    let mut claimed: Vec<(JobId, CodePrint, u64)> = Vec::new();
-    for row in rows {
-        let line_of = |job: JobId| {
-            let first = claimed.iter().find(|(other, ..)| *other == job);
-            first.map(|(.., line)| *line)
-        };
+/// Finds the jobs of the rows that name one number.
+#[derive(Default)]
+pub struct Claims {
+    known: Vec<KnownJob>,
+    /// Jobs that rows have claimed, by which code, and the first line of each.
+    claimed: Vec<(JobId, CodePrint, u64)>,
+}
+
+impl Claims {
+    /// Of a number for which the campaign has these jobs.
+    #[must_use]
+    pub fn of(known: Vec<KnownJob>) -> Self {
+        let claimed = Vec::new();
+        Self { known, claimed }
+    }
+
+    /// The jobs that the campaign had for the number.
+    #[must_use]
+    pub fn known(&self) -> &[KnownJob] {
+        &self.known
+    }
+
+    /// The job of the next row.
+    ///
+    /// A masked code stands for the one job that the row `means`. Where that is none, or may be more
+    /// than one, it cannot be told: a row never gets the answer to another row's code.
+    pub fn claim(&mut self, row: &Claim, means: impl Fn(&KnownJob) -> bool) -> Claimed {
         let found = if row.print == CodePrint::MASKED {
-            let any = is_made(Mistake::AnyCode);
-            let candidates = known.iter().filter(|known| any || means(row, known));
-            let candidates: Vec<&KnownJob> = candidates.take(if any { 1 } else { 2 }).collect();
-            let of_use = |known: &KnownJob| known.settled_at.is_some() || known.has_code;
-            let ([only], true) = (&candidates[..], candidates.iter().all(|job| of_use(job))) else {
-                each(row, Claimed::NoKnownCode);
-                continue;
-            };
-            Some(**only)
+            match self.told_by_mask(means) {
+                None => return Claimed::NoKnownCode,
+                only => only,
+            }
         } else {
-            let known = known.iter().find(|known| known.print == row.print);
+            let mut known = self.known.iter();
+            let known = known.find(|known| known.print == row.print);
             known.filter(|_| !is_made(Mistake::LineIsIdentity)).copied()
         };
-        let same = claimed.iter().find(|(_, print, _)| *print == row.print);
-        let first = match (found, same) {
-            (Some(found), _) => line_of(found.job).map(|line| (line, found.job)),
-            (None, same) => same.map(|(job, _, line)| (*line, *job)),
-        };
-        if let Some((first_line, job)) = first.filter(|_| !is_made(Mistake::NoDuplicate)) {
-            each(row, Claimed::Duplicate { first_line, job });
-            continue;
+        let first = self.claimed.iter().find(|(job, print, _)| match found {
+            Some(found) => *job == found.job,
+            None => *print == row.print,
+        });
+        if let Some((job, _, line)) = first.filter(|_| !is_made(Mistake::NoDuplicate)) {
+            let (first_line, job) = (*line, *job);
+            return Claimed::Duplicate { first_line, job };
         }
         let job = found.map_or(JobId(row.row), |found| found.job);
-        claimed.push((job, row.print, row.line));
-        each(row, found.map_or(Claimed::New, Claimed::Known));
+        self.claimed.push((job, row.print, row.line));
+        found.map_or(Claimed::New, Claimed::Known)
+    }
+
+    fn told_by_mask(&self, means: impl Fn(&KnownJob) -> bool) -> Option<KnownJob> {
+        let any = is_made(Mistake::AnyCode);
+        let candidates = self.known.iter().filter(|known| any || means(known));
+        let candidates: Vec<&KnownJob> = candidates.take(if any { 1 } else { 2 }).collect();
+        let of_use = |known: &KnownJob| known.settled_at.is_some() || known.has_code;
+        match candidates[..] {
+            [only] if of_use(only) => Some(*only),
+            _ => None,
+        }
     }
 }
 
@@ -290,9 +306,11 @@ mod tests {
 
     fn claimed(rows: &[Claim], known: &[KnownJob]) -> Vec<Claimed> {
         let mut all = Vec::new();
-        // Each masked row means the job whose id is 10 less than its own.
-        let means = |row: &Claim, known: &KnownJob| known.job.0 == row.row - 10;
-        claim(rows, known, means, |_, claimed| all.push(claimed));
+        let mut claims = Claims::of(known.to_vec());
+        for row in rows {
+            // Each masked row means the job whose id is 10 less than its own.
+            all.push(claims.claim(row, |known| known.job.0 == row.row - 10));
+        }
         all
     }
 
@@ -355,10 +373,8 @@ mod tests {
     #[test]
     fn a_masked_code_that_may_be_one_of_two_cannot_be_told() {
         let jobs = [known(1, CODE), known(2, OTHER)];
-        let rows = [row(CodePrint::MASKED, 7)];
-        let mut all = Vec::new();
-        claim(&rows, &jobs, |_, _| true, |_, claimed| all.push(claimed));
-        assert_eq!(all, [Claimed::NoKnownCode]);
+        let claimed = Claims::of(jobs.to_vec()).claim(&row(CodePrint::MASKED, 7), |_| true);
+        assert_eq!(claimed, Claimed::NoKnownCode);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use rusqlite::types::ToSqlOutput;
 /// are few texts to prepare.
 const ROWS_MAX: usize = 64;
 
+/// Rows that are gathered to be written together.
+pub const CHUNK: usize = 4_096;
+
 /// Inserts rows in their order; `into` is all of the statement before its `VALUES`.
 pub fn insert_all<'r, T, const COLUMNS: usize>(
     db: &Connection,

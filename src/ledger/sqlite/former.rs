@@ -2,15 +2,17 @@
 //! any more, and the lines on which codes stood.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, params_from_iter};
 
-use super::bulk::insert_all;
+use super::bulk::{CHUNK, insert_all};
 use super::error::damaged;
+use super::intake::forget_code;
 use super::rows::{self, Facts};
-use super::seal::Sealed;
+use super::sorter::Sorter;
 use crate::job::{JobId, Operation};
-use crate::ledger::{Campaign, Records};
+use crate::ledger::{Campaign, Records, Span};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
@@ -47,50 +49,103 @@ pub fn stood_on(
         .collect()
 }
 
-/// Removes the rows of an input that `new` ones have replaced, and keeps those that were attempted
-/// and that no new row asks for.
-pub fn replace(db: &Connection, old: &Campaign, new: &[Sealed]) -> rusqlite::Result<()> {
-    let campaign = old.record.id;
-    let mut asked_for: Vec<JobId> = new.iter().map(|row| row.job).collect();
-    asked_for.sort_unstable();
-    let facts = Facts::without_answers(db, campaign)?;
-    let mut left = Vec::new();
+/// Removes the rows of an input that those of `new` have replaced, and the codes that none of them
+/// means; keeps the rows that were attempted and that no new one asks for.
+pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusqlite::Result<()> {
+    let mut left = Sorter::beside(path);
+    let mut asked_for = None;
+    for record in jobs(db, path, old, new)?.sorted()? {
+        let [job, whose, row] = record?;
+        let job = JobId(job.cast_signed());
+        match whose {
+            ASKED_FOR => asked_for = Some(job),
+            FORMER if asked_for == Some(job) => {
+                db.prepare_cached("DELETE FROM former WHERE job = ?1")?
+                    .execute([job.0])?;
+            }
+            OLD if asked_for != Some(job) => {
+                forget_code(db, job)?;
+                left.push([row])?;
+            }
+            _ => {}
+        }
+    }
+    keep(db, old, left)?;
+    for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
+        let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");
+        db.execute(&delete, [old.span.first, old.span.end])?;
+    }
+    Ok(())
+}
+
+/// Whose a job is, in the order in which it has to be known.
+const ASKED_FOR: u64 = 0;
+const FORMER: u64 = 1;
+const OLD: u64 = 2;
+
+/// The jobs of the rows that are new, of those that were left behind before, and of the old rows.
+fn jobs(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusqlite::Result<Sorter<3>> {
+    let mut jobs = Sorter::beside(path);
+    let of_rows = "SELECT coalesce(job, id), id FROM contact
+                    WHERE id >= ?1 AND id < ?2 AND kind <> ?3 ORDER BY id";
+    let invalid = i64::from(rows::INVALID);
+    let of_former = "SELECT job, 0 FROM former WHERE campaign = ?1";
+    for (whose, sql, bound) in [
+        (ASKED_FOR, of_rows, &[new.first, new.end, invalid][..]),
+        (FORMER, of_former, &[old.record.id.0][..]),
+        (OLD, of_rows, &[old.span.first, old.span.end, invalid][..]),
+    ] {
+        let mut select = db.prepare(sql)?;
+        let mut found = select.query(params_from_iter(bound))?;
+        while let Some(row) = found.next()? {
+            let (job, row): (i64, i64) = (row.get(0)?, row.get(1)?);
+            jobs.push([job.cast_unsigned(), whose, row.cast_unsigned()])?;
+        }
+    }
+    Ok(jobs)
+}
+
+/// Keeps those rows of an input that is replaced that are `left` and were attempted.
+fn keep(db: &Connection, old: &Campaign, left: Sorter<1>) -> rusqlite::Result<()> {
+    let mut left = left.sorted()?.peekable();
+    let mut kept = Vec::new();
+    let facts = Facts::without_answers(db, old.record.id)?;
     facts.scan(db).for_each(old.span, Records::Read, |stored| {
-        let job = stored.job;
+        let (row, job) = (stored.row.0.cast_unsigned(), stored.job);
+        if left
+            .next_if(|left| !matches!(left, Ok([left]) if *left != row))
+            .transpose()?
+            .is_none()
+        {
+            return Ok(true);
+        }
         let row = stored.into_row();
-        let is_former = !row.attempts().is_empty() && asked_for.binary_search(&job).is_err();
-        if is_former && !is_made(Mistake::FormerDropped) {
-            left.push((job, row));
+        if !row.attempts().is_empty() && !is_made(Mistake::FormerDropped) {
+            kept.push((job, row));
+        }
+        if kept.len() == CHUNK {
+            write(db, old, &kept)?;
+            kept.clear();
         }
         Ok(true)
     })?;
+    write(db, old, &kept)
+}
+
+fn write(db: &Connection, old: &Campaign, kept: &[(JobId, Row)]) -> rusqlite::Result<()> {
     let into = "INSERT OR REPLACE INTO former (job, campaign, line, lane, number, header, record)";
-    insert_all(db, into, &left, |(job, row)| {
+    insert_all(db, into, kept, |(job, row)| {
         let number = row.number.map_or(0, Number::digits);
         [
             job.0.into(),
-            campaign.0.into(),
+            old.record.id.0.into(),
             row.line.cast_signed().into(),
             (row.lane as i64).into(),
             number.cast_signed().into(),
             old.record.input.header.as_str().into(),
             row.record.as_str().into(),
         ]
-    })?;
-    for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
-        let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");
-        db.execute(&delete, [old.span.first, old.span.end])?;
-    }
-    let mut select = db.prepare("SELECT job FROM former WHERE campaign = ?1")?;
-    let former = select.query_map([campaign.0], |row| row.get(0).map(JobId))?;
-    let former: Vec<JobId> = former.collect::<Result<_, _>>()?;
-    let mut back = db.prepare("DELETE FROM former WHERE job = ?1")?;
-    for job in former {
-        if asked_for.binary_search(&job).is_ok() {
-            back.execute([job.0])?;
-        }
-    }
-    Ok(())
+    })
 }
 
 /// Hands each number that was attempted and that the campaign's latest input has no more to `each`

@@ -6,6 +6,7 @@
 
 use rusqlite::Connection;
 
+use super::bulk::CHUNK;
 use super::error::damaged;
 use super::rows::{self, BlockWriter};
 use super::seal::{Sealed, Seals};
@@ -13,9 +14,6 @@ use super::{SELECT_CAMPAIGN, campaign};
 use crate::job::JobId;
 use crate::ledger::{Campaign, Span};
 use crate::number::Number;
-
-/// Rows that are brought over at once.
-const CHUNK: usize = 4_096;
 
 /// Brings a file of format 1 to format 2, whose tables are given; within a transaction.
 pub fn from_format_1(db: &Connection, tables: &str) -> rusqlite::Result<()> {

@@ -17,11 +17,13 @@ mod lock;
 mod log;
 mod lookup;
 mod migrate;
+mod new_input;
 mod purge;
 mod rows;
 mod run;
 mod schema;
 mod seal;
+mod sorter;
 mod suppress;
 mod writer;
 

@@ -1,0 +1,528 @@
+//! Storing an input: its rows in their order, its claims by number, each table written once.
+//!
+//! Records, codes and reasons are written as they are read. What identifies a row waits outside
+//! memory until the claims, sorted by number, have told to which job it belongs; so that it takes
+//! the same memory however many rows there are.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rusqlite::{Connection, Statement, Transaction, params};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::bulk::{CHUNK, insert_all};
+use super::error::damaged;
+use super::former;
+use super::intake::{Settled, forget_code};
+use super::rows::{self, BlockWriter};
+use super::seal::{Sealed, Seals};
+use super::sorter::Sorter;
+use crate::job::{Contact, GivenCode, JobId, Lane, Operation, Problem, Request, Told, UnixMicros};
+use crate::ledger::rules::{Claim, Claimed, Claims, CodePrint, KnownJob, may_be_of};
+use crate::ledger::{Campaign, CampaignKey, Span};
+use crate::number::Number;
+use crate::record::{CampaignId, CampaignRecord, InputRecord};
+
+/// What is said of a masked code that cannot be told.
+const NO_KNOWN_CODE: &str =
+    "the code is masked, and which one it was cannot be told: give the code again";
+
+/// Stores an input in place of the campaign's `old` one, and counts the rows that say something of
+/// which the campaign knows nothing.
+pub fn store<E>(
+    db: &Transaction<'_>,
+    path: &Path,
+    old: Option<&Campaign>,
+    settled: &Settled,
+    (key, input, reading): (&CampaignKey, &InputRecord, &str),
+    contacts: impl IntoIterator<Item = Result<Contact, E>>,
+) -> rusqlite::Result<Result<(Campaign, u64), E>> {
+    if let Some(old) = old {
+        former::note_lines(db, old)?;
+    }
+    let id = old.map(|old| old.record.id);
+    let campaign = put_campaign(db, id, key, input, reading)?;
+    let mut new = NewInput {
+        db,
+        campaign,
+        seals: Seals::of(db)?,
+        facts: Sorter::beside(path),
+    };
+    let mut asked = Sorter::beside(path);
+    if let Err(error) = new.read(contacts, &mut asked)? {
+        return Ok(Err(error));
+    }
+    let known = old.map(|old| KnownJobs::of_campaign(db, old.record.id, settled));
+    let told_elsewhere = new.claim(asked, known.transpose()?)?;
+    let campaign = new.write()?;
+    if let Some(old) = old {
+        former::replace(db, path, old, campaign.span)?;
+    }
+    Ok(Ok((campaign, told_elsewhere)))
+}
+
+/// An input on its way into the tables.
+struct NewInput<'t> {
+    db: &'t Transaction<'t>,
+    campaign: Campaign,
+    seals: Seals,
+    /// What is known of the rows, row by row: [`Fact`].
+    facts: Sorter<4>,
+}
+
+impl NewInput<'_> {
+    /// Reads all rows, and what they ask for; writes their records, the codes that are given, and why
+    /// rows are `invalid`.
+    fn read<E>(
+        &mut self,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+        all_asked: &mut Sorter<6>,
+    ) -> rusqlite::Result<Result<(), E>> {
+        let mut records = BlockWriter::new(self.db, &self.seals, self.campaign.span.first);
+        let (mut special, mut codes) = (Vec::new(), Vec::new());
+        let lane = match self.campaign.record.operation {
+            Operation::Send => Lane::Sms,
+            Operation::Verify => Lane::Verify,
+        };
+        for (id, contact) in (self.campaign.span.first..).zip(contacts) {
+            let contact = match contact {
+                Ok(contact) => contact,
+                Err(error) => return Ok(Err(error)),
+            };
+            records.add(contact.record)?;
+            let mut row = Sealed {
+                row: id,
+                line: contact.line,
+                lane,
+                kind: rows::INVALID,
+                assumed: false,
+                number: None,
+                job: JobId(id),
+            };
+            match contact.request {
+                Err(Problem(why)) => special.push((id, why.to_owned())),
+                Ok(request) => {
+                    row.number = Some(request.number);
+                    row.lane = request.lane;
+                    row.kind = rows::JOB;
+                    row.assumed = request.assumed_mobile;
+                    let asked = Asked::of(&row, contact.told, &request, &self.seals);
+                    all_asked.push(asked.to_numbers())?;
+                    if let Some(GivenCode::Plain(code)) = request.code {
+                        codes.push((row.job, code));
+                    }
+                }
+            }
+            self.facts.push(Fact::Read(row).to_numbers())?;
+            if special.len().max(codes.len()) == CHUNK {
+                self.write_apart(&mut special, &mut codes)?;
+            }
+        }
+        records.end()?;
+        self.write_apart(&mut special, &mut codes)?;
+        Ok(Ok(()))
+    }
+
+    /// Writes down what does not stand in the rows themselves.
+    fn write_apart(
+        &self,
+        special: &mut Vec<(i64, String)>,
+        codes: &mut Vec<(JobId, SecretString)>,
+    ) -> rusqlite::Result<()> {
+        rows::write_special(self.db, special)?;
+        insert_all(
+            self.db,
+            "INSERT INTO code (job, code)",
+            codes,
+            |(job, code)| [job.0.into(), code.expose_secret().into()],
+        )?;
+        special.clear();
+        codes.clear();
+        Ok(())
+    }
+
+    /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
+    /// Returns how many rows say something of which the campaign knows nothing.
+    fn claim(
+        &mut self,
+        all_asked: Sorter<6>,
+        mut known: Option<KnownJobs<'_>>,
+    ) -> rusqlite::Result<u64> {
+        let (db, id) = (self.db, self.campaign.record.id);
+        let mut added = Vec::with_capacity(CHUNK);
+        let mut elsewhere = 0;
+        let (mut number, mut claims) = (None, Claims::default());
+        for asked in all_asked.sorted()? {
+            let asked = Asked::from_numbers(asked?)?;
+            let claim = asked.claim;
+            if number.replace(claim.number) != Some(claim.number) {
+                if added.len() >= CHUNK {
+                    add_known(db, id, &added)?;
+                    added.clear();
+                }
+                let of_number = known.as_mut().map(|known| known.of(claim.number));
+                claims = Claims::of(of_number.transpose()?.unwrap_or_default());
+            }
+            let stood = match asked.masked_line {
+                Some(line) => former::stood_on(db, id, line)?,
+                None => HashSet::new(),
+            };
+            let claimed = claims.claim(&claim, |known| asked.may_mean(known, &stood));
+            let is_elsewhere = match asked.told {
+                Told::Nothing => false,
+                Told::Known => claims.known().is_empty(),
+                Told::Tried => !is_tried(db, claims.known())?,
+            };
+            let is_unknown =
+                claimed == Claimed::NoKnownCode && asked.is_settled_elsewhere(claims.known());
+            elsewhere += u64::from(is_elsewhere) + u64::from(is_unknown);
+            match Fact::of(claim.row, claimed) {
+                None => added.push(claim),
+                Some(fact) => self.facts.push(fact.to_numbers())?,
+            }
+        }
+        add_known(db, id, &added)?;
+        Ok(elsewhere)
+    }
+
+    /// Writes the rows down as they are by now, with what is to be said of them; leaves only the codes
+    /// that are still to be checked.
+    fn write(self) -> rusqlite::Result<Campaign> {
+        let (db, id) = (self.db, self.campaign.record.id);
+        let is_verify = self.campaign.record.operation == Operation::Verify;
+        let (mut chunk, mut special) = (Vec::<Sealed>::with_capacity(CHUNK), Vec::new());
+        for fact in self.facts.sorted()? {
+            let (row, kind, job) = match Fact::from_numbers(fact?)? {
+                Fact::Read(row) => {
+                    if chunk.len() == CHUNK {
+                        rows::write(db, &self.seals, id, &chunk)?;
+                        rows::write_special(db, &special)?;
+                        chunk.clear();
+                        special.clear();
+                    }
+                    chunk.push(row);
+                    continue;
+                }
+                Fact::Known { row, job, settled } => {
+                    if is_verify && !settled {
+                        move_code(db, JobId(row), job)?;
+                    }
+                    (row, rows::JOB, job)
+                }
+                Fact::Duplicate { row, job, line } => {
+                    special.push((row, line.to_string()));
+                    (row, rows::DUPLICATE, job)
+                }
+                Fact::NoKnownCode { row } => {
+                    special.push((row, NO_KNOWN_CODE.to_owned()));
+                    (row, rows::INVALID, JobId(row))
+                }
+            };
+            if is_verify {
+                forget_code(db, JobId(row))?;
+            }
+            // It was read just before.
+            if let Some(read) = chunk.last_mut() {
+                (read.kind, read.job) = (kind, job);
+            }
+        }
+        rows::write(db, &self.seals, id, &chunk)?;
+        rows::write_special(db, &special)?;
+        Ok(self.campaign)
+    }
+}
+
+/// The jobs that a campaign has from the inputs before.
+struct KnownJobs<'t> {
+    select: Statement<'t>,
+    campaign: CampaignId,
+    settled: &'t Settled,
+}
+
+impl<'t> KnownJobs<'t> {
+    fn of_campaign(
+        db: &'t Connection,
+        campaign: CampaignId,
+        settled: &'t Settled,
+    ) -> rusqlite::Result<Self> {
+        let select = db.prepare(
+            "SELECT job, code_print, code_print <> 0 AND EXISTS (SELECT 1 FROM code c WHERE c.job = k.job)
+               FROM known k WHERE number = ?1 AND campaign = ?2",
+        )?;
+        Ok(Self {
+            select,
+            campaign,
+            settled,
+        })
+    }
+
+    fn of(&mut self, number: Number) -> rusqlite::Result<Vec<KnownJob>> {
+        let bound = [number.digits().cast_signed(), self.campaign.0];
+        let found = self.select.query_map(bound, |row| {
+            let job = JobId(row.get(0)?);
+            Ok(KnownJob {
+                job,
+                print: CodePrint(row.get(1)?),
+                settled_at: self.settled.get(&job).copied(),
+                has_code: row.get(2)?,
+            })
+        })?;
+        found.collect()
+    }
+}
+
+/// Was a request made for any of these jobs?
+fn is_tried(db: &Connection, jobs: &[KnownJob]) -> rusqlite::Result<bool> {
+    let mut select =
+        db.prepare_cached("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
+    for known in jobs {
+        if select.query_row([known.job.0], |row| row.get(0))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Gives a code to another job, in place of the one that is there.
+fn move_code(db: &Connection, from: JobId, to: JobId) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE OR REPLACE code SET job = ?2 WHERE job = ?1")?
+        .execute([from.0, to.0])
+        .map(|_| ())
+}
+
+/// What one row asks for.
+struct Asked {
+    claim: Claim,
+    told: Told,
+    /// Of a masked code: the line of the row that it means ...
+    masked_line: Option<u64>,
+    /// ... and when that was settled.
+    settled_at: Option<UnixMicros>,
+}
+
+impl Asked {
+    fn of(row: &Sealed, told: Told, request: &Request, seals: &Seals) -> Self {
+        let (mut masked_line, mut settled_at) = (None, None);
+        let print = match &request.code {
+            None => CodePrint::NONE,
+            Some(GivenCode::Plain(code)) => seals.code(request.number, code.expose_secret()),
+            Some(GivenCode::Masked {
+                line,
+                settled_at: at,
+            }) => {
+                (masked_line, settled_at) = (*line, *at);
+                CodePrint::MASKED
+            }
+        };
+        Self {
+            claim: Claim {
+                number: request.number,
+                print,
+                row: row.row,
+                line: row.line,
+            },
+            told,
+            masked_line,
+            settled_at,
+        }
+    }
+
+    /// May its masked code be this job's? `stood` are the jobs whose codes stood on its line.
+    fn may_mean(&self, known: &KnownJob, stood: &HashSet<JobId>) -> bool {
+        // One that could not be told was never settled, and is no better told now.
+        let not_told = former::not_told(self.claim.number);
+        stood.contains(&known.job)
+            && may_be_of(self.settled_at, known)
+            && (self.settled_at.is_some() || !stood.contains(&not_told))
+    }
+
+    /// Does it say that its code was settled, when none of these was?
+    fn is_settled_elsewhere(&self, known: &[KnownJob]) -> bool {
+        let mut known = known.iter();
+        self.settled_at.is_some()
+            && !known.any(|known| known.settled_at.is_some() && may_be_of(self.settled_at, known))
+    }
+
+    /// Sorts by number, then print, then row.
+    fn to_numbers(&self) -> [u64; 6] {
+        let told = match self.told {
+            Told::Nothing => 0,
+            Told::Known => 1,
+            Told::Tried => 2,
+        };
+        [
+            self.claim.number.digits(),
+            (self.claim.print.0 ^ i64::MIN).cast_unsigned(),
+            self.claim.row.cast_unsigned(),
+            self.claim.line << 2 | told,
+            self.masked_line.unwrap_or(0),
+            self.settled_at.map_or(0, |at| at.0.cast_unsigned()),
+        ]
+    }
+
+    fn from_numbers(numbers: [u64; 6]) -> rusqlite::Result<Self> {
+        let [number, print, row, line, masked_line, settled_at] = numbers;
+        let number =
+            Number::new(number).ok_or_else(|| damaged("a number has changed".to_owned()))?;
+        Ok(Self {
+            claim: Claim {
+                number,
+                print: CodePrint(print.cast_signed() ^ i64::MIN),
+                row: row.cast_signed(),
+                line: line >> 2,
+            },
+            told: match line & 3 {
+                0 => Told::Nothing,
+                1 => Told::Known,
+                _ => Told::Tried,
+            },
+            masked_line: (masked_line > 0).then_some(masked_line),
+            settled_at: (settled_at > 0).then_some(UnixMicros(settled_at.cast_signed())),
+        })
+    }
+}
+
+/// What is known of a row.
+enum Fact {
+    /// It was read. If nothing else is known of it, it is invalid or its job is a new one.
+    Read(Sealed),
+    /// It asks for a job that the campaign has, settled or not.
+    Known { row: i64, job: JobId, settled: bool },
+    /// It asks for the same as an earlier line.
+    Duplicate { row: i64, job: JobId, line: u64 },
+    /// Its code is masked, and cannot be told.
+    NoKnownCode { row: i64 },
+}
+
+impl Fact {
+    const KNOWN: u64 = 1 << 8;
+    const DUPLICATE: u64 = 2 << 8;
+    const NO_KNOWN_CODE: u64 = 3 << 8;
+
+    /// What a claim came to; `None`: a new job.
+    fn of(row: i64, claimed: Claimed) -> Option<Self> {
+        match claimed {
+            Claimed::New => None,
+            Claimed::Known(KnownJob {
+                job, settled_at, ..
+            }) => {
+                let settled = settled_at.is_some();
+                Some(Self::Known { row, job, settled })
+            }
+            Claimed::Duplicate {
+                first_line: line,
+                job,
+            } => Some(Self::Duplicate { row, job, line }),
+            Claimed::NoKnownCode => Some(Self::NoKnownCode { row }),
+        }
+    }
+
+    /// Sorts by row, and what was read of one before the rest.
+    fn to_numbers(&self) -> [u64; 4] {
+        let (row, what, one, other) = match self {
+            Self::Read(row) => {
+                let flags =
+                    u64::from(row.kind) << 4 | (row.lane as u64) << 1 | u64::from(row.assumed);
+                let number = row.number.map_or(0, Number::digits);
+                (row.row, flags, number, row.line)
+            }
+            Self::Known { row, job, settled } => (
+                *row,
+                Self::KNOWN,
+                job.0.cast_unsigned(),
+                u64::from(*settled),
+            ),
+            Self::Duplicate { row, job, line } => {
+                (*row, Self::DUPLICATE, job.0.cast_unsigned(), *line)
+            }
+            Self::NoKnownCode { row } => (*row, Self::NO_KNOWN_CODE, 0, 0),
+        };
+        [row.cast_unsigned(), what, one, other]
+    }
+
+    fn from_numbers([row, what, one, other]: [u64; 4]) -> rusqlite::Result<Self> {
+        let row = row.cast_signed();
+        let job = JobId(one.cast_signed());
+        Ok(match what {
+            Self::KNOWN => Self::Known {
+                row,
+                job,
+                settled: other > 0,
+            },
+            Self::DUPLICATE => Self::Duplicate {
+                row,
+                job,
+                line: other,
+            },
+            Self::NO_KNOWN_CODE => Self::NoKnownCode { row },
+            flags => Self::Read(Sealed {
+                row,
+                line: other,
+                lane: rows::lane((flags >> 1 & 7).cast_signed(), 0)?,
+                kind: (flags >> 4 & 15) as u8,
+                assumed: flags & 1 > 0,
+                number: Number::new(one),
+                job: JobId(row),
+            }),
+        })
+    }
+}
+
+fn add_known(db: &Connection, campaign: CampaignId, claims: &[Claim]) -> rusqlite::Result<()> {
+    let into = "INSERT INTO known (number, campaign, code_print, job)";
+    insert_all(db, into, claims, |claim| {
+        [
+            claim.number.digits().cast_signed().into(),
+            campaign.0.into(),
+            claim.print.0.into(),
+            claim.row.into(),
+        ]
+    })
+}
+
+/// Gives the input a range of ids and makes it the campaign's latest.
+fn put_campaign(
+    db: &Transaction<'_>,
+    id: Option<CampaignId>,
+    key: &CampaignKey,
+    input: &InputRecord,
+    reading: &str,
+) -> rusqlite::Result<Campaign> {
+    let rows = input.rows.cast_signed();
+    let first: i64 = db.query_row(
+        "UPDATE ledger SET next_id = next_id + ?1 RETURNING next_id - ?1",
+        [rows],
+        |row| row.get(0),
+    )?;
+    let id: i64 = db.query_row(
+        "INSERT OR REPLACE INTO campaign (id, operation, name, sandbox, input_name, input_sha256,
+                reading, header, rows, first_row)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
+        params![
+            id.map(|id| id.0),
+            key.operation.name(),
+            key.name,
+            key.sandbox,
+            input.name,
+            input.sha256,
+            reading,
+            input.header,
+            rows,
+            first
+        ],
+        |row| row.get(0),
+    )?;
+    Ok(Campaign {
+        record: CampaignRecord {
+            id: CampaignId(id),
+            operation: key.operation,
+            name: key.name.clone(),
+            sandbox: key.sandbox,
+            input: input.clone(),
+        },
+        span: Span {
+            first,
+            end: first + rows,
+        },
+    })
+}
