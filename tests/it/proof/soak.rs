@@ -1,4 +1,4 @@
-//! A long run under faults: memory, file handles and ledger over time.
+//! A long run under faults: memory, file handles and ledger over time. A long list: memory.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -21,10 +21,15 @@ const DOUBTFUL: [&str; 7] = ["504", "drop", "reset", "half", "garbage", "huge", 
 /// log.
 type Sample = [u64; 4];
 
-fn sample(dir: &Workdir, process: u32) -> Option<Sample> {
+/// What the process holds of memory, or has held at most, in KiB.
+fn memory(process: u32, which: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let (_, memory) = status.split_once("VmRSS:")?;
-    let memory = memory.split_whitespace().next()?.parse().ok()?;
+    let (_, memory) = status.split_once(which)?;
+    memory.split_whitespace().next()?.parse().ok()
+}
+
+fn sample(dir: &Workdir, process: u32) -> Option<Sample> {
+    let memory = memory(process, "VmRSS:")?;
     let handles = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
     let bytes = |name| fs::metadata(dir.path(name)).map_or(0, |file| file.len());
     let (ledger, log) = (bytes("otpdrive.db"), bytes("otpdrive.db-wal"));
@@ -83,4 +88,32 @@ fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
     assert!(most <= (RATE + RATE / 100) as u64, "{most} in a second");
     let (achieved, requests) = (&report["rate"]["achieved_per_s"], log.len());
     println!("{requests} requests, {achieved}/s, at most {most} in a second");
+}
+
+#[test]
+#[ignore = "tests/prove soak"]
+fn a_list_ten_times_as_long_takes_the_same_memory() {
+    let taken = |header: &str, row: fn(usize) -> String, rows: usize| {
+        let text: String = (0..rows).map(row).collect();
+        let dir = Workdir::with(format!("{header}\n{text}"));
+        let mut plan = dir.line("check list.csv --sender-id OTPDRV").start();
+        let mut most = 0;
+        while !plan.has_ended() {
+            most = most.max(memory(plan.id(), "VmHWM:").unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(plan.end().code, i32::from(row(0).len() < 9));
+        most
+    };
+    let rows = quick_or_long(400_000, 10_000_000);
+    let kinds: [(&str, fn(usize) -> String); 3] = [
+        ("phone", |n| format!("{}\n", 9_000_000_000 + n)),
+        ("phone", |n| format!("{}\n", n % 2 * (9_000_000_000 + n))),
+        ("phone,code", |n| format!("{},{n:06}\n", 9_000_000_000 + n)),
+    ];
+    for (header, row) in kinds {
+        let (short, long) = (taken(header, row, rows / 10), taken(header, row, rows));
+        println!("{header}: {short} KiB, ten times as many rows {long}");
+        assert!(long <= short + 24 * 1_024, "{header}: {short}, {long}");
+    }
 }
