@@ -21,6 +21,9 @@ const DOUBTFUL: [&str; 7] = ["504", "drop", "reset", "half", "garbage", "huge", 
 /// log.
 type Sample = [u64; 4];
 
+/// The line of a list of this row.
+type Row = fn(usize) -> String;
+
 /// What the process holds of memory, or has held at most, in KiB.
 fn memory(process: u32, which: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -93,7 +96,7 @@ fn a_long_run_under_faults_grows_in_nothing_but_its_ledger() {
 #[test]
 #[ignore = "tests/prove soak"]
 fn a_list_ten_times_as_long_takes_the_same_memory() {
-    let taken = |header: &str, row: fn(usize) -> String, rows: usize| {
+    let taken = |header: &str, row: Row, rows: usize| {
         let text: String = (0..rows).map(row).collect();
         let dir = Workdir::with(format!("{header}\n{text}"));
         let mut plan = dir.line("check list.csv --sender-id OTPDRV").start();
@@ -106,7 +109,7 @@ fn a_list_ten_times_as_long_takes_the_same_memory() {
         most
     };
     let rows = quick_or_long(400_000, 10_000_000);
-    let kinds: [(&str, fn(usize) -> String); 3] = [
+    let kinds: [(&str, Row); 3] = [
         ("phone", |n| format!("{}\n", 9_000_000_000 + n)),
         ("phone", |n| format!("{}\n", n % 2 * (9_000_000_000 + n))),
         ("phone,code", |n| format!("{},{n:06}\n", 9_000_000_000 + n)),
