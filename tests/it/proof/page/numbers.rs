@@ -1,0 +1,247 @@
+//! The numbers on a page against those in `report.json`.
+
+use serde_json::Value;
+
+/// What `24,318 rows` begins with.
+fn number(text: &str) -> Option<f64> {
+    let digits = text.split(' ').next()?.replace(',', "");
+    digits.parse().ok()
+}
+
+/// `47 min 6 s`, `115 ms`: seconds, and how exact that is.
+fn seconds(text: &str) -> Option<(f64, f64)> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut all = (0.0, 0.0);
+    for pair in words.chunks(2) {
+        let unit = match *pair.last()? {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "min" => 60.0,
+            "h" => 3_600.0,
+            _ => return None,
+        };
+        let decimals = pair[0].split_once('.').map_or(0, |(_, part)| part.len());
+        let exact = unit * 0.1_f64.powi(i32::try_from(decimals).ok()?);
+        all = (all.0 + number(pair[0])? * unit, exact);
+    }
+    Some(all)
+}
+
+/// What does not agree, in words.
+struct Differences<'a> {
+    seen: &'a Value,
+    report: &'a Value,
+    found: Vec<String>,
+}
+
+/// All that a page tells otherwise than the report.
+pub fn differ(seen: &Value, report: &Value) -> Vec<String> {
+    let mut differences = Differences {
+        seen,
+        report,
+        found: Vec::new(),
+    };
+    differences.account();
+    differences.facts();
+    differences.over_time();
+    differences.answers();
+    differences.tables();
+    differences.found
+}
+
+impl<'a> Differences<'a> {
+    fn is(&mut self, what: &str, shown: Option<f64>, told: &Value) {
+        if shown != told.as_f64() {
+            self.found.push(format!("{what}: shown {shown:?}, {told}"));
+        }
+    }
+
+    fn holds(&mut self, what: &str, holds: bool) {
+        if !holds {
+            self.found.push(what.to_owned());
+        }
+    }
+
+    /// A table of a section, as rows of cells.
+    fn table(&self, section: &str, nth: usize) -> Vec<Vec<&'a str>> {
+        let table = self.seen["sections"][section]["tables"][nth].as_array();
+        let rows = table.into_iter().flatten().filter_map(Value::as_array);
+        rows.map(|row| row.iter().filter_map(Value::as_str).collect())
+            .collect()
+    }
+
+    /// The number in the second cell of the row that begins so; 0 where there is none.
+    fn cell(&self, section: &str, nth: usize, head: &str) -> Option<f64> {
+        let table = self.table(section, nth);
+        match table.iter().find(|row| row.first() == Some(&head)) {
+            Some(row) => number(row.get(1)?),
+            None => Some(0.0),
+        }
+    }
+
+    fn account(&mut self) {
+        let counts = self.report["counts"].as_object().unwrap();
+        for (status, count) in counts {
+            self.is(status, self.cell("account", 0, status), count);
+        }
+        let rows = &self.report["rows"];
+        self.is("rows", self.cell("account", 0, "rows in the file"), rows);
+        let person = &self.seen["sections"]["person"]["notes"];
+        for status in ["unknown", "failed", "rejected", "invalid", "pending"] {
+            let notes: Vec<&str> = person
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let place = notes.iter().position(|note| *note == status);
+            let shown = place.map_or(Some(0.0), |place| number(notes[place - 1]));
+            self.is(&format!("person: {status}"), shown, &counts[status]);
+        }
+        let earlier = self.report["earlier"]["counts"].as_object().unwrap();
+        for (status, count) in earlier {
+            let shown = self.cell("earlier", 0, status);
+            self.is(&format!("earlier: {status}"), shown, count);
+        }
+        let headline = self.seen["headline"].as_str().unwrap();
+        let title = self.seen["title"].as_str().unwrap();
+        self.holds("the title is the verdict", title.contains(headline));
+    }
+
+    fn fact(&self, name: &str) -> Option<&'a str> {
+        self.seen["facts"][name][0].as_str()
+    }
+
+    fn facts(&mut self) {
+        let counts = &self.report["counts"];
+        let (label, of) = match self.report["operation"].as_str() {
+            Some("verify") => ("Verified", "verified"),
+            _ => ("Sent", "sent"),
+        };
+        self.is(label, self.fact(label).and_then(number), &counts[of]);
+        let needing =
+            ["rejected", "failed", "unknown", "invalid"].map(|status| counts[status].as_u64());
+        let needing: u64 = needing.into_iter().flatten().sum();
+        let shown = self.fact("Need a person").and_then(number);
+        self.is("need a person", shown, &needing.into());
+        let attempts = &self.report["attempts"];
+        self.is(
+            "requests",
+            self.fact("Requests").and_then(number),
+            &attempts["total"],
+        );
+        let retries = self.seen["facts"]["Requests"][1]
+            .as_str()
+            .unwrap_or_default();
+        let retries = retries.split(' ').nth(1).and_then(number);
+        self.is("retries", retries, &attempts["retries"]);
+        if let Some(pending) = self.fact("Pending") {
+            self.is("pending", number(pending), &counts["pending"]);
+        }
+        if let (Some(took), Some(told)) = (self.fact("Took"), self.report["duration_s"].as_f64()) {
+            let took = seconds(took);
+            let is_right = took.is_some_and(|(took, exact)| (took - told).abs() <= exact);
+            self.holds(&format!("took {took:?}, {told}"), is_right);
+        }
+        if let Some(spent) = self.fact("Spent") {
+            let told = self.report["campaign_totals"]["spent"].as_f64();
+            let same = number(spent).zip(told);
+            let is_right = same.is_some_and(|(shown, told)| (shown - told).abs() < 0.006);
+            self.holds(&format!("spent {spent}, {told:?}"), is_right);
+        }
+    }
+
+    fn over_time(&mut self) {
+        let columns = self.report["over_time"]["columns"].as_array().unwrap();
+        let sum = |key: &str| {
+            columns
+                .iter()
+                .filter_map(|column| column[key].as_u64())
+                .sum::<u64>()
+        };
+        let table = self.table("time", 0);
+        let (Some(heads), Some(sums)) = (table.first(), table.last()) else {
+            return;
+        };
+        let lines = &table[1..table.len() - 1];
+        for (place, head) in heads.iter().enumerate().skip(1) {
+            let told = match *head {
+                "requests" => sum("requests"),
+                "busiest second" => self.report["rate"]["peak_1s"].as_u64().unwrap(),
+                "sent" | "verified" => sum("accepted"),
+                "not_verified" => sum("wrong"),
+                "to try again" => sum("again"),
+                "refused" => sum("refused"),
+                "unknown" => sum("unknown"),
+                "under way" => sum("in_flight"),
+                other => panic!("a column {other}"),
+            };
+            let shown = number(sums[place]);
+            let in_lines = lines.iter().filter_map(|line| number(line[place]));
+            let in_lines = match *head {
+                "busiest second" => in_lines.fold(0.0, f64::max),
+                _ => in_lines.sum(),
+            };
+            self.found
+                .extend((shown != Some(in_lines)).then(|| format!("{head}: {in_lines}")));
+            self.found
+                .extend((shown != Some(told as f64)).then(|| format!("{head}: {shown:?}, {told}")));
+        }
+    }
+
+    fn answers(&mut self) {
+        let Some(notes) = self.seen["sections"]["latency"]["charts"][0].as_array() else {
+            return;
+        };
+        let latency = &self.report["latency_ms"];
+        let mut marks = 0;
+        for note in notes.iter().filter_map(Value::as_str) {
+            let Some((name, time)) = note
+                .split_once(' ')
+                .filter(|(name, _)| name.starts_with('p'))
+            else {
+                continue;
+            };
+            marks += 1;
+            let told = latency[name].as_f64().unwrap() / 1_000.0;
+            let shown = seconds(time);
+            let is_right = shown.is_some_and(|(shown, exact)| (shown - told).abs() <= exact);
+            self.holds(&format!("{name}: {shown:?}, {told}"), is_right);
+        }
+        self.holds("p50, p95 and p99 are marked", marks == 3);
+        let lines = self.table("latency", 0);
+        let shown: f64 = lines
+            .iter()
+            .skip(1)
+            .filter_map(|line| number(line[1]))
+            .sum();
+        let bins = self.report["answer_times"].as_array().unwrap();
+        let told: u64 = bins.iter().filter_map(|bin| bin["answers"].as_u64()).sum();
+        self.is("answers", Some(shown), &told.into());
+    }
+
+    fn tables(&mut self) {
+        let errors = self.report["errors"].as_array().unwrap();
+        let shown = self.table("errors", 0);
+        for (error, row) in errors.iter().zip(shown.iter().skip(1)) {
+            let message = error["message"].as_str().unwrap();
+            let is_right = row[0].chars().take(60).eq(message.chars().take(60));
+            self.holds(&format!("errors: {row:?}, {error}"), is_right);
+            self.is(message, number(row[1]), &error["count"]);
+        }
+        let rows = shown.len().saturating_sub(2);
+        self.holds("all errors are shown", rows == errors.len());
+        if let Some(funnel) = self.report["funnel"].as_object() {
+            for (channel, fates) in funnel["by_channel"].as_object().unwrap() {
+                let table = self.table("funnel", 0);
+                let row = table.iter().find(|row| row[0] == channel).unwrap().clone();
+                for (cell, key) in row[1..]
+                    .iter()
+                    .zip(["sent", "verified", "wrong", "unanswered"])
+                {
+                    self.is(&format!("{channel} {key}"), number(cell), &fates[key]);
+                }
+            }
+        }
+    }
+}
