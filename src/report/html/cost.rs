@@ -62,6 +62,10 @@ impl Source<'_> {
     }
 }
 
-fn money(amount: f64) -> String {
-    format!("{amount:.2}")
+/// `4,197.69`
+pub fn money(amount: f64) -> String {
+    let text = format!("{amount:.2}");
+    let (whole, part) = text.split_once('.').unwrap_or((&text, "00"));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
+    format!("{whole}.{part}")
 }

@@ -9,6 +9,7 @@ mod bars;
 mod cost;
 mod funnel;
 mod over_time;
+mod plan;
 mod svg;
 mod todo;
 mod verdict;
@@ -21,6 +22,7 @@ use super::{ReportInput, hours};
 use crate::figures::{count, counted, share};
 use crate::job::UnixMicros;
 use crate::number::{mask_name, mask_numbers};
+use crate::record::RunRecord;
 use crate::status::Status;
 use crate::summary::Summary;
 use crate::text::visible;
@@ -51,7 +53,7 @@ struct Page {
     answers: Option<answer_times::Section>,
     retries: Option<Bars>,
     errors: Option<Bars>,
-    where_time_went: Option<Bars>,
+    plan: Option<plan::Section>,
     cost: Option<Cost>,
     funnel: Option<funnel::Section>,
     earlier: Vec<(&'static str, String)>,
@@ -140,7 +142,7 @@ impl Source<'_> {
             answers: answer_times::section(summary.latencies()),
             retries: self.retries(),
             errors: self.errors(),
-            where_time_went: limit_per_s.and_then(|limit| self.where_time_went(limit)),
+            plan: self.plan(limit_per_s),
             cost: self.cost(),
             funnel: input.funnel.and_then(funnel::section),
             earlier: self.earlier(),
@@ -298,11 +300,7 @@ impl Page {
                 "Answer times",
             ),
             (self.errors.is_some(), "errors", "Errors and refusals"),
-            (
-                self.where_time_went.is_some(),
-                "plan",
-                "Where the time went",
-            ),
+            (self.plan.is_some(), "plan", "Plan and actual"),
             (self.cost.is_some(), "cost", "Cost"),
             (self.funnel.is_some(), "funnel", "Sent to verified"),
             (!self.earlier.is_empty(), "earlier", "Earlier numbers"),
@@ -336,7 +334,7 @@ fn meaning(status: Status) -> &'static str {
 /// All settings in words.
 fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
     let settings = settings.as_object().into_iter().flatten();
-    let settings = settings.filter(|(name, _)| *name != "command");
+    let settings = settings.filter(|(name, _)| !["command", RunRecord::PLAN].contains(&&***name));
     let in_words = settings.map(|(name, value)| {
         let value = match value {
             serde_json::Value::Null => "none".to_owned(),
@@ -351,7 +349,7 @@ fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CampaignRecord, RunRecord};
+    use crate::record::CampaignRecord;
     use crate::report::tests::samples;
     use crate::run::{End, Stop, StopKind};
 

@@ -71,7 +71,7 @@ impl Source<'_> {
     pub fn section(&self) -> Option<OverTime> {
         let timeline = self.timeline;
         let whole = sum(&timeline.columns);
-        let took = timeline.until.since(timeline.from);
+        let took = timeline.took();
         if whole.requests() < 20 || took < Duration::from_secs(2) {
             return None;
         }
@@ -277,7 +277,7 @@ impl Source<'_> {
             let width = (end - x).max(0.2);
             let (class, pattern) = match wait.kind {
                 WaitKind::Outage => ("outage", "hx"),
-                WaitKind::Hold | WaitKind::Closed => ("hold", "hd"),
+                WaitKind::Hold | WaitKind::Closed | WaitKind::Cap => ("hold", "hd"),
             };
             let high = bottom - 22;
             chart.put(format_args!(
@@ -319,6 +319,7 @@ impl Source<'_> {
             WaitKind::Outage => "Outage",
             WaitKind::Hold => "Hold",
             WaitKind::Closed => "Outside the hours",
+            WaitKind::Cap => "Daily cap",
         });
         if let Some(lane) = wait.lane {
             text.push_str(match lane {
@@ -336,6 +337,7 @@ impl Source<'_> {
             }
             WaitKind::Hold => text.push_str(": the gateway asked to wait (Retry-After)."),
             WaitKind::Closed => text.push_str(" (--window, --call-window)."),
+            WaitKind::Cap => text.push_str(" used up (--daily-cap, --call-daily-cap)."),
         }
         text
     }

@@ -194,7 +194,7 @@ pub fn facts(source: &Source<'_>) -> Vec<Fact> {
         value: count(attempts.total),
         note: counted(attempts.retries, "of them a retry", "of them retries"),
     };
-    let took = source.timeline.until.since(source.timeline.from);
+    let took = source.timeline.took();
     let took = Fact {
         label: "Took",
         value: span(took),

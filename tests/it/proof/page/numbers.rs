@@ -46,6 +46,7 @@ pub fn differ(seen: &Value, report: &Value) -> Vec<String> {
     differences.over_time();
     differences.answers();
     differences.tables();
+    differences.plan();
     differences.found
 }
 
@@ -218,6 +219,51 @@ impl<'a> Differences<'a> {
         let bins = self.report["answer_times"].as_array().unwrap();
         let told: u64 = bins.iter().filter_map(|bin| bin["answers"].as_u64()).sum();
         self.is("answers", Some(shown), &told.into());
+    }
+
+    /// Planned, actual and, where there is a limit, the parts of the time.
+    fn plan(&mut self) {
+        let (plan, actual) = (&self.report["plan"], &self.report["actual"]);
+        let count = |key: &str| actual[key].as_u64().unwrap();
+        let requests = count("numbers") + count("retries") + count("fallbacks");
+        let columns = self.report["over_time"]["columns"].as_array().unwrap();
+        let told = columns
+            .iter()
+            .filter_map(|column| column["requests"].as_u64());
+        self.is(
+            "requests of the run",
+            Some(told.sum::<u64>() as f64),
+            &requests.into(),
+        );
+        let parts = self.table("plan", 0);
+        let Some((took, parts)) = parts.get(1..).and_then(<[_]>::split_last) else {
+            return;
+        };
+        let sum = parts.iter().filter_map(|part| {
+            let (sign, time) = match part[1].strip_prefix('−') {
+                Some(time) => (-1.0, time),
+                None => (1.0, part[1].trim_start_matches('+')),
+            };
+            Some(seconds(time)?.0 * sign)
+        });
+        let (sum, took) = (sum.sum::<f64>(), seconds(took[1]).map(|(took, _)| took));
+        let is_right = took.is_some_and(|took| (took - sum).abs() <= parts.len() as f64);
+        self.holds(&format!("the parts are {sum} of {took:?}"), is_right);
+        for line in self.table("plan", 1).iter().skip(1) {
+            let (planned, done) = match line[0] {
+                "numbers to ask" | "codes to ask" => (&plan["numbers"], &actual["numbers"]),
+                "requests" => (&plan["numbers"], &Value::from(requests)),
+                "money" => {
+                    let most = number(line[1].trim_start_matches("at most "));
+                    self.is("money planned", most, &plan["cost_at_most"]);
+                    self.is("money spent", number(line[2]), &actual["cost"]);
+                    continue;
+                }
+                _ => continue,
+            };
+            self.is(&format!("{} planned", line[0]), number(line[1]), planned);
+            self.is(line[0], number(line[2]), done);
+        }
     }
 
     fn tables(&mut self) {

@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::stub::{Reply, Stub};
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, e164, phone};
+
+/// How long the gateway is down: longer than it takes to believe it.
+const DOWN: Duration = Duration::from_millis(2_500);
 
 /// A page with the report beside it.
 pub struct Page {
@@ -67,11 +71,15 @@ fn list(numbers: std::ops::Range<usize>) -> String {
 /// Every status, a hold, an outage, retries, calls, money, and numbers that the list has no more.
 fn done() -> Page {
     let stub = Stub::start();
-    stub.default(|nth, request| match (nth, request.endpoint.as_str()) {
-        (30, _) => Reply::new(429, "").header("Retry-After", "3"),
-        (70..90, _) => Reply::new(503, ""),
-        (_, "callotp") => Reply::said(200, "queued", "CA7"),
-        _ => Reply::success(),
+    let mut down = None;
+    stub.default(move |nth, request| {
+        let is_down = nth >= 70 && down.get_or_insert_with(Instant::now).elapsed() < DOWN;
+        match request.endpoint.as_str() {
+            _ if is_down => Reply::new(503, ""),
+            _ if nth == 30 => Reply::new(429, "").header("Retry-After", "3"),
+            "callotp" => Reply::said(200, "queued", "CA7"),
+            _ => Reply::success(),
+        }
     });
     let barred = "This number cannot be reached, whatever is tried and however often it is tried again, says a gateway of many words";
     stub.script("smsotp", &e164(1), [Reply::error(barred)]);
@@ -82,11 +90,10 @@ fn done() -> Page {
     );
     stub.script("smsotp", &e164(2), [Reply::error("barred")]);
     stub.script("smsotp", &e164(3), [Reply::dropped()]);
-    stub.script(
-        "smsotp",
-        &e164(4),
-        [Reply::new(500, ""), Reply::new(500, "")],
-    );
+    for endpoint in ["smsotp", "callotp"] {
+        let failures = [Reply::new(500, ""), Reply::new(500, "")];
+        stub.script(endpoint, &e164(4), failures);
+    }
     stub.script("smsotp", &e164(5), [Reply::new(500, "")]);
     let dir = Workdir::with(list(200..203));
     dir.send(&stub).ends(0);
@@ -114,7 +121,8 @@ fn on(dir: &Workdir, stub: &Stub) -> crate::support::workdir::Running {
     let run = dir.send(stub).flags("--rate 20/s --concurrency 5").start();
     stub.wait_for(60);
     stub.hold();
-    stub.wait_for(65);
+    // Five at once: those of before are answered, but the last ones.
+    stub.wait_for(64);
     run
 }
 
