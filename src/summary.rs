@@ -255,8 +255,22 @@ impl Summary {
         if outcome.status.needs_a_person() && lines.len() < LINES_NAMED {
             lines.push((row.line, message(&outcome.detail)));
         }
-        for attempt in row.attempts() {
+        let mut made = row.attempts();
+        if outcome.is_in_flight {
+            // Nothing can be said of the last one yet.
+            made = made.split_last().map_or(made, |(_, before)| before);
+        }
+        for attempt in made {
             self.add_attempt(attempt);
+        }
+    }
+
+    /// So many rows of each status, of which nothing else is known.
+    #[cfg(test)]
+    pub fn of(counts: Counts) -> Self {
+        Self {
+            counts,
+            ..Self::default()
         }
     }
 

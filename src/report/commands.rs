@@ -26,6 +26,15 @@ fn about(campaign: &CampaignRecord, ledger: Option<&Path>) -> Pieces {
     pieces
 }
 
+/// A command line as it was given: whatever the pieces are, with blanks between they are that line.
+#[must_use]
+pub fn in_pieces(line: &str) -> Pieces {
+    let mut flags = line.split(" --");
+    let command = flags.next().map(str::to_owned);
+    let flags = flags.map(|flag| format!("--{flag}"));
+    command.into_iter().chain(flags).collect()
+}
+
 /// Prints the rows with these statuses.
 #[must_use]
 pub fn only(campaign: &CampaignRecord, ledger: Option<&Path>, statuses: &[Status]) -> Pieces {

@@ -51,7 +51,7 @@ impl Source<'_> {
             }
         }
         if let Some(budget) = self.input.run.settings["budget"].as_str() {
-            more.push(("budget", budget.to_owned()));
+            more.push(("budget", budget_in_words(budget, total.to_f64())));
         }
         Some(Cost {
             prices: text.to_owned(),
@@ -60,6 +60,16 @@ impl Source<'_> {
             more,
         })
     }
+}
+
+/// `6,000.00; 70.2 % spent, 1,788.99 left`
+fn budget_in_words(budget: &str, spent: f64) -> String {
+    let Ok(amount) = budget.parse::<f64>() else {
+        return budget.to_owned();
+    };
+    let share = 100.0 * spent / amount.max(1e-9);
+    let left = money((amount - spent).max(0.0));
+    format!("{}; {share:.1} % spent, {left} left", money(amount))
 }
 
 /// `4,197.69`

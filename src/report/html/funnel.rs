@@ -94,6 +94,7 @@ fn chart(funnel: &Funnel) -> String {
         count(funnel.wrong)
     );
     let mut chart = Chart::new("fu", 138, "From sent to verified", &finding);
+    let (mut before, mut whole) = ("sent", 100.0);
     for (place, (name, n, class, aside)) in [
         ("sent", funnel.sent, "sent", String::new()),
         (
@@ -122,7 +123,9 @@ fn chart(funnel: &Funnel) -> String {
         if !aside.is_empty() {
             chart.text("m e w", 100.0, f64::from(y), &aside);
         }
+        chart.bar(&format!("{before} behind"), 0.0, whole, bar, 20.0);
         chart.bar(class, 0.0, part, bar, 20.0);
+        (before, whole) = (class, part);
     }
     chart.done()
 }

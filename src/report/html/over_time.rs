@@ -114,6 +114,10 @@ impl Source<'_> {
         100.0 * at.since(from).as_secs_f64() / until.since(from).as_secs_f64().max(1e-6)
     }
 
+    fn moment(&self, at: UnixMicros) -> String {
+        self.zone.moment(at, self.timeline.took())
+    }
+
     fn seconds(&self, column: usize) -> f64 {
         let (from, until) = (self.timeline.begins(column), self.timeline.ends(column));
         until.since(from).as_secs_f64().max(1e-3)
@@ -150,8 +154,8 @@ impl Source<'_> {
         );
         format!(
             "From {} to {}: {}, {} in the busiest second; {limit}. {}.",
-            self.zone.clock(self.timeline.from),
-            self.zone.clock(self.timeline.until),
+            self.moment(self.timeline.from),
+            self.moment(self.timeline.until),
             counted(whole.requests(), "request", "requests"),
             count(whole.busiest_1s),
             counted(waits.len() as u64, "wait", "waits"),
@@ -313,7 +317,7 @@ impl Source<'_> {
     }
 
     fn in_words(&self, wait: &Wait) -> String {
-        let (from, until) = (self.zone.clock(wait.from), self.zone.clock(wait.until));
+        let (from, until) = (self.moment(wait.from), self.moment(wait.until));
         let mut text = format!("{from} to {until}, {}. ", span(wait.took()));
         text.push_str(match wait.kind {
             WaitKind::Outage => "Outage",
@@ -349,7 +353,7 @@ impl Source<'_> {
         let parts = columns.chunks(together).enumerate();
         let rows = parts.map(|(place, columns)| {
             let from = self.timeline.begins(place * together);
-            cells(self.zone.clock(from), &sum(columns), lanes)
+            cells(self.moment(from), &sum(columns), lanes)
         });
         let width = self.timeline.width * u32::try_from(together).unwrap_or(1);
         (span_of_width(width), rows.collect())

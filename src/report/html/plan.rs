@@ -8,9 +8,13 @@ use super::over_time::per_time;
 use crate::figures::{count, counted, span, trimmed};
 use crate::job::Operation;
 use crate::report::timeline::{Asked, WaitKind, covered};
+use crate::run::End;
 
 /// Of a run that took less, and was to, there is nothing to tell.
 const LEAST: Duration = Duration::from_secs(10);
+
+/// What rounds to no time.
+const SHOWN_S: f64 = 0.05;
 
 /// What the run waited for, in words.
 const WAITS: [(WaitKind, &str, &str); 4] = [
@@ -51,7 +55,10 @@ impl Source<'_> {
         }
         Some(Section {
             intro: self.plan_in_words(planned_s.map(Duration::from_secs_f64)),
-            parts: limit_per_s.map_or_else(Vec::new, |limit| self.parts(limit)),
+            parts: match limit_per_s {
+                Some(limit) if took >= LEAST => self.parts(limit),
+                _ => Vec::new(),
+            },
             took: span(took),
             lines: self.plan_and_actual(limit_per_s),
         })
@@ -67,15 +74,16 @@ impl Source<'_> {
             time => format!(" {} were waiting for the gateway.", span(time)),
         };
         let run = "The latest run that made requests";
-        let is_over = self.input.at_work.finished_at.is_some();
+        let is_whole = self.input.at_work.end == Some(End::Complete);
         let text = match was_to {
-            Some(was_to) if is_over && took > was_to => {
+            Some(was_to) if is_whole && took > was_to => {
                 format!("{run} took {} longer than planned.", span(took - was_to))
             }
-            Some(was_to) if is_over && took < was_to => {
+            Some(was_to) if is_whole && took < was_to => {
                 format!("{run} took {} less than planned.", span(was_to - took))
             }
-            _ => format!("{run}."),
+            _ if is_whole => format!("{run}."),
+            _ => format!("{run}, as far as it came."),
         };
         text + &waited
     }
@@ -98,7 +106,7 @@ impl Source<'_> {
         let retries = counted(asked.retries, "retry", "retries");
         let fallbacks = counted(asked.fallbacks, "request", "requests");
         let mut parts = vec![
-            (first, "sent", sending(asked.numbers)),
+            (first, "sent", sending(asked.numbers - asked.numbers.min(1))),
             (retries, "again", sending(asked.retries)),
             (
                 format!("{fallbacks} {other}"),
@@ -119,10 +127,12 @@ impl Source<'_> {
         parts.retain(|(.., time)| *time > 0.0);
         let rest = took - parts.iter().map(|(.., time)| time).sum::<f64>();
         let label = match rest {
-            _ if rest < 0.0 => "waits while others were sent",
+            _ if rest < 0.0 => "sent while others waited",
             _ => "start, waits of retries, last answers",
         };
-        parts.push((label.to_owned(), "hold", rest));
+        if rest.abs() >= SHOWN_S {
+            parts.push((label.to_owned(), "hold", rest));
+        }
         in_turn(parts, took)
     }
 
@@ -180,7 +190,7 @@ fn in_turn(parts: Vec<(String, &'static str, f64)>, took: f64) -> Vec<Part> {
     let parts = parts.into_iter().enumerate();
     let parts = parts.map(|(place, (label, class, time))| {
         let percent = 100.0 * time.max(0.0) / took.max(1e-3);
-        let begins = f64::min(offset, 100.0);
+        let begins = f64::min(offset, 99.0);
         offset += percent;
         let time_in_words = span(Duration::from_secs_f64(time.abs()));
         let sign = match time {

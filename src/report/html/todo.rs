@@ -51,7 +51,8 @@ pub fn items(source: &Source<'_>) -> Vec<Item> {
         Status::Invalid,
     ] {
         let rows = source.summary.counts()[status];
-        if rows > 0 {
+        // What is pending while the run is on needs nobody.
+        if rows > 0 && !(status == Status::Pending && source.is_on()) {
             items.push(item(source, status, rows));
         }
     }
@@ -73,7 +74,7 @@ fn item(source: &Source<'_>, status: Status, rows: u64) -> Item {
             said(
                 source,
                 status,
-                "They may have been delivered. None of them is sent to again until you say so.",
+                "Each of them may have an OTP. None is sent to again until you say so.",
             ),
             vec![
                 only(source, status),
@@ -142,11 +143,7 @@ fn item(source: &Source<'_>, status: Status, rows: u64) -> Item {
 
 /// The command of the latest run as it was given; none where it was not kept.
 fn again(source: &Source<'_>) -> Vec<Pieces> {
-    source
-        .command()
-        .map(|command| vec![command])
-        .into_iter()
-        .collect()
+    source.command().into_iter().collect()
 }
 
 fn only(source: &Source<'_>, status: Status) -> Pieces {

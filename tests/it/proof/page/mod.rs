@@ -55,6 +55,21 @@ fn faults(browser: &mut Browser, path: &Path, report: &Value) -> Vec<String> {
     faults
 }
 
+/// Ten millions fit where there were fewer.
+fn large(browser: &mut Browser, path: &Path) -> Vec<String> {
+    browser.open(path);
+    browser.tell(
+        "document.querySelectorAll('.facts b, .todo .c').forEach((it) => it.textContent = '10,000,000')",
+    );
+    let narrow = WIDTHS.map(|width| {
+        browser.look(Look { width, ..LIGHT });
+        let seen = browser.tell(SEEN);
+        let is_wide = seen["overflow"].as_f64() > Some(0.0) || seen["outside"][0].is_string();
+        is_wide.then(|| format!("10,000,000 at {width}: {}", seen["outside"]))
+    });
+    narrow.into_iter().flatten().collect()
+}
+
 /// Paper is light whatever the screen is, has all settings and none of the tables beside charts.
 fn on_paper(browser: &mut Browser) -> Vec<String> {
     browser.look(Look {
@@ -97,6 +112,7 @@ fn every_page_fits_and_tells_what_the_report_tells() {
     let mut browser = Browser::start();
     let mut wrong = Vec::new();
     for page in &pages {
+        wrong.extend(large(&mut browser, &page.path()));
         for fault in faults(&mut browser, &page.path(), &page.report()) {
             wrong.push(format!("{}: {fault}", page.name));
         }

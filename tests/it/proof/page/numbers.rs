@@ -97,7 +97,10 @@ impl<'a> Differences<'a> {
                 .collect();
             let place = notes.iter().position(|note| *note == status);
             let shown = place.map_or(Some(0.0), |place| number(notes[place - 1]));
-            self.is(&format!("person: {status}"), shown, &counts[status]);
+            // While a run is on nobody has to do anything about what is pending.
+            if status != "pending" || self.report["state"] != "running" {
+                self.is(&format!("person: {status}"), shown, &counts[status]);
+            }
         }
         let earlier = self.report["earlier"]["counts"].as_object().unwrap();
         for (status, count) in earlier {
