@@ -267,6 +267,7 @@ impl Summary {
 
     /// So many rows of each status, of which nothing else is known.
     #[cfg(test)]
+    #[must_use]
     pub fn of(counts: Counts) -> Self {
         Self {
             counts,

@@ -307,6 +307,8 @@ struct WaitSpan {
     until: String,
     /// The reason in words; may be empty.
     why: String,
+    /// Of an outage: requests under way when it began that may have been acted on.
+    unknown: u64,
 }
 
 impl OverTime {
@@ -362,6 +364,7 @@ impl WaitSpan {
             from: wait.from.to_string(),
             until: wait.until.to_string(),
             why: mask_numbers(&wait.why),
+            unknown: wait.unknown,
         });
         spans.collect()
     }

@@ -133,6 +133,8 @@ pub struct Wait {
     pub until: UnixMicros,
     /// The reason in words; may be empty.
     pub why: String,
+    /// Requests under way when it began that may have been acted on; of an outage.
+    pub unknown: u64,
 }
 
 impl Wait {
@@ -223,6 +225,7 @@ impl Timeline {
             closed: closed(calendar, from, until),
             holds: Default::default(),
         };
+        timeline.outages.sort_by_key(|outage| outage.from);
         for at in departures {
             timeline.depart(*at);
         }
@@ -267,6 +270,9 @@ impl Timeline {
                 if let Some(column) = self.column(at) {
                     column.came[came as usize] += 1;
                 }
+                if came == Came::Unknown {
+                    self.doubt(attempt, at);
+                }
                 self.count(attempt, at, before, runs);
                 before = Some(attempt.lane);
             }
@@ -296,6 +302,18 @@ impl Timeline {
         }
     }
 
+    /// A request that left then may have been acted on: was it under way when an outage began?
+    fn doubt(&mut self, attempt: &Attempt, at: UnixMicros) {
+        let answer = attempt.answer.as_ref();
+        let until = answer.map_or(self.until, |answer| answer.answered_at);
+        let first = self.outages.partition_point(|outage| outage.from < at);
+        let begun = self.outages[first..].iter_mut();
+        let begun = begun.take_while(|outage| outage.from <= until);
+        for outage in begun.filter(|it| it.lane.is_none_or(|lane| lane == attempt.lane)) {
+            outage.unknown += 1;
+        }
+    }
+
     /// From the last request that a day's cap let go to the next day.
     fn caps(&self) -> impl Iterator<Item = Wait> {
         let calendar = &self.calendar;
@@ -315,6 +333,7 @@ impl Timeline {
                     from,
                     until: day.ends.min(self.until),
                     why: String::new(),
+                    unknown: 0,
                 };
                 (left >= cap && wait.took() >= CAP_WAIT_MIN).then_some(wait)
             })
@@ -385,6 +404,7 @@ impl Timeline {
                 from: *from,
                 until: *until,
                 why: String::new(),
+                unknown: 0,
             })
         });
         let mut waits: Vec<Wait> = holds.collect();
@@ -430,6 +450,7 @@ fn of_outage(outage: &Outage, end: UnixMicros) -> Wait {
         from: outage.from,
         until: outage.until.unwrap_or(end).min(end),
         why: outage.why.clone(),
+        unknown: 0,
     }
 }
 
@@ -450,6 +471,7 @@ fn closed(calendar: &Calendar, from: UnixMicros, until: UnixMicros) -> Vec<Wait>
                     from: at,
                     until: opens.min(until),
                     why: String::new(),
+                    unknown: 0,
                 });
             }
             let Some(end) = calendar.closes(lane, opens) else {
@@ -466,7 +488,7 @@ mod tests {
     use super::*;
     use crate::record::Planned;
     use crate::report::hours;
-    use crate::run::tests::{held, second};
+    use crate::run::tests::{POLICY, RUN, attempt, held, one_run, outage, second};
 
     fn of_span(seconds: u64) -> (u64, usize) {
         let (width, columns) = columns(Duration::from_secs(seconds));
@@ -563,6 +585,32 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_tells_what_was_under_way_when_it_began_and_is_unknown() {
+        let runs = one_run(POLICY, &outage(Some(Lane::Sms), 5, None));
+        let run = RunRecord {
+            id: RUN,
+            started_at: second(0),
+            finished_at: Some(second(60)),
+            ..crate::report::tests::samples::run()
+        };
+        let mut timeline = Timeline::new(&run, &[], &runs, &Calendar::default());
+        for (lane, left_s) in [
+            (Lane::Sms, 1),
+            (Lane::Sms, 4),
+            (Lane::Sms, 6),
+            (Lane::Call, 4),
+        ] {
+            let mut row = crate::report::tests::samples::pending();
+            let lost = attempt(RUN, lane, left_s, None);
+            row.state = crate::record::RowState::Job(vec![lost]);
+            timeline.add(&row, &runs);
+        }
+        let waits = timeline.waits();
+        assert_eq!(waits[0].kind, WaitKind::Outage);
+        assert_eq!(waits[0].unknown, 2);
+    }
+
+    #[test]
     fn requests_are_told_by_what_they_were_made_for() {
         let run = crate::report::tests::samples::run();
         let runs = crate::report::tests::samples::runs();
@@ -581,7 +629,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_held_is_to_be_tried_again() {
-        let attempt = held(crate::run::tests::RUN, Lane::Sms, 3);
+        let attempt = held(RUN, Lane::Sms, 3);
         assert_eq!(Came::of(&attempt, &Runs::default()), Came::Again);
     }
 }

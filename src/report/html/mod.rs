@@ -266,7 +266,7 @@ impl Source<'_> {
                 promise: "Never above the limit",
                 finding: match limit_per_s {
                     Some(limit) if peak > limit && keeps => format!(
-                        "{busiest}, limit {}, measured to one more",
+                        "{busiest}, limit {}, kept to within one",
                         over_time::per_time(limit)
                     ),
                     Some(limit) => format!("{busiest}, limit {}", over_time::per_time(limit)),
@@ -437,7 +437,7 @@ mod tests {
         );
         assert!(page.contains("&#62;99.9 %"), "{page}");
         assert!(page.contains("10 Nov 21:00 to 11 Nov 09:00, 12 h. Outside the hours"));
-        assert!(page.contains("and 2 shorter waits, 1 d in all"), "{page}");
+        assert!(page.contains("and 2 more, 1 d in all"), "{page}");
         let section = page.split("<section id=\"time\">").nth(1).unwrap();
         let table = section.split("</table>").next().unwrap();
         assert!(table.matches("<tr>").count() <= 26);

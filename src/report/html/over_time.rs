@@ -1,5 +1,6 @@
 //! What left over the time of a run, against the limit; what came of it; and why it waited.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::svg::{Chart, ticks};
@@ -309,7 +310,7 @@ impl Source<'_> {
                 "…".to_owned(),
                 format!(
                     "and {}, {rest} in all",
-                    counted(more as u64, "shorter wait", "shorter waits")
+                    counted(more as u64, "more", "more")
                 ),
             ));
         }
@@ -342,6 +343,11 @@ impl Source<'_> {
             WaitKind::Hold => text.push_str(": the gateway asked to wait (Retry-After)."),
             WaitKind::Closed => text.push_str(" (--window, --call-window)."),
             WaitKind::Cap => text.push_str(" used up (--daily-cap, --call-daily-cap)."),
+        }
+        if wait.unknown > 0 {
+            let under_way = counted(wait.unknown, "request was", "requests were");
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {under_way} under way when it began: unknown.");
         }
         text
     }

@@ -76,14 +76,13 @@ impl Source<'_> {
         let run = "The latest run that made requests";
         let is_whole = self.input.at_work.end == Some(End::Complete);
         let text = match was_to {
-            Some(was_to) if is_whole && took > was_to => {
-                format!("{run} took {} longer than planned.", span(took - was_to))
+            _ if !is_whole => format!("{run}, as far as it came."),
+            None => format!("{run}."),
+            Some(was_to) => {
+                let more = if took >= was_to { "longer" } else { "less" };
+                let by = span(took.abs_diff(was_to));
+                format!("{run} took {by} {more} than planned.")
             }
-            Some(was_to) if is_whole && took < was_to => {
-                format!("{run} took {} less than planned.", span(was_to - took))
-            }
-            _ if is_whole => format!("{run}."),
-            _ => format!("{run}, as far as it came."),
         };
         text + &waited
     }
@@ -121,7 +120,11 @@ impl Source<'_> {
             let kinds = &WAITS[..=place];
             let is_told = |kind| kinds.iter().any(|(told, ..)| *told == kind);
             let all = covered(waits.iter().filter(|wait| is_told(wait.kind)));
-            parts.push(((*label).to_owned(), class, (all - told).as_secs_f64()));
+            parts.push((
+                (*label).to_owned(),
+                class,
+                all.saturating_sub(told).as_secs_f64(),
+            ));
             told = all;
         }
         parts.retain(|(.., time)| *time > 0.0);

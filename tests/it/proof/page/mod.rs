@@ -108,7 +108,8 @@ fn without_style(browser: &mut Browser) -> Vec<String> {
 fn every_page_fits_and_tells_what_the_report_tells() {
     let start = Instant::now();
     let pages = pages();
-    let made = start.elapsed();
+    println!("{} pages made in {:.1?}", pages.len(), start.elapsed());
+    let start = Instant::now();
     let mut browser = Browser::start();
     let mut wrong = Vec::new();
     for page in &pages {
@@ -117,11 +118,7 @@ fn every_page_fits_and_tells_what_the_report_tells() {
             wrong.push(format!("{}: {fault}", page.name));
         }
     }
-    println!(
-        "{} pages made in {made:.1?} and looked at in {:.1?}",
-        pages.len(),
-        start.elapsed() - made
-    );
+    println!("looked at in {:.1?}", start.elapsed());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
