@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,14 @@ pub struct Planned {
     pub sms_before: u64,
     /// The same of calls.
     pub calls_before: u64,
+}
+
+impl Planned {
+    /// How long it takes if all goes well.
+    #[must_use]
+    pub fn time(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.time_s?).ok()
+    }
 }
 
 impl RunRecord {

@@ -297,7 +297,7 @@ impl Timeline {
         self.asked.billed[lane] += u64::from(runs.meaning(attempt).is_billed());
         if self.calendar.has_caps() {
             let day = self.day(at);
-            day.left[lane] += 1;
+            day.left[lane] = day.left[lane].saturating_add(1);
             day.last[lane] = day.last[lane].max(at);
         }
     }
@@ -325,7 +325,8 @@ impl Timeline {
         let caps = kinds.filter_map(|(cap, lane, lanes)| Some((cap?.get(), lane, lanes)));
         caps.flat_map(move |(cap, lane, lanes)| {
             self.days.values().filter_map(move |day| {
-                let left: u64 = lanes.iter().map(|lane| day.left[lane.index()]).sum();
+                let left = lanes.iter().map(|lane| day.left[lane.index()]);
+                let left = left.fold(0, u64::saturating_add);
                 let from = lanes.iter().map(|lane| day.last[lane.index()]).max()?;
                 let wait = Wait {
                     kind: WaitKind::Cap,

@@ -48,13 +48,12 @@ impl Source<'_> {
     pub fn plan(&self, limit_per_s: Option<f64>) -> Option<Section> {
         let took = self.timeline.took();
         let planned = self.input.at_work.planned();
-        let planned_s = planned.as_ref().and_then(|planned| planned.time_s);
-        let was_to = Duration::from_secs_f64(planned_s.unwrap_or(0.0));
-        if took.max(was_to) < LEAST || self.timeline.asked == Asked::default() {
+        let was_to = planned.and_then(|planned| planned.time());
+        if took.max(was_to.unwrap_or_default()) < LEAST || self.timeline.asked == Asked::default() {
             return None;
         }
         Some(Section {
-            intro: self.plan_in_words(planned_s.map(Duration::from_secs_f64)),
+            intro: self.plan_in_words(was_to),
             parts: match limit_per_s {
                 Some(limit) if took >= LEAST => self.parts(limit),
                 _ => Vec::new(),
@@ -163,8 +162,7 @@ impl Source<'_> {
             trimmed(self.timeline.pace.achieved_per_s(), 2),
             trimmed(over_all, 2)
         );
-        let time = planned.time_s.map(Duration::from_secs_f64);
-        let time = time.map_or_else(
+        let time = planned.time().map_or_else(
             || "as fast as answers come".to_owned(),
             |time| format!("about {}", span(time)),
         );
@@ -195,7 +193,7 @@ fn in_turn(parts: Vec<(String, &'static str, f64)>, took: f64) -> Vec<Part> {
         let percent = 100.0 * time.max(0.0) / took.max(1e-3);
         let begins = f64::min(offset, 99.0);
         offset += percent;
-        let time_in_words = span(Duration::from_secs_f64(time.abs()));
+        let time_in_words = span(Duration::try_from_secs_f64(time.abs()).unwrap_or(Duration::MAX));
         let sign = match time {
             _ if time < 0.0 => "−",
             _ if place > 0 => "+",

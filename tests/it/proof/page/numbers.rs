@@ -66,6 +66,37 @@ impl<'a> Differences<'a> {
         }
     }
 
+    /// The user's own column: its largest values, the others together, and all.
+    fn groups(&mut self, funnel: &Value) {
+        let Some(by) = funnel["by"].as_object() else {
+            return;
+        };
+        let (mut named, mut sent, mut verified) = (0, 0.0, 0.0);
+        for row in self.table("funnel", 1).iter().skip(1) {
+            let [name, shown @ ..] = &row[..] else {
+                continue;
+            };
+            let shown = [number(shown[0]), number(shown[1])];
+            let (fates, is_named) = match *name {
+                "all" => (funnel, false),
+                "(empty)" => (&by[""], true),
+                name => (by.get(name).unwrap_or(&Value::Null), by.contains_key(name)),
+            };
+            if is_named || *name == "all" {
+                self.is(&format!("{name}: sent"), shown[0], &fates["sent"]);
+                self.is(&format!("{name}: verified"), shown[1], &fates["verified"]);
+            }
+            if *name != "all" {
+                named += usize::from(is_named);
+                sent += shown[0].unwrap();
+                verified += shown[1].unwrap();
+            }
+        }
+        self.is("sent by column", Some(sent), &funnel["sent"]);
+        self.is("verified by column", Some(verified), &funnel["verified"]);
+        self.holds("the six largest and none are named", named == by.len().min(7));
+    }
+
     /// A table of a section, as rows of cells.
     fn table(&self, section: &str, nth: usize) -> Vec<Vec<&'a str>> {
         let table = self.seen["sections"][section]["tables"][nth].as_array();
@@ -293,7 +324,9 @@ impl<'a> Differences<'a> {
         }
         let rows = shown.len().saturating_sub(2);
         self.holds("all errors are shown", rows == errors.len());
-        if let Some(funnel) = self.report["funnel"].as_object() {
+        let funnel = &self.report["funnel"];
+        self.groups(funnel);
+        if let Some(funnel) = funnel.as_object() {
             for (channel, fates) in funnel["by_channel"].as_object().unwrap() {
                 let table = self.table("funnel", 0);
                 let row = table.iter().find(|row| row[0] == channel).unwrap().clone();
