@@ -94,7 +94,10 @@ impl<'a> Differences<'a> {
         }
         self.is("sent by column", Some(sent), &funnel["sent"]);
         self.is("verified by column", Some(verified), &funnel["verified"]);
-        self.holds("the six largest and none are named", named == by.len().min(7));
+        self.holds(
+            "the six largest and none are named",
+            named == by.len().min(7),
+        );
     }
 
     /// A table of a section, as rows of cells.
