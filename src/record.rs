@@ -5,6 +5,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::job::{Attempt, Lane, Operation, UnixMicros};
 use crate::money::Prices;
@@ -62,7 +66,41 @@ pub struct RunRecord {
     pub version: String,
 }
 
+/// What a run was to do, as its plan said before its first request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Planned {
+    /// Numbers, or codes, to ask; each with one request if all goes well.
+    pub numbers: u64,
+    /// How long it takes if all goes well; null: as fast as answers come.
+    pub time_s: Option<f64>,
+    /// What it costs at most; null without a price (`--price`).
+    pub cost_at_most: Option<f64>,
+    /// Text messages of other runs that had left on the day on which it began; counted where there
+    /// is a cap.
+    pub sms_before: u64,
+    /// The same of calls.
+    pub calls_before: u64,
+}
+
+impl Planned {
+    /// How long it takes if all goes well.
+    #[must_use]
+    pub fn time(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.time_s?).ok()
+    }
+}
+
 impl RunRecord {
+    /// Where the settings keep the plan.
+    pub const PLAN: &'static str = "plan";
+
+    /// What was planned; `None` where that was not kept.
+    #[must_use]
+    pub fn planned(&self) -> Option<Planned> {
+        Planned::deserialize(&self.settings[Self::PLAN]).ok()
+    }
+
     /// The prices that it was given, if it was.
     #[must_use]
     pub fn prices(&self) -> Option<Prices> {

@@ -33,6 +33,9 @@ const MESSAGE_CHARS_MAX: usize = 300;
 /// Messages that [`Summary::messages`] names.
 pub const MESSAGES_NAMED: usize = 20;
 
+/// So many rows of a status are told apart by their lines.
+pub const LINES_NAMED: usize = 5;
+
 /// What the messages that are not named are counted under.
 pub const OTHER_MESSAGES: &str = "(other messages)";
 
@@ -151,6 +154,18 @@ pub struct Summary {
     accepted_by_try: [u64; TRIES_TOLD_APART],
     messages: Said,
     details: [Said; Status::ALL.len()],
+    /// The lines of the first rows of each, with what is said of them.
+    lines: [Vec<(u64, String)>; Status::ALL.len()],
+}
+
+/// What is kept of a message: one line, numbers masked.
+fn message(text: &str) -> String {
+    let mut message = mask_numbers(text).replace(char::is_control, " ");
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// How often something was said, by its words.
@@ -162,11 +177,7 @@ struct Said {
 
 impl Said {
     fn add(&mut self, text: &str) {
-        let mut message = mask_numbers(text).replace(char::is_control, " ");
-        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
-            message.truncate(end);
-            message.push('…');
-        }
+        let message = message(text);
         if let Some(count) = self.counts.get_mut(&message) {
             *count += 1;
         } else if self.counts.len() < MESSAGES_MAX {
@@ -208,6 +219,7 @@ impl Default for Summary {
             accepted_by_try: Default::default(),
             messages: Said::default(),
             details: Default::default(),
+            lines: Default::default(),
         }
     }
 }
@@ -239,8 +251,27 @@ impl Summary {
         ) {
             self.details[outcome.status.index()].add(&outcome.detail);
         }
-        for attempt in row.attempts() {
+        let lines = &mut self.lines[outcome.status.index()];
+        if outcome.status.needs_a_person() && lines.len() < LINES_NAMED {
+            lines.push((row.line, message(&outcome.detail)));
+        }
+        let mut made = row.attempts();
+        if outcome.is_in_flight {
+            // Nothing can be said of the last one yet.
+            made = made.split_last().map_or(made, |(_, before)| before);
+        }
+        for attempt in made {
             self.add_attempt(attempt);
+        }
+    }
+
+    /// So many rows of each status, of which nothing else is known.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(counts: Counts) -> Self {
+        Self {
+            counts,
+            ..Self::default()
         }
     }
 
@@ -310,6 +341,13 @@ impl Summary {
     #[must_use]
     pub fn messages(&self) -> Vec<Message<'_>> {
         self.messages.most_frequent()
+    }
+
+    /// The lines of the rows that need a person for this, with what is said of them, numbers masked;
+    /// the first [`LINES_NAMED`].
+    #[must_use]
+    pub fn lines(&self, status: Status) -> &[(u64, String)] {
+        &self.lines[status.index()]
     }
 
     /// Why rows were rejected, failed or cannot be used, in the same form. The counts are of rows.

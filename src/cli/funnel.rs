@@ -70,7 +70,7 @@ pub fn funnel(
             all.join(&tally, prices);
         }
     }
-    Ok(Some(all.into_funnel(by.is_some())))
+    Ok(Some(all.into_funnel(by)))
 }
 
 /// Can the numbers be told apart by this column of the lists that were sent to?

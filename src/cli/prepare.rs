@@ -146,6 +146,7 @@ pub fn take_in<'l>(
         now,
     };
     tell(&briefing, wanted, screen)?;
+    plan.planned = briefing.planned();
     Ok((intake, plan, before))
 }
 

@@ -30,6 +30,7 @@ use crate::gateway::{self, words};
 use crate::job::Lane;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{Campaign, Execution, Intake as _, Store as _};
+use crate::record::RunRecord;
 use crate::run::{End, Stop, StopKind};
 use crate::summary::Counts;
 use crate::text::visible;
@@ -51,7 +52,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         &[("version", json!(env!("CARGO_PKG_VERSION")))],
     );
     input.find_ledger(config)?;
-    let (settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
+    let (mut settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
     let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
     if let Some(by) = &config.by {
         ensure_tells_apart(&ledger, by, config.mode == Mode::Rehearsal)?;
@@ -67,6 +68,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     }
     crate::report::make_folder(&out)?;
     crate::report::ensure_writable(&out)?;
+    settings[RunRecord::PLAN] = json!(plan.planned);
     let clock = Clock::start();
     let started_at = clock.now();
     let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;

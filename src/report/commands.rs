@@ -8,6 +8,9 @@ use crate::record::CampaignRecord;
 use crate::status::Status;
 use crate::text::{shell_word, visible};
 
+/// What is longer than this may be broken.
+pub const PIECE_MAX: usize = 34;
+
 /// A command line in pieces: a flag and its value stay on one line.
 pub type Pieces = Vec<String>;
 
@@ -24,6 +27,23 @@ fn about(campaign: &CampaignRecord, ledger: Option<&Path>) -> Pieces {
     let name = mask_name(&campaign.name);
     pieces.push(format!("--campaign {}", visible(&shell_word(&name))));
     pieces
+}
+
+/// A command line as it was given: whatever the pieces are, with blanks between they are that line.
+#[must_use]
+pub fn in_pieces(line: &str) -> Pieces {
+    let mut flags = line.split(" --");
+    let command = flags.next().map(str::to_owned);
+    let flags = flags.flat_map(|flag| {
+        let whole = format!("--{flag}");
+        match whole.split_once(' ') {
+            Some((name, value)) if whole.len() > PIECE_MAX => {
+                vec![name.to_owned(), value.to_owned()]
+            }
+            _ => vec![whole],
+        }
+    });
+    command.into_iter().chain(flags).collect()
 }
 
 /// Prints the rows with these statuses.
@@ -46,4 +66,17 @@ pub fn settle(campaign: &CampaignRecord, ledger: Option<&Path>) -> Pieces {
     pieces.extend(about(campaign, ledger));
     pieces.push("--as sent".to_owned());
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_stays_with_its_value_unless_both_are_long() {
+        let line = "otpdrive send 'a --b.csv' --rate 5/s --endpoint https://gateway.example/api/v1/TwoFactor";
+        let pieces = in_pieces(line);
+        assert_eq!(pieces.join(" "), line);
+        assert_eq!(pieces[2..4], ["--rate 5/s", "--endpoint"]);
+    }
 }

@@ -41,8 +41,10 @@ pub struct Funnel {
     /// What all OTPs of those campaigns cost, at the prices of their latest runs, for each number
     /// that verified; null when a price is not known (`--price`) or nobody verified.
     pub(super) cost_per_verified: Option<f64>,
-    /// The same by the cells of a column of the lists that were sent to, numbers masked; null without
-    /// `--by`.
+    /// The column by whose cells the numbers are told apart; null without `--by`.
+    pub(super) by_column: Option<String>,
+    /// The same by the cells of that column of the lists that were sent to, numbers masked; null
+    /// without `--by`.
     pub(super) by: Option<BTreeMap<String, Fates>>,
 }
 
@@ -158,9 +160,9 @@ impl Tally {
         self.by.entry(cell.to_owned()).or_default()
     }
 
-    /// The funnel; `by`: the numbers were told apart by a column.
+    /// The funnel; `by` is the column by which the numbers were told apart.
     #[must_use]
-    pub fn into_funnel(self, by: bool) -> Funnel {
+    pub fn into_funnel(self, by: Option<&str>) -> Funnel {
         let Fates {
             sent,
             verified,
@@ -184,7 +186,8 @@ impl Tally {
                 .filter(|_| verified > 0)
                 .map(|spent| per(spent, verified)),
             by_attempt: self.by_attempt,
-            by: by.then_some(self.by),
+            by_column: by.map(mask_numbers),
+            by: by.map(|_| self.by),
         }
     }
 }

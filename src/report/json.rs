@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::ReportInput;
 use super::answers::AnswerTimes;
 use super::funnel::Funnel;
-use super::timeline::{Came, Timeline};
+use super::timeline::{Asked, Came, Timeline};
 use crate::job::{Channel, Lane};
 use crate::number::{mask_name, mask_numbers};
-use crate::record::RunRecord;
+use crate::record::{Planned, RunRecord};
 use crate::run::{End, StopKind};
 use crate::status::Status;
 use crate::summary::{Attempts, Counts, Message, Summary};
@@ -77,6 +77,10 @@ pub struct Report<'a> {
     answer_times: Vec<Bin>,
     /// What left over the time of the latest run that made requests.
     over_time: OverTime,
+    /// What the plan of that run said before its first request; null where it was not kept.
+    plan: Option<Planned>,
+    /// What came of it.
+    actual: Actual,
     /// When nothing left in that run for a while, and why, in the order of time; at most 100, the
     /// longest.
     waits: Vec<WaitSpan>,
@@ -89,7 +93,7 @@ pub struct Report<'a> {
     /// The file that the campaign was last run with.
     input: Input<'a>,
     /// The settings of the latest run, without secrets.
-    settings: &'a serde_json::Value,
+    settings: serde_json::Value,
     /// The version of otpdrive that made the latest run.
     version: &'a str,
 }
@@ -271,12 +275,29 @@ struct TimeColumn {
     in_flight: u64,
 }
 
+/// What a run did, as its plan counts.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Actual {
+    /// Numbers, or codes, that were asked, each with one request.
+    numbers: u64,
+    /// Requests that repeated the one before on the same channel.
+    retries: u64,
+    /// Requests on the other channel (`--fallback`).
+    fallbacks: u64,
+    /// From its beginning to its end, or to its last sign of life.
+    time_s: f64,
+    /// What those cost that were accepted, or may have been; null without a price.
+    cost: Option<f64>,
+}
+
 /// A time in which nothing left.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct WaitSpan {
-    /// `outage`: the gateway was down; `hold`: it asked to wait; `closed`: outside the hours.
-    #[schemars(extend("enum" = ["outage", "hold", "closed"]))]
+    /// `outage`: the gateway was down; `hold`: it asked to wait; `closed`: outside the hours;
+    /// `cap`: no more were to leave on that day.
+    #[schemars(extend("enum" = ["outage", "hold", "closed", "cap"]))]
     kind: &'static str,
     /// `sms`, `call` or `verify`; null: all requests.
     lane: Option<&'static str>,
@@ -286,6 +307,8 @@ struct WaitSpan {
     until: String,
     /// The reason in words; may be empty.
     why: String,
+    /// Of an outage: requests under way when it began that may have been acted on.
+    unknown: u64,
 }
 
 impl OverTime {
@@ -312,6 +335,26 @@ impl OverTime {
     }
 }
 
+impl Actual {
+    fn new(at_work: &RunRecord, timeline: &Timeline) -> Self {
+        let Asked {
+            numbers,
+            retries,
+            fallbacks,
+            billed,
+        } = timeline.asked;
+        Self {
+            numbers,
+            retries,
+            fallbacks,
+            time_s: to_3_decimals(timeline.took().as_secs_f64()),
+            cost: at_work
+                .prices()
+                .and_then(|prices| Some(prices.total(&billed)?.to_f64())),
+        }
+    }
+}
+
 impl WaitSpan {
     fn all(timeline: &Timeline) -> Vec<Self> {
         let spans = timeline.longest_waits(WAITS_MAX).into_iter();
@@ -321,6 +364,7 @@ impl WaitSpan {
             from: wait.from.to_string(),
             until: wait.until.to_string(),
             why: mask_numbers(&wait.why),
+            unknown: wait.unknown,
         });
         spans.collect()
     }
@@ -375,6 +419,8 @@ impl<'a> Report<'a> {
             accepted_by_try: by_try(summary),
             answer_times: bins(summary),
             over_time: OverTime::new(timeline),
+            plan: at_work.planned(),
+            actual: Actual::new(at_work, timeline),
             waits: WaitSpan::all(timeline),
             started_at: at_work.started_at.to_string(),
             finished_at: at_work.finished_at.map(|at| at.to_string()),
@@ -386,7 +432,7 @@ impl<'a> Report<'a> {
                 sha256: &input.sha256,
                 rows: input.rows,
             },
-            settings: &run.settings,
+            settings: settings(run),
             version: &run.version,
         }
     }
@@ -481,6 +527,15 @@ fn spent(run: &RunRecord, summary: &Summary, earlier: &Summary) -> Option<f64> {
     Some(total.to_f64())
 }
 
+/// Without the plan, which stands by itself.
+fn settings(run: &RunRecord) -> serde_json::Value {
+    let mut settings = run.settings.clone();
+    if let Some(settings) = settings.as_object_mut() {
+        settings.remove(RunRecord::PLAN);
+    }
+    settings
+}
+
 fn by_try(summary: &Summary) -> Vec<u64> {
     let tries = summary.accepted_by_try();
     let used = tries.iter().rposition(|count| *count > 0);
@@ -547,7 +602,10 @@ mod tests {
             funnel: None,
         };
         let (of, runs) = (samples::run(), samples::runs());
-        let timeline = Timeline::new(&of, &departures, &runs, &Calendar::default());
+        let mut timeline = Timeline::new(&of, &departures, &runs, &Calendar::default());
+        for row in &samples::rows() {
+            timeline.add(row, &runs);
+        }
         Report::new(&input, summary, &timeline).to_json()
     }
 
@@ -668,7 +726,10 @@ mod tests {
         let answered = journey.answered(CampaignId(2), UnixMicros(i64::MAX));
         let mut tally = Tally::default();
         tally.add(&answered.unwrap(), Some("Pune, 9876543210"));
-        [tally.into_funnel(true), Tally::default().into_funnel(false)]
+        [
+            tally.into_funnel(Some("city")),
+            Tally::default().into_funnel(None),
+        ]
     }
 
     #[test]

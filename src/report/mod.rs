@@ -19,6 +19,7 @@ pub mod timeline;
 pub mod write;
 
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -103,22 +104,22 @@ pub enum ReportError<E> {
     },
 }
 
-/// What bound a run to hours, by its settings: days are not known here.
+/// What bound a run to hours and days, by its settings.
 #[must_use]
 pub fn hours(settings: &serde_json::Value) -> Calendar {
-    let bounds = |name: &str| Bounds {
-        window: settings[name]
+    let bounds = |window: &str, cap: &str| Bounds {
+        window: settings[window]
             .as_str()
             .and_then(|window| window.parse().ok()),
-        daily_cap: None,
+        daily_cap: settings[cap].as_u64().and_then(NonZeroU64::new),
     };
     let zone = settings["timezone"].as_str().map(calendar::zone);
     Calendar {
         zone: zone
             .and_then(Result::ok)
             .unwrap_or(Calendar::default().zone),
-        all: bounds("window"),
-        calls: bounds("call_window"),
+        all: bounds("window", "daily_cap"),
+        calls: bounds("call_window", "call_daily_cap"),
     }
 }
 

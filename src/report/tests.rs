@@ -233,7 +233,10 @@ pub(crate) mod samples {
             started_at: START,
             finished_at: None,
             end: None,
-            settings: serde_json::json!({"rate_per_s": 10.0}),
+            settings: serde_json::json!({
+                "rate_per_s": 10.0,
+                "plan": {"numbers": 5, "time_s": 0.5, "cost_at_most": null, "sms_before": 0, "calls_before": 0},
+            }),
             version: "0.1.0".to_owned(),
         }
     }

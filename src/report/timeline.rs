@@ -1,6 +1,8 @@
 //! What left and what came of it over the time of a run, in columns of equal width; and why it waited.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::pace::Pace;
@@ -20,6 +22,10 @@ pub const COLUMNS_MAX: usize = 96;
 
 /// Most waits that are told apart on one lane; later ones are not told.
 const WAITS_MAX: usize = 10_000;
+
+/// A run that goes on for so long after the last request that a day's cap let go, waits for the next
+/// day; shorter ones only wait for their last answers.
+const CAP_WAIT_MIN: Duration = Duration::from_mins(1);
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +103,8 @@ pub enum WaitKind {
     Hold,
     /// It was outside the hours.
     Closed,
+    /// No more were to leave on that day.
+    Cap,
 }
 
 impl WaitKind {
@@ -107,6 +115,7 @@ impl WaitKind {
             Self::Outage => "outage",
             Self::Hold => "hold",
             Self::Closed => "closed",
+            Self::Cap => "cap",
         }
     }
 }
@@ -124,6 +133,8 @@ pub struct Wait {
     pub until: UnixMicros,
     /// The reason in words; may be empty.
     pub why: String,
+    /// Requests under way when it began that may have been acted on; of an outage.
+    pub unknown: u64,
 }
 
 impl Wait {
@@ -134,10 +145,39 @@ impl Wait {
     }
 }
 
+/// What the requests of a run were made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Numbers, or codes, that were asked in it, each with one request.
+    pub numbers: u64,
+    /// Requests that repeated the one before on the same channel.
+    pub retries: u64,
+    /// Requests on the other channel.
+    pub fallbacks: u64,
+    /// Requests that are billed, or may be, by lane.
+    pub billed: [u64; Lane::ALL.len()],
+}
+
+/// The requests of a day.
+#[derive(Clone, Debug)]
+struct Day {
+    ends: UnixMicros,
+    left: [u64; Lane::ALL.len()],
+    /// When the latest left.
+    last: [UnixMicros; Lane::ALL.len()],
+}
+
 /// What left in a run, and what came of it, over its time.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     run: RunId,
+    /// What its requests were made for.
+    pub asked: Asked,
+    calendar: Calendar,
+    /// By when they begin; kept where there is a cap.
+    days: BTreeMap<UnixMicros, Day>,
+    /// The one of the latest request.
+    today: Range<UnixMicros>,
     /// When the run began.
     pub from: UnixMicros,
     /// When it ended; of one that is on or was killed, its last sign of life.
@@ -172,6 +212,10 @@ impl Timeline {
         let outages = outages.unwrap_or_default().iter();
         let mut timeline = Self {
             run: run.id,
+            asked: Asked::default(),
+            calendar: calendar.clone(),
+            days: BTreeMap::new(),
+            today: UnixMicros(0)..UnixMicros(0),
             from,
             until,
             width,
@@ -181,10 +225,29 @@ impl Timeline {
             closed: closed(calendar, from, until),
             holds: Default::default(),
         };
+        timeline.outages.sort_by_key(|outage| outage.from);
         for at in departures {
             timeline.depart(*at);
         }
+        if let Some(planned) = run.planned().filter(|_| calendar.has_caps()) {
+            let starts = run.settings["start_at"].as_str();
+            let starts = starts.and_then(|at| at.parse().ok());
+            let day = timeline.day(starts.unwrap_or(from).max(from));
+            day.left = [planned.sms_before, planned.calls_before, 0];
+        }
         timeline
+    }
+
+    fn day(&mut self, at: UnixMicros) -> &mut Day {
+        if !self.today.contains(&at) {
+            self.today = self.calendar.day(at);
+        }
+        let Range { start, end } = self.today;
+        self.days.entry(start).or_insert_with(|| Day {
+            ends: end,
+            left: [0; Lane::ALL.len()],
+            last: [start.max(self.from); Lane::ALL.len()],
+        })
     }
 
     fn depart(&mut self, at: UnixMicros) {
@@ -197,6 +260,7 @@ impl Timeline {
 
     /// Takes the requests into account that the run made for a row.
     pub fn add(&mut self, row: &Row, runs: &Runs) {
+        let mut before = None;
         for attempt in row.attempts() {
             if attempt.run != self.run {
                 continue;
@@ -206,6 +270,11 @@ impl Timeline {
                 if let Some(column) = self.column(at) {
                     column.came[came as usize] += 1;
                 }
+                if came == Came::Unknown {
+                    self.doubt(attempt, at);
+                }
+                self.count(attempt, at, before, runs);
+                before = Some(attempt.lane);
             }
             let held = attempt.answer.as_ref().and_then(|answer| {
                 let until = answer.verdict.retry_at?;
@@ -215,6 +284,61 @@ impl Timeline {
                 self.hold(attempt.lane, from, until.min(self.until));
             }
         }
+    }
+
+    /// Takes a request into account that left then, for a number that was asked on that lane before.
+    fn count(&mut self, attempt: &Attempt, at: UnixMicros, before: Option<Lane>, runs: &Runs) {
+        let lane = attempt.lane.index();
+        *match before {
+            None => &mut self.asked.numbers,
+            Some(before) if before == attempt.lane => &mut self.asked.retries,
+            Some(_) => &mut self.asked.fallbacks,
+        } += 1;
+        self.asked.billed[lane] += u64::from(runs.meaning(attempt).is_billed());
+        if self.calendar.has_caps() {
+            let day = self.day(at);
+            day.left[lane] = day.left[lane].saturating_add(1);
+            day.last[lane] = day.last[lane].max(at);
+        }
+    }
+
+    /// A request that left then may have been acted on: was it under way when an outage began?
+    fn doubt(&mut self, attempt: &Attempt, at: UnixMicros) {
+        let answer = attempt.answer.as_ref();
+        let until = answer.map_or(self.until, |answer| answer.answered_at);
+        let first = self.outages.partition_point(|outage| outage.from < at);
+        let begun = self.outages[first..].iter_mut();
+        let begun = begun.take_while(|outage| outage.from <= until);
+        for outage in begun.filter(|it| it.lane.is_none_or(|lane| lane == attempt.lane)) {
+            outage.unknown += 1;
+        }
+    }
+
+    /// From the last request that a day's cap let go to the next day.
+    fn caps(&self) -> impl Iterator<Item = Wait> {
+        let calendar = &self.calendar;
+        let kinds = [
+            (calendar.all.daily_cap, None, &[Lane::Sms, Lane::Call][..]),
+            (calendar.calls.daily_cap, Some(Lane::Call), &[Lane::Call]),
+        ];
+        let kinds = kinds.into_iter();
+        let caps = kinds.filter_map(|(cap, lane, lanes)| Some((cap?.get(), lane, lanes)));
+        caps.flat_map(move |(cap, lane, lanes)| {
+            self.days.values().filter_map(move |day| {
+                let left = lanes.iter().map(|lane| day.left[lane.index()]);
+                let left = left.fold(0, u64::saturating_add);
+                let from = lanes.iter().map(|lane| day.last[lane.index()]).max()?;
+                let wait = Wait {
+                    kind: WaitKind::Cap,
+                    lane,
+                    from,
+                    until: day.ends.min(self.until),
+                    why: String::new(),
+                    unknown: 0,
+                };
+                (left >= cap && wait.took() >= CAP_WAIT_MIN).then_some(wait)
+            })
+        })
     }
 
     fn column(&mut self, at: UnixMicros) -> Option<&mut Column> {
@@ -237,6 +361,12 @@ impl Timeline {
             until = until.max(end);
         }
         holds.insert(first, (from, until));
+    }
+
+    /// How long the run took.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.until.since(self.from)
     }
 
     /// When a column begins.
@@ -275,10 +405,12 @@ impl Timeline {
                 from: *from,
                 until: *until,
                 why: String::new(),
+                unknown: 0,
             })
         });
         let mut waits: Vec<Wait> = holds.collect();
         waits.extend(self.outages.iter().chain(&self.closed).cloned());
+        waits.extend(self.caps());
         waits.sort_by_key(|wait| (wait.from, wait.kind));
         waits
     }
@@ -319,6 +451,7 @@ fn of_outage(outage: &Outage, end: UnixMicros) -> Wait {
         from: outage.from,
         until: outage.until.unwrap_or(end).min(end),
         why: outage.why.clone(),
+        unknown: 0,
     }
 }
 
@@ -339,6 +472,7 @@ fn closed(calendar: &Calendar, from: UnixMicros, until: UnixMicros) -> Vec<Wait>
                     from: at,
                     until: opens.min(until),
                     why: String::new(),
+                    unknown: 0,
                 });
             }
             let Some(end) = calendar.closes(lane, opens) else {
@@ -353,7 +487,9 @@ fn closed(calendar: &Calendar, from: UnixMicros, until: UnixMicros) -> Vec<Wait>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::tests::{held, second};
+    use crate::record::Planned;
+    use crate::report::hours;
+    use crate::run::tests::{POLICY, RUN, attempt, held, one_run, outage, second};
 
     fn of_span(seconds: u64) -> (u64, usize) {
         let (width, columns) = columns(Duration::from_secs(seconds));
@@ -411,8 +547,90 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_that_is_used_up_is_a_wait_until_the_next_day_and_one_that_ends_the_run_is_none() {
+        let at = |text: &str| text.parse::<UnixMicros>().unwrap();
+        let mut run = crate::report::tests::samples::run();
+        run.started_at = at("2026-11-26T10:00:00Z");
+        run.finished_at = Some(at("2026-11-28T00:00:09Z"));
+        let planned = Planned {
+            sms_before: 7,
+            ..Planned::default()
+        };
+        run.settings[RunRecord::PLAN] = serde_json::to_value(planned).unwrap();
+        let calendar = hours(&serde_json::json!({"daily_cap": 10, "timezone": "UTC"}));
+        let runs = crate::report::tests::samples::runs();
+        let mut timeline = Timeline::new(&run, &[], &runs, &calendar);
+        // Three are left on the first day, ten on the second; the last one ends the run.
+        for (day, n) in [("26", 3), ("27", 10), ("28", 10)] {
+            for second in 0..n {
+                let hour = if day == "26" { "11" } else { "00" };
+                let left = at(&format!("2026-11-{day}T{hour}:00:{second:02}Z"));
+                let mut attempt = held(run.id, Lane::Sms, 3);
+                attempt.begun_at = left;
+                attempt.answer.as_mut().unwrap().left_at = Some(left);
+                let mut row = crate::report::tests::samples::pending();
+                row.state = crate::record::RowState::Job(vec![attempt]);
+                timeline.add(&row, &runs);
+            }
+        }
+        let waits = timeline.waits();
+        let caps = waits.iter().filter(|wait| wait.kind == WaitKind::Cap);
+        let caps: Vec<_> = caps.map(|wait| (wait.from, wait.until)).collect();
+        assert_eq!(
+            caps,
+            [
+                (at("2026-11-26T11:00:02Z"), at("2026-11-27T00:00:00Z")),
+                (at("2026-11-27T00:00:09Z"), at("2026-11-28T00:00:00Z")),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_outage_tells_what_was_under_way_when_it_began_and_is_unknown() {
+        let runs = one_run(POLICY, &outage(Some(Lane::Sms), 5, None));
+        let run = RunRecord {
+            id: RUN,
+            started_at: second(0),
+            finished_at: Some(second(60)),
+            ..crate::report::tests::samples::run()
+        };
+        let mut timeline = Timeline::new(&run, &[], &runs, &Calendar::default());
+        for (lane, left_s) in [
+            (Lane::Sms, 1),
+            (Lane::Sms, 4),
+            (Lane::Sms, 6),
+            (Lane::Call, 4),
+        ] {
+            let mut row = crate::report::tests::samples::pending();
+            let lost = attempt(RUN, lane, left_s, None);
+            row.state = crate::record::RowState::Job(vec![lost]);
+            timeline.add(&row, &runs);
+        }
+        let waits = timeline.waits();
+        assert_eq!(waits[0].kind, WaitKind::Outage);
+        assert_eq!(waits[0].unknown, 2);
+    }
+
+    #[test]
+    fn requests_are_told_by_what_they_were_made_for() {
+        let run = crate::report::tests::samples::run();
+        let runs = crate::report::tests::samples::runs();
+        let mut timeline = Timeline::new(&run, &[], &runs, &Calendar::default());
+        for row in &crate::report::tests::samples::rows() {
+            timeline.add(row, &runs);
+        }
+        let asked = Asked {
+            numbers: 3,
+            retries: 1,
+            fallbacks: 0,
+            billed: [1, 1, 0],
+        };
+        assert_eq!(timeline.asked, asked);
+    }
+
+    #[test]
     fn a_request_that_was_held_is_to_be_tried_again() {
-        let attempt = held(crate::run::tests::RUN, Lane::Sms, 3);
+        let attempt = held(RUN, Lane::Sms, 3);
         assert_eq!(Came::of(&attempt, &Runs::default()), Came::Again);
     }
 }

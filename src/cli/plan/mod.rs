@@ -9,6 +9,7 @@ mod time;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::config::Config;
 use super::forecast::{Forecast, Known};
@@ -17,10 +18,11 @@ use crate::contacts::{Purpose, Survey};
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::CampaignKey;
 use crate::next::{Step, next_step};
-use crate::record::{Row, RowState, Suppression};
+use crate::record::{Planned, Row, RowState, Suppression};
 use crate::run::Runs;
 use crate::status::Status;
 use crate::summary::Counts;
+use cost::Cost;
 
 /// So many of the lines with one problem are named.
 const LINES_NAMED: usize = 5;
@@ -95,6 +97,28 @@ pub struct Plan {
     pub earlier: Counts,
     /// Rows that cannot be used, by reason.
     unusable: BTreeMap<String, Unusable>,
+    /// What reports hold the run against.
+    pub planned: Planned,
+}
+
+impl Briefing<'_> {
+    /// What reports hold the run against.
+    #[must_use]
+    pub fn planned(&self) -> Planned {
+        let time = self.forecast.ends.since(self.now);
+        let is_known = self.forecast.pace.is_some() || time > Duration::ZERO;
+        let cost = match Cost::of(self.plan, &self.config.engine) {
+            Some(Cost::Known(bill)) => Some(bill.most.to_f64()),
+            Some(Cost::Unknown(_)) | None => None,
+        };
+        Planned {
+            numbers: self.plan.requests(),
+            time_s: is_known.then_some(time.as_secs_f64()),
+            cost_at_most: cost,
+            sms_before: self.known.left[Lane::Sms.index()],
+            calls_before: self.known.left[Lane::Call.index()],
+        }
+    }
 }
 
 impl Plan {

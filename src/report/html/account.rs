@@ -130,12 +130,13 @@ fn others(chart: &mut Chart, counts: &Counts, from: f64) {
         .iter()
         .map(|(status, n)| (*status, *n, 100.0 * percent(*n, all).max(LEAST) / raised))
         .collect();
-    let times = 100.0 / percent(all, rows);
+    let times = (rows + all / 2) / all.max(1);
     chart.bar("pending", from, 100.0 - from, 19.0, 30.0);
     chart.down("gap", from, 18.0, 50.0);
     chart.put(format_args!(
-        r#"<svg class="pending" y="50" height="32" width="100%" viewBox="0 0 100 32" preserveAspectRatio="none"><path class="soft" d="M{from:.2} 0H100V32H0z"/></svg><text class="e" x="100%" y="76">the other <tspan class="b">{}</tspan>, enlarged {times:.0} times</text>"#,
-        count(all)
+        r#"<svg class="pending" y="50" height="32" width="100%" viewBox="0 0 100 32" preserveAspectRatio="none"><path class="soft" d="M{from:.2} 0H100V32H0z"/></svg><text class="e" x="100%" y="76">the other <tspan class="b">{}</tspan>, enlarged {} times</text>"#,
+        count(all),
+        count(times)
     ));
     segments(chart, &widths, 82.0);
     let needing = |needs: bool| {

@@ -1,10 +1,7 @@
-//! Tables with a bar in each line: tries, errors, where the time went.
+//! Tables with a bar in each line: tries, errors.
 
-use std::time::Duration;
-
-use super::{Source, over_time};
-use crate::figures::{count, counted, percent, share, span, trimmed};
-use crate::report::timeline::{Column, WaitKind, covered};
+use super::Source;
+use crate::figures::{count, counted, percent, share, trimmed};
 use crate::text::visible;
 
 /// A table with a bar in each line.
@@ -67,55 +64,6 @@ impl Source<'_> {
             ),
             lines: bars.collect(),
             total: count(all),
-        })
-    }
-
-    /// As far as it can be told; what is left is a line of its own.
-    pub fn where_time_went(&self, limit: f64) -> Option<Bars> {
-        let took = self.timeline.until.since(self.timeline.from);
-        let requests: u64 = self.timeline.columns.iter().map(Column::requests).sum();
-        if took < Duration::from_secs(10) || requests == 0 {
-            return None;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
-        let sending = Duration::from_secs_f64((requests - 1) as f64 / limit);
-        let label = format!(
-            "{} at {}",
-            counted(requests, "request", "requests"),
-            over_time::per_time(limit)
-        );
-        let mut parts = vec![(label, "sent", sending.min(took))];
-        let waits = self.timeline.waits();
-        for (kind, label, class) in [
-            (WaitKind::Outage, "outages", "outage"),
-            (WaitKind::Hold, "holds: the gateway asked to wait", "hold"),
-            (WaitKind::Closed, "outside the hours", "hold"),
-        ] {
-            let of_kind = waits.iter().filter(|wait| wait.kind == kind);
-            let time = covered(of_kind).min(took);
-            if time > Duration::ZERO {
-                parts.push((label.to_owned(), class, time));
-            }
-        }
-        let told: Duration = parts.iter().map(|(.., time)| *time).sum();
-        if let Some(rest) = took.checked_sub(told).filter(|rest| *rest > Duration::ZERO) {
-            parts.push((
-                "start, retries’ waits, last answers".to_owned(),
-                "hold",
-                rest,
-            ));
-        }
-        let bars = parts.into_iter().map(|(label, class, time)| Bar {
-            label,
-            class,
-            count: span(time),
-            share: String::new(),
-            percent: trimmed(100.0 * time.as_secs_f64() / took.as_secs_f64(), 1),
-        });
-        Some(Bars {
-            intro: "The latest run that made requests. Waits may overlap with sending on another channel.".to_owned(),
-            lines: bars.collect(),
-            total: span(took),
         })
     }
 }

@@ -51,7 +51,7 @@ impl Source<'_> {
             }
         }
         if let Some(budget) = self.input.run.settings["budget"].as_str() {
-            more.push(("budget", budget.to_owned()));
+            more.push(("budget", budget_in_words(budget, total.to_f64())));
         }
         Some(Cost {
             prices: text.to_owned(),
@@ -62,6 +62,20 @@ impl Source<'_> {
     }
 }
 
-fn money(amount: f64) -> String {
-    format!("{amount:.2}")
+/// `6,000.00; 70.2 % spent, 1,788.99 left`
+fn budget_in_words(budget: &str, spent: f64) -> String {
+    let Ok(amount) = budget.parse::<f64>() else {
+        return budget.to_owned();
+    };
+    let share = 100.0 * spent / amount.max(1e-9);
+    let left = money((amount - spent).max(0.0));
+    format!("{}; {share:.1} % spent, {left} left", money(amount))
+}
+
+/// `4,197.69`
+pub fn money(amount: f64) -> String {
+    let text = format!("{amount:.2}");
+    let (whole, part) = text.split_once('.').unwrap_or((&text, "00"));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
+    format!("{whole}.{part}")
 }

@@ -9,6 +9,7 @@ mod bars;
 mod cost;
 mod funnel;
 mod over_time;
+mod plan;
 mod svg;
 mod todo;
 mod verdict;
@@ -16,11 +17,13 @@ mod zone;
 
 use askama::Template;
 
+use super::commands::{self, Pieces};
 use super::timeline::Timeline;
 use super::{ReportInput, hours};
 use crate::figures::{count, counted, share};
 use crate::job::UnixMicros;
 use crate::number::{mask_name, mask_numbers};
+use crate::record::RunRecord;
 use crate::status::Status;
 use crate::summary::Summary;
 use crate::text::visible;
@@ -51,11 +54,11 @@ struct Page {
     answers: Option<answer_times::Section>,
     retries: Option<Bars>,
     errors: Option<Bars>,
-    where_time_went: Option<Bars>,
+    plan: Option<plan::Section>,
     cost: Option<Cost>,
     funnel: Option<funnel::Section>,
     earlier: Vec<(&'static str, String)>,
-    command: Option<String>,
+    command: Option<Pieces>,
     file: String,
     settings: Vec<(String, String)>,
     version: &'static str,
@@ -133,14 +136,14 @@ impl Source<'_> {
             facts: verdict::facts(self),
             verdict,
             nav: Vec::new(),
-            pending_first: summary.counts()[Status::Pending] > 0,
+            pending_first: summary.counts()[Status::Pending] > 0 && !self.is_on(),
             todo,
             account: self.account(limit_per_s),
             time: time.section(),
             answers: answer_times::section(summary.latencies()),
             retries: self.retries(),
             errors: self.errors(),
-            where_time_went: limit_per_s.and_then(|limit| self.where_time_went(limit)),
+            plan: self.plan(limit_per_s),
             cost: self.cost(),
             funnel: input.funnel.and_then(funnel::section),
             earlier: self.earlier(),
@@ -171,14 +174,23 @@ impl Source<'_> {
                 format!("{date}, {from} to {} {zone}", self.zone.clock(at))
             }
             Some(at) => format!("{date}, {from} to {}", self.zone.date_and_time(at)),
-            None => format!("since {date}, {from} {zone}"),
+            None if self.is_on() => format!("since {date}, {from} {zone}"),
+            None => format!(
+                "{date}, {from}; last heard of {}",
+                self.zone.date_and_time(self.timeline.until)
+            ),
         }
     }
 
-    /// The command of the latest run.
-    fn command(&self) -> Option<String> {
+    /// Is its latest run on right now?
+    fn is_on(&self) -> bool {
+        self.input.runs.is_on(self.input.run.id)
+    }
+
+    /// The command of the latest run, each flag with its value in one piece.
+    fn command(&self) -> Option<Pieces> {
         let command = self.input.run.settings["command"].as_str()?;
-        Some(visible(command).into_owned())
+        Some(commands::in_pieces(&visible(command)))
     }
 
     fn file(&self) -> String {
@@ -221,13 +233,13 @@ impl Source<'_> {
         );
         let again = self.summary.attempts().after_unknown;
         let peak = self.timeline.pace.peak_1s();
-        #[expect(clippy::cast_precision_loss, reason = "requests in a second")]
-        let keeps =
-            limit_per_s.is_none_or(|limit| peak as f64 <= (limit * 1.01).max(limit.ceil() + 1.0));
         let busiest = format!(
             "{} in the busiest second",
             counted(peak, "request", "requests")
         );
+        #[expect(clippy::cast_precision_loss, reason = "requests in a second")]
+        let peak = peak as f64;
+        let keeps = limit_per_s.is_none_or(|limit| peak <= (limit * 1.01).max(limit.ceil() + 1.0));
         vec![
             Check {
                 holds: rows == counted_rows,
@@ -253,6 +265,10 @@ impl Source<'_> {
                 holds: keeps,
                 promise: "Never above the limit",
                 finding: match limit_per_s {
+                    Some(limit) if peak > limit && keeps => format!(
+                        "{busiest}, limit {}, kept to within one",
+                        over_time::per_time(limit)
+                    ),
                     Some(limit) => format!("{busiest}, limit {}", over_time::per_time(limit)),
                     None => format!("{busiest}; no limit was set"),
                 },
@@ -276,6 +292,7 @@ impl Page {
             (self.answers.is_none(), "answer times (too few answers)"),
             (self.retries.is_none(), "retries (none)"),
             (self.errors.is_none(), "errors and refusals (none)"),
+            (self.plan.is_none(), "plan and actual (under 10 s)"),
             (self.cost.is_none(), "cost (no --price)"),
             (self.earlier.is_empty(), "earlier numbers (none)"),
         ];
@@ -298,11 +315,7 @@ impl Page {
                 "Answer times",
             ),
             (self.errors.is_some(), "errors", "Errors and refusals"),
-            (
-                self.where_time_went.is_some(),
-                "plan",
-                "Where the time went",
-            ),
+            (self.plan.is_some(), "plan", "Plan and actual"),
             (self.cost.is_some(), "cost", "Cost"),
             (self.funnel.is_some(), "funnel", "Sent to verified"),
             (!self.earlier.is_empty(), "earlier", "Earlier numbers"),
@@ -336,7 +349,7 @@ fn meaning(status: Status) -> &'static str {
 /// All settings in words.
 fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
     let settings = settings.as_object().into_iter().flatten();
-    let settings = settings.filter(|(name, _)| *name != "command");
+    let settings = settings.filter(|(name, _)| !["command", RunRecord::PLAN].contains(&&***name));
     let in_words = settings.map(|(name, value)| {
         let value = match value {
             serde_json::Value::Null => "none".to_owned(),
@@ -351,7 +364,7 @@ fn settings(settings: &serde_json::Value) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CampaignRecord, RunRecord};
+    use crate::record::CampaignRecord;
     use crate::report::tests::samples;
     use crate::run::{End, Stop, StopKind};
 
@@ -371,6 +384,67 @@ mod tests {
             funnel: None,
         };
         page(&input, &summary, &samples::timeline(), samples::START)
+    }
+
+    /// Ten days between 09:00 and 21:00, ten million rows.
+    fn long() -> String {
+        let start = |day: u32| format!("2026-11-{day}T09:00:00Z").parse().unwrap();
+        let settings = serde_json::json!({
+            "rate_per_s": 30.0,
+            "window": "09:00-21:00",
+            "timezone": "UTC",
+            "command": "otpdrive send list.csv --window 09:00-21:00",
+            "plan": {"numbers": 10_000_000, "time_s": 800_000.0, "cost_at_most": null, "sms_before": 0, "calls_before": 0},
+        });
+        let run = RunRecord {
+            started_at: start(10),
+            finished_at: Some(start(20)),
+            end: Some(End::Complete),
+            settings,
+            ..samples::run()
+        };
+        let mut campaign = samples::campaign();
+        campaign.input.rows = 10_000_000;
+        let runs = samples::runs();
+        let mut timeline = Timeline::new(&run, &[], &runs, &hours(&run.settings));
+        for column in &mut timeline.columns {
+            column.came[0] = 123_456;
+            column.busiest_1s = 30;
+        }
+        timeline.asked.numbers = 10_000_000;
+        let input = ReportInput {
+            campaign: &campaign,
+            run: &run,
+            at_work: &run,
+            first_started_at: run.started_at,
+            runs: &runs,
+            earlier: &Summary::default(),
+            ledger: None,
+            funnel: None,
+        };
+        let rows = [(Status::Sent, 9_999_999), (Status::Unknown, 1)];
+        let summary = Summary::of(rows.into_iter().collect());
+        page(&input, &summary, &timeline, start(21))
+    }
+
+    #[test]
+    fn days_and_millions_make_no_larger_page_and_times_have_their_days() {
+        let page = long();
+        assert!(page.len() < 60_000, "{} bytes", page.len());
+        assert!(
+            page.contains("10,000,000 rows in, 10,000,000 out"),
+            "{page}"
+        );
+        assert!(page.contains("&#62;99.9 %"), "{page}");
+        assert!(page.contains("10 Nov 21:00 to 11 Nov 09:00, 12 h. Outside the hours"));
+        assert!(page.contains("and 2 more, 1 d in all"), "{page}");
+        let section = page.split("<section id=\"time\">").nth(1).unwrap();
+        let table = section.split("</table>").next().unwrap();
+        assert!(table.matches("<tr>").count() <= 26);
+        assert!(
+            page.contains("took 17 h 46 min longer than planned"),
+            "{page}"
+        );
     }
 
     fn ended(end: Option<End>) -> String {

@@ -1,5 +1,6 @@
 //! What left over the time of a run, against the limit; what came of it; and why it waited.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::svg::{Chart, ticks};
@@ -71,7 +72,7 @@ impl Source<'_> {
     pub fn section(&self) -> Option<OverTime> {
         let timeline = self.timeline;
         let whole = sum(&timeline.columns);
-        let took = timeline.until.since(timeline.from);
+        let took = timeline.took();
         if whole.requests() < 20 || took < Duration::from_secs(2) {
             return None;
         }
@@ -114,6 +115,10 @@ impl Source<'_> {
         100.0 * at.since(from).as_secs_f64() / until.since(from).as_secs_f64().max(1e-6)
     }
 
+    fn moment(&self, at: UnixMicros) -> String {
+        self.zone.moment(at, self.timeline.took())
+    }
+
     fn seconds(&self, column: usize) -> f64 {
         let (from, until) = (self.timeline.begins(column), self.timeline.ends(column));
         until.since(from).as_secs_f64().max(1e-3)
@@ -150,8 +155,8 @@ impl Source<'_> {
         );
         format!(
             "From {} to {}: {}, {} in the busiest second; {limit}. {}.",
-            self.zone.clock(self.timeline.from),
-            self.zone.clock(self.timeline.until),
+            self.moment(self.timeline.from),
+            self.moment(self.timeline.until),
             counted(whole.requests(), "request", "requests"),
             count(whole.busiest_1s),
             counted(waits.len() as u64, "wait", "waits"),
@@ -277,7 +282,7 @@ impl Source<'_> {
             let width = (end - x).max(0.2);
             let (class, pattern) = match wait.kind {
                 WaitKind::Outage => ("outage", "hx"),
-                WaitKind::Hold | WaitKind::Closed => ("hold", "hd"),
+                WaitKind::Hold | WaitKind::Closed | WaitKind::Cap => ("hold", "hd"),
             };
             let high = bottom - 22;
             chart.put(format_args!(
@@ -305,7 +310,7 @@ impl Source<'_> {
                 "…".to_owned(),
                 format!(
                     "and {}, {rest} in all",
-                    counted(more as u64, "shorter wait", "shorter waits")
+                    counted(more as u64, "more", "more")
                 ),
             ));
         }
@@ -313,12 +318,13 @@ impl Source<'_> {
     }
 
     fn in_words(&self, wait: &Wait) -> String {
-        let (from, until) = (self.zone.clock(wait.from), self.zone.clock(wait.until));
+        let (from, until) = (self.moment(wait.from), self.moment(wait.until));
         let mut text = format!("{from} to {until}, {}. ", span(wait.took()));
         text.push_str(match wait.kind {
             WaitKind::Outage => "Outage",
             WaitKind::Hold => "Hold",
             WaitKind::Closed => "Outside the hours",
+            WaitKind::Cap => "Daily cap",
         });
         if let Some(lane) = wait.lane {
             text.push_str(match lane {
@@ -336,6 +342,12 @@ impl Source<'_> {
             }
             WaitKind::Hold => text.push_str(": the gateway asked to wait (Retry-After)."),
             WaitKind::Closed => text.push_str(" (--window, --call-window)."),
+            WaitKind::Cap => text.push_str(" used up (--daily-cap, --call-daily-cap)."),
+        }
+        if wait.unknown > 0 {
+            let under_way = counted(wait.unknown, "request was", "requests were");
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {under_way} under way when it began: unknown.");
         }
         text
     }
@@ -347,7 +359,7 @@ impl Source<'_> {
         let parts = columns.chunks(together).enumerate();
         let rows = parts.map(|(place, columns)| {
             let from = self.timeline.begins(place * together);
-            cells(self.zone.clock(from), &sum(columns), lanes)
+            cells(self.moment(from), &sum(columns), lanes)
         });
         let width = self.timeline.width * u32::try_from(together).unwrap_or(1);
         (span_of_width(width), rows.collect())

@@ -25,7 +25,7 @@ impl Chart {
         let (title, finding) = (escaped(title), escaped(finding));
         Self {
             text: format!(
-                r#"<svg class="ch" width="100%" height="{height}" role="img" aria-labelledby="{id}-t {id}-d"><title id="{id}-t">{title}</title><desc id="{id}-d">{finding}</desc>"#
+                r#"<svg class="ch" overflow="visible" width="100%" height="{height}" role="img" aria-labelledby="{id}-t {id}-d"><title id="{id}-t">{title}</title><desc id="{id}-d">{finding}</desc>"#
             ),
         }
     }

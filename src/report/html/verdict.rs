@@ -2,7 +2,7 @@
 
 use super::Source;
 use crate::exit::Exit;
-use crate::figures::{count, counted, share, span};
+use crate::figures::{count, counted, share, span, trimmed};
 use crate::job::Operation;
 use crate::run::End;
 use crate::status::Status;
@@ -37,7 +37,7 @@ pub fn verdict(source: &Source<'_>) -> Verdict {
     let pending = counts[Status::Pending];
     let (class, tag) = match &run.end {
         _ if !balances => ("rejected", "The account does not balance: a bug".to_owned()),
-        None if source.input.runs.is_on(run.id) => {
+        None if source.is_on() => {
             let at = source.zone.clock(source.timeline.until);
             ("pending", format!("Running: as of {at}"))
         }
@@ -139,6 +139,13 @@ fn lead(source: &Source<'_>) -> String {
     if let Some(End::Stopped(stop)) = &source.input.run.end {
         said.push(format!("{}.", sentence(&stop.message)));
     }
+    let (run, at_work) = (source.input.run, source.input.at_work);
+    if run.id != at_work.id && run.end == Some(End::Complete) {
+        said.push(format!(
+            "The run of {} found nothing to do: all were settled before. Times are those of the run before it.",
+            source.zone.date_and_time(run.started_at)
+        ));
+    }
     let doubtful = [Status::Rejected, Status::Failed, Status::Unknown].map(|status| counts[status]);
     let doubtful: u64 = doubtful.iter().sum();
     if doubtful > 0 {
@@ -194,20 +201,26 @@ pub fn facts(source: &Source<'_>) -> Vec<Fact> {
         value: count(attempts.total),
         note: counted(attempts.retries, "of them a retry", "of them retries"),
     };
-    let took = source.timeline.until.since(source.timeline.from);
+    let took = source.timeline.took();
+    let pace = trimmed(source.timeline.pace.achieved_per_s(), 2);
     let took = Fact {
         label: "Took",
         value: span(took),
-        note: format!(
-            "{}/s while sending",
-            crate::figures::trimmed(source.timeline.pace.achieved_per_s(), 2)
-        ),
+        note: match source.timeline.pace.departures() {
+            0 | 1 => "from start to end".to_owned(),
+            _ => format!("{pace}/s while sending"),
+        },
     };
     let spent = source.cost().map(|cost| Fact {
         label: "Spent",
         value: cost.total,
         note: "all runs".to_owned(),
     });
+    let (first, waiting) = match waiting {
+        // Where nothing was done, that is what matters.
+        Some(waiting) if wanted == 0 => (waiting, Some(first)),
+        waiting => (first, waiting),
+    };
     let facts = [
         Some(first),
         waiting,

@@ -1,9 +1,13 @@
 //! Times as clocks in the campaign's time zone show them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::job::UnixMicros;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Whose clocks the page goes by.
 pub struct Zone(pub TimeZone);
@@ -27,6 +31,14 @@ impl Zone {
     /// `10:00:04`
     pub fn clock(&self, at: UnixMicros) -> String {
         self.format(at, "%H:%M:%S")
+    }
+
+    /// `10:00:04`; in a span of more than a day `24 Nov 10:00`.
+    pub fn moment(&self, at: UnixMicros, span: Duration) -> String {
+        if span > DAY {
+            return self.format(at, "%-d %b %H:%M");
+        }
+        self.clock(at)
     }
 
     /// `IST`

@@ -129,6 +129,46 @@ fn a_report_made_again_is_the_same() {
 }
 
 #[test]
+fn the_report_holds_the_plan_against_what_was_done() {
+    let stub = Stub::start();
+    stub.script("smsotp", &e164(1), [Reply::error("barred")]);
+    stub.script("smsotp", &e164(2), [Reply::new(500, "")]);
+    let dir = Workdir::with(contacts(0..6) + "A\n");
+    dir.send(&stub)
+        .flags("--limit 5 --rate 20/s --price sms=0.5,call=2 --fallback call --daily-cap 900")
+        .ends(3);
+    let report = dir.report();
+    assert_eq!(report["plan"]["numbers"], 5);
+    assert_eq!(report["plan"]["cost_at_most"], 10.0);
+    assert!(report["plan"]["time_s"].as_f64() < Some(1.0));
+    let actual = &report["actual"];
+    let asked = ["numbers", "retries", "fallbacks"].map(|key| actual[key].as_u64().unwrap());
+    assert_eq!(asked, [5, 1, 1]);
+    assert_eq!(actual["cost"], 4.0);
+    // The plan is told once; another run knows what went before.
+    assert!(report["settings"].get("plan").is_none());
+    dir.send(&stub).flags("--daily-cap 900").ends(1);
+    assert_eq!(dir.report()["plan"]["numbers"], 1);
+    assert_eq!(dir.report()["plan"]["sms_before"], 6);
+}
+
+#[test]
+fn the_page_names_lines_while_they_are_few_and_else_the_most_frequent_reasons() {
+    let stub = Stub::start();
+    stub.script("smsotp", &e164(1), [Reply::error("barred")]);
+    let lost = "9.19877E+11\n".repeat(7);
+    let dir = Workdir::with(contacts(0..3) + &lost + "98765O3211\n");
+    dir.send(&stub).flags("--max-invalid 100%").ends(1);
+    let page = dir.read("list-results/report.html");
+    assert!(page.contains("Line 3: barred. Refused by"), "{page}");
+    assert!(
+        page.contains("7: a number in scientific notation"),
+        "{page}"
+    );
+    assert!(!page.contains("Lines 5, 6"), "{page}");
+}
+
+#[test]
 fn result_files_and_ledger_are_for_the_user_only() {
     use std::os::unix::fs::PermissionsExt;
     let stub = Stub::start();

@@ -11,6 +11,7 @@ mod disk;
 mod fuzz;
 mod network;
 mod order;
+mod page;
 mod secrets;
 mod simulate;
 mod soak;
