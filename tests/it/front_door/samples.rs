@@ -54,6 +54,8 @@ fn every_command_line_of_the_samples_sends() {
             dir.write("kookoo.key", "KK12");
             let line = command.replace("${CREDENTIALS_DIRECTORY}/key", "kookoo.key");
             let run = dir.line(&line).args(&["--endpoint", &stub.url()]);
+            // At whatever hour this is tested.
+            let run = run.flags("--window 00:00-24:00");
             run.ends(0);
             assert_eq!(stub.count(), 2, "{name}: {command}");
         }
@@ -95,11 +97,21 @@ fn the_line_for_cron_prints_when_somebody_has_to_do_something_and_only_then() {
 }
 
 #[test]
-fn the_unit_for_systemd_gets_the_key_alone_and_tells_of_failures() {
+fn the_unit_for_systemd_gets_the_key_alone_keeps_its_hours_and_tells_of_failures() {
     let service = sample("otpdrive.service");
-    for line in ["OnFailure=otpdrive-failed.service", "LoadCredential=key:"] {
+    for line in [
+        "\nOnFailure=otpdrive-failed.service\n",
+        "\nLoadCredential=key:",
+        " --window 09:00-21:00 --max-duration 14m\n",
+    ] {
         assert!(service.contains(line), "{line}");
     }
+    let codes = [Exit::NeedsPerson, Exit::Stopped, Exit::Held, Exit::Sigterm];
+    let codes = codes.map(|exit| (exit as u8).to_string());
+    let line = format!("\nSuccessExitStatus={}\n", codes.join(" "));
+    assert!(service.contains(&line), "{line}");
+    // The last start is 15 minutes before the end of the window.
+    assert!(sample("otpdrive.timer").contains("\nOnCalendar=*-*-* 09..20:00/15:00 Asia/Kolkata\n"));
 }
 
 #[test]
