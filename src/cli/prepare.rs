@@ -16,6 +16,7 @@ use super::log::{Line, by_status};
 use super::plan::{self, Briefing, Plan, table};
 use super::report::print;
 use super::screen::Screen;
+use super::terminal::width_of_texts;
 use crate::clock;
 use crate::contacts::{self, Purpose};
 use crate::figures::count;
@@ -239,7 +240,8 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
             print(std::io::stdout().lock(), text.as_bytes())?;
         }
         (Form::Table, consent) => {
-            let (text, plan) = (table::table(briefing), briefing.plan);
+            let text = table::table(briefing, width_of_texts());
+            let plan = briefing.plan;
             let fields = [
                 ("rows", json!(plan.rows)),
                 ("counts", by_status(&plan.counts)),
