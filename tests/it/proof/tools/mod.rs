@@ -93,8 +93,8 @@ fn kubernetes_github_and_docker_take_the_samples() {
         let spoilt = spoilt.replace("runs-on:", "run-on:");
         dir.write(name, spoilt.replace("FROM ", "FORM "));
         let mut command = Command::new(installed(judge));
-        let judged = command.args(args).arg(dir.path(name)).output().unwrap();
-        assert!(!judged.status.success(), "{judge}: {judged:?}");
+        let said = command.args(args).arg(dir.path(name)).output().unwrap();
+        assert!(!said.status.success(), "{judge}: {said:?}");
     }
 }
 
@@ -172,27 +172,27 @@ fn pandas_reads_results_and_what_it_writes_is_the_next_input() {
 #[test]
 #[ignore = "tests/prove tools --long"]
 fn libreoffice_saves_the_numbers_that_it_opened() {
+    /// Commas, quotes, UTF-8.
+    const CSV: &str = "44,34,76,1";
     if !long() {
         println!("LibreOffice: only in the long form");
         return;
     }
-    /// Commas, quotes, UTF-8.
-    const CSV: &str = "44,34,76,1";
     let dir = results("--excel");
     let profile = format!(
         "-env:UserInstallation=file://{}",
         dir.path("profile").display()
     );
-    let saves = |args: &[&str]| {
+    let convert = |args: &[&str]| {
         let mut command = Command::new("soffice");
         command.arg(&profile).arg("--headless").args(args);
         content(command.current_dir(dir.path(".")));
     };
     let opened = format!("--infilter=CSV:{CSV}");
     let results = "list-sandbox-results/results.csv";
-    saves(&[&opened, "--convert-to", "xlsx", results]);
+    convert(&[&opened, "--convert-to", "xlsx", results]);
     let csv = format!("csv:Text - txt - csv (StarCalc):{CSV}");
-    saves(&["--convert-to", &csv, "--outdir", "saved", "results.xlsx"]);
+    convert(&["--convert-to", &csv, "--outdir", "saved", "results.xlsx"]);
     let saved = rows(&dir.read("saved/results.csv"));
     assert_eq!(column(&saved, "phone"), [&phone(0), &phone(1), ""]);
     assert_eq!(
