@@ -175,7 +175,7 @@ pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
     ))
 }
 
-/// The ledger's latest run, if that has not come to its end.
+/// The ledger's latest run, if that has not come to its end, and when it began.
 pub fn unfinished(db: &Connection) -> rusqlite::Result<Option<(RunId, UnixMicros)>> {
     let sql = "SELECT id, started_at FROM run
                 WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";

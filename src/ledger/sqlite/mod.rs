@@ -159,15 +159,14 @@ impl SqliteLedger {
         let fault = failed_to("open the ledger", path);
         let db = Connection::open_with_flags(&file.real, flags).map_err(&fault)?;
         let mut db = Locked { db, file };
-        // What is committed in between is seen, and seen again.
-        let mut seen = Some(version(&db).map_err(&fault)?);
         // One look at the file, whatever a run commits meanwhile.
         db.execute_batch("BEGIN").map_err(&fault)?;
         let format = recognise(&db, path)?;
         let doubt = doubt(&db, format).map_err(&fault)?;
-        if format < schema::NEWEST {
+        let seen = version(&db).map_err(&fault)?;
+        let is_copy = format < schema::NEWEST;
+        if is_copy {
             db.db = migrated_copy(&db, path, format)?;
-            seen = None;
         }
         db.pragma_update(None, "cache_size", CACHE_KIB)
             .map_err(&fault)?;
@@ -175,7 +174,7 @@ impl SqliteLedger {
             db,
             path: path.to_owned(),
             doubt,
-            version: seen,
+            version: Some(seen).filter(|_| !is_copy),
         })
     }
 
@@ -213,10 +212,8 @@ impl SqliteLedger {
         }
         let db = &self.db;
         let look = || {
-            db.execute_batch("COMMIT")?;
-            let seen = version(db)?;
-            db.execute_batch("BEGIN")?;
-            Ok(seen)
+            db.execute_batch("COMMIT; BEGIN")?;
+            version(db)
         };
         let seen = Some(look().map_err(failed_to("open the ledger", &self.path))?);
         Ok(std::mem::replace(&mut self.version, seen) != seen)
