@@ -217,6 +217,8 @@ pub struct Job {
     pub id: JobId,
     /// The row of the input that asks for it: work is done in this order.
     pub row: RowId,
+    /// The line on which that row starts.
+    pub line: u64,
     /// Whom to reach.
     pub number: Number,
     /// The code to check.

@@ -378,6 +378,7 @@ mod tests {
         let mut job = Job {
             id: JobId(1),
             row: RowId(1),
+            line: 2,
             number: Number::new(919_876_543_210).unwrap(),
             code: None,
             lane: Lane::Sms,

@@ -92,8 +92,9 @@ pub fn mask_digits(text: &str) -> String {
 #[must_use]
 pub fn mask_numbers(text: &str) -> String {
     const SHORTEST_NUMBER: usize = 7;
-    masked(text, |digits| {
-        Some(digits).filter(|digits| digits.len() >= SHORTEST_NUMBER)
+    masked(text, |digits| match digits.len() {
+        SHORTEST_NUMBER.. => vec![digits],
+        _ => Vec::new(),
     })
 }
 
@@ -106,14 +107,20 @@ pub fn mask_number(number: Number, text: &str) -> String {
     let end = &whole[whole.len().saturating_sub(ENOUGH)..];
     masked(text, |digits| {
         let shown: String = digits.iter().map(|digit| digit.c).collect();
-        Some(digits).filter(|_| shown.contains(end) || shown.len() > ENOUGH && !shown.is_ascii())
+        if shown.contains(end) || shown.len() > ENOUGH && !shown.is_ascii() {
+            vec![digits]
+        } else {
+            Vec::new()
+        }
     })
 }
 
 /// Masks the telephone numbers in the name of a file or a campaign, and leaves dates and counters.
 #[must_use]
 pub fn mask_name(name: &str) -> String {
-    let parts = name.split('/').map(|part| masked(part, number_in_name));
+    let parts = name
+        .split('/')
+        .map(|part| masked(part, numbers_between_dates));
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -123,30 +130,84 @@ pub fn numbers_in_name(name: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for part in name.split('/') {
         for layer in layers(part) {
-            let numbers = numbers(&layer, number_in_name).into_iter();
+            let numbers = numbers(&layer, numbers_between_dates).into_iter();
             found.extend(numbers.map(|(span, masked)| (part[span].to_owned(), masked)));
         }
     }
     found
 }
 
-/// As many as an Indian number has, but for a date in front of them: `20261126_1530`.
-fn number_in_name(digits: &[Seen]) -> Option<&[Seen]> {
-    const DATE: usize = 8;
+/// The numbers among the digits that stand together in a name: as many as an Indian number has, but
+/// for dates. What could be an Indian mobile number is one, whatever else it looks like.
+fn numbers_between_dates(digits: &[Seen]) -> Vec<&[Seen]> {
     const SHORTEST_NUMBER: usize = 10;
+    if is_indian_mobile(digits) {
+        return vec![digits];
+    }
+    let groups: Vec<&[Seen]> = digits.chunk_by(|a, b| a.end == b.start).collect();
+    let (mut found, mut start, mut end, mut at) = (Vec::new(), 0, 0, 0);
+    while at < groups.len() {
+        let date = groups_of_date(&groups[at..]);
+        let next = at + date.max(1);
+        let length: usize = groups[at..next].iter().map(|group| group.len()).sum();
+        if date > 0 {
+            found.push(&digits[start..end]);
+            start = end + length;
+        }
+        (end, at) = (end + length, next);
+    }
+    found.push(&digits[start..]);
+    found.retain(|digits| digits.len() >= SHORTEST_NUMBER);
+    found
+}
+
+/// Are these all digits of an Indian mobile number, with its country code or without?
+fn is_indian_mobile(digits: &[Seen]) -> bool {
+    const NATIONAL: usize = 10;
     let text: String = digits.iter().map(|digit| digit.c).collect();
-    let part = |range: Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
-    let is_date = matches!(
-        (part(0..2), part(4..6), part(6..DATE)),
-        (Some(19 | 20), Some(1..=12), Some(1..=31))
-    );
-    let digits = if is_date { &digits[DATE..] } else { digits };
-    Some(digits).filter(|digits| digits.len() >= SHORTEST_NUMBER)
+    let mut fronts = ["", "0", "91", "091", "0091"].into_iter();
+    fronts.any(|front| {
+        let national = text.strip_prefix(front).unwrap_or_default();
+        national.len() == NATIONAL && national.starts_with(['6', '7', '8', '9'])
+    })
+}
+
+/// How many groups of digits at the front are a date of these years, `2026-11-26`, `26_11_2026`,
+/// `20261126`, `20261126153000`; 0 when there is none. No country has numbers like the last, so long
+/// and with such a front.
+fn groups_of_date(groups: &[&[Seen]]) -> usize {
+    const FORMS: [&[usize]; 5] = [&[4, 2, 2], &[2, 2, 4], &[8], &[12], &[14]];
+    let is_date = |form: &&&[usize]| {
+        let Some(groups) = groups.get(..form.len()) else {
+            return false;
+        };
+        let lengths = groups.iter().map(|group| group.len());
+        let digits = groups.concat();
+        let apart = digits
+            .windows(2)
+            .all(|pair| pair[1].start - pair[0].end <= 1);
+        let pairs = digits.chunks_exact(2).map(|pair| {
+            let two: String = pair.iter().map(|digit| digit.c).collect();
+            two.parse::<u32>().ok()
+        });
+        let pairs: Option<Vec<u32>> = pairs.collect();
+        lengths.eq(form.iter().copied())
+            && apart
+            && pairs.is_some_and(|pairs| match pairs[..] {
+                [20, 20..=99, 1..=12, 1..=31, ref time @ ..] => time
+                    .iter()
+                    .zip([23, 59, 59])
+                    .all(|(part, most)| *part <= most),
+                [1..=31, 1..=12, 20, 20..=99] => true,
+                _ => false,
+            })
+    };
+    FORMS.iter().find(is_date).map_or(0, |form| form.len())
 }
 
 /// Masks the groups of digits that are numbers, what is encoded first: what is left may be more
 /// numbers.
-fn masked(text: &str, which: impl Fn(&[Seen]) -> Option<&[Seen]>) -> String {
+fn masked(text: &str, which: impl Fn(&[Seen]) -> Vec<&[Seen]>) -> String {
     let mut text = text.to_owned();
     loop {
         let layers = layers(&text);
@@ -161,21 +222,17 @@ fn masked(text: &str, which: impl Fn(&[Seen]) -> Option<&[Seen]>) -> String {
 }
 
 /// Where digits stand that `which` takes for a number, each with what stands for it.
-fn numbers(
-    layer: &[Seen],
-    which: impl Fn(&[Seen]) -> Option<&[Seen]>,
-) -> Vec<(Range<usize>, String)> {
+fn numbers(layer: &[Seen], which: impl Fn(&[Seen]) -> Vec<&[Seen]>) -> Vec<(Range<usize>, String)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(before) = layer[at..].iter().position(|seen| seen.c.is_numeric()) {
         let start = at + before;
         let (digits, length) = number_at_start(&layer[start..]);
-        if let Some(number) = which(&digits)
-            && let [first, .., last] = number
-        {
+        for number in which(&digits) {
+            let [first, .., last] = number else { continue };
             let text: String = number.iter().map(|digit| digit.c).collect();
             let plus = layer[at..start].last().filter(|seen| seen.c == '+');
-            let is_whole = number.len() == digits.len();
-            let first = plus.filter(|_| is_whole).unwrap_or(first);
+            let plus = plus.filter(|_| first.start == layer[start].start);
+            let first = plus.unwrap_or(first);
             found.push((first.start..last.end, mask(&text)));
         }
         at = start + length;
@@ -272,7 +329,26 @@ mod tests {
             ("2026-11-26 9876512340.csv", "2026-11-26 +98******40.csv"),
             ("20261126_9876512340", "20261126_+98******40"),
             ("2026/9876543210.csv", "2026/+98******10.csv"),
+            (
+                "customers-9876543210-2026-11-01",
+                "customers-+98******10-2026-11-01",
+            ),
+            ("1-12-2026_9876543210.csv", "+1122***********10.csv"),
+            ("+19171231234.csv", "+191******34.csv"),
+            ("2026112698", "+20******98"),
+            ("20 2611 2698", "+20******98"),
+            ("20261126987", "+202******87"),
+            ("+201012311530", "+2010******30"),
+            ("91982026-11-01", "+9198******01"),
+            ("91 98 2026 11 01", "+9198******01"),
+            (
+                "9876543210 2026-11-26 9876543211",
+                "+98******10 2026-11-26 +98******11",
+            ),
             ("leads-2026-11-26.csv", "leads-2026-11-26.csv"),
+            ("5000-leads-26_11_2026_1530", "5000-leads-26_11_2026_1530"),
+            ("leads_202611261530", "leads_202611261530"),
+            ("leads_20261126T153000", "leads_20261126T153000"),
             ("leads_20261126_153000.csv", "leads_20261126_153000.csv"),
         ] {
             assert_eq!(mask_name(name), masked);

@@ -373,6 +373,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 tracing::debug!(
                     name: "no_connection",
                     number = self.shown(job.number),
+                    line = job.line,
                     lane = lane.name(),
                     text = self.shown_text(&none.why),
                     "no connection"
@@ -535,6 +536,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         tracing::debug!(
             name: "answered",
             number = self.shown(job.number),
+            line = job.line,
             attempt = n,
             lane = lane.name(),
             verdict = verdict.kind.key(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::terminal::Paint;
+use super::terminal::{INDENT_NARROW, NARROW, Paint};
 use crate::figures::{count, counted, in_words, millis, share, trimmed};
 use crate::job::Operation;
 use crate::report::commands;
@@ -63,11 +63,9 @@ impl Closing<'_> {
             let rows = count(earlier.total());
             lines.extend(table.row(Paint::Plain, "earlier", [&rows, ""], &note));
         }
-        let files = self.folder.join(RESULTS_CSV);
-        let files = format!("{},", visible(&files.to_string_lossy()));
-        let files = [files, format!("{REPORT_JSON},"), REPORT_HTML.to_owned()];
-        lines.extend(table.text("files", folded(files, [table.names + 3; 2], "", most)));
-        lines.extend(table.text("next", self.next(table.names + 3, most)));
+        let indent = table.indent();
+        lines.extend(table.text("files", self.files(indent, most)));
+        lines.extend(table.text("next", self.next(indent, most)));
         lines
     }
 
@@ -169,6 +167,17 @@ impl Closing<'_> {
         format!("answers: p50 {p50}, p95 {p95}, max {max}")
     }
 
+    /// Where the files are: the first with its whole path, if there is room.
+    fn files(&self, indent: usize, most: usize) -> Vec<String> {
+        let shown = |path: &Path| visible(&path.to_string_lossy()).into_owned();
+        let mut files = vec![shown(&self.folder.join(RESULTS_CSV)) + ","];
+        if indent + columns(&files[0]) > most {
+            files = vec![shown(self.folder) + "/", format!("{RESULTS_CSV},")];
+        }
+        files.extend([format!("{REPORT_JSON},"), REPORT_HTML.to_owned()]);
+        folded(files, [indent; 2], "", most)
+    }
+
     fn next(&self, indent: usize, most: usize) -> Vec<String> {
         let counts = self.summary.counts();
         let campaign = self.input.campaign;
@@ -228,13 +237,26 @@ impl Table {
         [(paint, first)].into_iter().chain(others).collect()
     }
 
-    /// A name, and lines behind it.
+    /// Where lines of text begin.
+    fn indent(&self) -> usize {
+        if self.most < NARROW {
+            INDENT_NARROW
+        } else {
+            self.names + 3
+        }
+    }
+
+    /// A name, and lines behind it, or below.
     fn text(&self, name: &str, lines: Vec<String>) -> Vec<Line> {
-        let names = [name].into_iter().chain(std::iter::repeat(""));
-        let lines = lines.into_iter().zip(names);
-        let line = |(line, name): (String, &str)| {
-            (Paint::Plain, format!("  {name:<0$} {line}", self.names))
-        };
-        lines.map(line).collect()
+        let indent = self.indent();
+        let is_below = indent < self.names + 3 && !lines.is_empty();
+        let name = format!("  {name}");
+        let above = is_below.then(|| name.clone());
+        let behind = if is_below { "" } else { &name };
+        let starts = [behind].into_iter().chain(std::iter::repeat(""));
+        let lines = lines.into_iter().zip(starts);
+        let lines = lines.map(|(line, start)| format!("{start:<indent$}{line}"));
+        let lines = above.into_iter().chain(lines);
+        lines.map(|line| (Paint::Plain, line)).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Joins a campaign that checks codes to those that sent them.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use anyhow::ensure;
@@ -18,8 +19,8 @@ use crate::report::results::cells;
 use crate::run::RunId;
 use crate::text::visible;
 
-/// So many rows of a list are looked at to see whether a column holds numbers.
-const ROWS_LOOKED_AT: usize = 1_000;
+/// So many cells of a column are looked at to see whether it holds numbers or codes.
+const CELLS_LOOKED_AT: usize = 1_000;
 
 /// The funnel of a campaign whose latest run at work is this one; none of one that sends. `by` is a
 /// column of the lists that were sent to.
@@ -94,27 +95,22 @@ pub fn ensure_tells_apart(ledger: &SqliteLedger, by: &str, sandbox: bool) -> any
         let settings = ledger.latest_run(of.record.id)?.map(|run| run.settings);
         let settings = settings.unwrap_or_default();
         let is = |key: &str| settings[key].as_str() == Some(&names[place]);
-        let mut is_number = is_phone_or_code(&names[place])
+        let is_named_so = is_phone_or_code(&names[place])
             || ["phone_column", "country_code_column", "otp_column"]
                 .into_iter()
                 .any(is);
         let region: Option<Region> = settings["region"].as_str().and_then(|it| it.parse().ok());
-        let mut left = ROWS_LOOKED_AT;
+        let mut looked = LookedAt::default();
         ledger.for_each_row(&of, Records::Read, &mut |row| {
-            let cell = cells(&row.record)
-                .into_iter()
-                .nth(place)
-                .unwrap_or_default();
-            let read = region.is_some_and(|region| read_number(&cell, region).is_ok());
-            is_number |= read || mask_numbers(&cell) != cell;
-            left -= 1;
-            if is_number || left == 0 {
+            let cell = cells(&row.record).into_iter().nth(place);
+            looked.add(cell.unwrap_or_default().trim(), region);
+            if looked.has_numbers || looked.cells == CELLS_LOOKED_AT {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })?;
         ensure!(
-            !is_number,
+            !is_named_so && !looked.has_numbers && !looked.has_codes(),
             "--by: the column {shown} holds numbers or codes, one for each person: name one that many people share, such as a branch or a city"
         );
     }
@@ -130,4 +126,40 @@ pub fn ensure_tells_apart(ledger: &SqliteLedger, by: &str, sandbox: bool) -> any
         visible(&columns)
     );
     Ok(())
+}
+
+/// What stands in a column, as far as it was looked at.
+#[derive(Default)]
+struct LookedAt {
+    /// How many cells; empty ones are none.
+    cells: usize,
+    has_numbers: bool,
+    /// How many have as many digits as a code.
+    with_digits: usize,
+    /// Those of them that differ, by their digits.
+    distinct: HashSet<String>,
+}
+
+impl LookedAt {
+    fn add(&mut self, cell: &str, region: Option<Region>) {
+        const CODE_MIN: usize = 4;
+        if cell.is_empty() {
+            return;
+        }
+        self.cells += 1;
+        let read = region.is_some_and(|region| read_number(cell, region).is_ok());
+        self.has_numbers |= read || mask_numbers(cell) != cell;
+        let digits: String = cell.chars().filter(|c| c.is_numeric()).collect();
+        if digits.chars().count() >= CODE_MIN {
+            self.with_digits += 1;
+            self.distinct.insert(digits);
+        }
+    }
+
+    /// Codes under another name: digits in many cells, in nearly each others. The same goes for all
+    /// that tells one person from the next.
+    fn has_codes(&self) -> bool {
+        let many = self.with_digits * 10 >= self.cells;
+        self.with_digits > 0 && many && self.distinct.len() * 5 > self.with_digits * 4
+    }
 }

@@ -40,6 +40,7 @@ use serde_json::json;
 
 use crate::job::Operation::{Send, Verify};
 use crate::ledger::LedgerError;
+use crate::number::mask_name;
 use crate::report::ReportError;
 use crate::text::{visible, visible_lines};
 use config::{Config, Key};
@@ -223,8 +224,11 @@ pub fn main() -> Exit {
             return Exit::Done;
         }
         Err(error) => {
-            // Arguments are repeated in it: names of files may hold what a terminal obeys.
-            let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
+            // Arguments are repeated in it: names of files may hold numbers, and what a terminal obeys.
+            let shown = std::env::args_os().map(|arg| {
+                let arg = arg.to_string_lossy();
+                mask_name(&visible(&arg))
+            });
             let shown: Vec<String> = shown.collect();
             let again = command_line().try_get_matches_from(&shown).err();
             let error = usage::with_advice(again.unwrap_or(error), &shown);

@@ -16,6 +16,7 @@ use super::log::{Line, by_status};
 use super::plan::{self, Briefing, Plan, table};
 use super::report::print;
 use super::screen::Screen;
+use super::terminal::width_of_texts;
 use crate::clock;
 use crate::contacts::{self, Purpose};
 use crate::figures::count;
@@ -66,11 +67,30 @@ pub fn open(
     let input = Input::read(file, config)?;
     let rows_choose = input.survey.channel_column.is_some() || input.survey.is_result;
     config.ensure_channels(rows_choose, key)?;
+    ensure_no_key_in_names(&input, config, screen)?;
     screen.mask_numbers_of(&input.campaign.name);
     screen.all_tell("campaign", json!(input.campaign.name));
     screen.all_tell("operation", json!(config.operation.name()));
     files::ensure_apart(config, &config.out(&input.campaign.name))?;
     Ok(input)
+}
+
+/// Names stand in the ledger, in reports and in metrics, so none may hold the key.
+fn ensure_no_key_in_names(input: &Input, config: &Config, screen: &Screen) -> anyhow::Result<()> {
+    let lists = config.exclude.iter().map(|list| list.to_string_lossy());
+    let lists = lists.map(|list| ("a suppression list", list));
+    let names = [
+        ("the campaign", input.campaign.name.as_str().into()),
+        ("the input", input.survey.name.as_str().into()),
+        ("the ledger", config.ledger.to_string_lossy()),
+    ];
+    for (what, name) in names.into_iter().chain(lists) {
+        ensure!(
+            !screen.has_key(&name),
+            "the name of {what} holds an API key, and would stand in the reports: choose another one. Nothing was sent"
+        );
+    }
+    Ok(())
 }
 
 /// Reads the file, finds out what is to be done for each row, and says so; gives also the requests
@@ -221,7 +241,8 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
             print(std::io::stdout().lock(), text.as_bytes())?;
         }
         (Form::Table, consent) => {
-            let (text, plan) = (table::table(briefing), briefing.plan);
+            let text = table::table(briefing, width_of_texts());
+            let plan = briefing.plan;
             let fields = [
                 ("rows", json!(plan.rows)),
                 ("counts", by_status(&plan.counts)),

@@ -182,6 +182,11 @@ impl Screen {
         let _ = self.cleaner.of_run.set(redactor);
     }
 
+    /// Does a text hold a key?
+    pub fn has_key(&self, text: &str) -> bool {
+        self.cleaner.without_keys(text) != text
+    }
+
     /// From now on the numbers in this name, of a file or a campaign, are masked wherever they stand.
     pub fn mask_numbers_of(&self, name: &str) {
         if self.log_numbers == LogNumbers::Masked {

@@ -23,7 +23,7 @@ use crate::number::mask_numbers;
 use crate::record::RunRecord;
 use crate::report::hours;
 use crate::report::json::{Earlier, State, StatusCounts, StopReason};
-use crate::run::{End, Runs};
+use crate::run::{End, RunId, Runs};
 use crate::summary::{Counts, Summary};
 use crate::text::{columns, folded, shortened, visible};
 
@@ -93,9 +93,11 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
         bars.set_draw_target(ProgressDrawTarget::term_like(terminal));
     }
     let (mut before, mut was_on) = (String::new(), false);
+    let (mut accounts, mut is_changed) = (Accounts::default(), true);
     loop {
         let started = Instant::now();
-        let all = standings(&ledger, values)?;
+        accounts.update(&ledger, is_changed)?;
+        let all = accounts.standings(&ledger, values)?;
         let facts = lines(&all)?;
         let is_on = all.iter().any(|one| one.state == State::Running);
         // One that ended while it was looked at is looked at once more.
@@ -116,22 +118,48 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
             sleep(LOOK.max(started.elapsed() * REST));
         }
         was_on = is_on;
-        // What was opened to read stays as it was then.
-        ledger = SqliteLedger::open_to_read(&path)?;
+        is_changed = ledger.look_again()?;
     }
 }
 
-fn standings(ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Vec<Standing>> {
-    let (all, purged) = (ledger.campaigns()?, ledger.purged()?);
-    let standings = all.iter().map(|campaign| {
-        let id = campaign.record.id;
-        let account = match purged.iter().find(|purged| purged.campaign.id == id) {
-            Some(purged) => Account::of_purged(purged),
-            None => Account::of(ledger, campaign)?,
-        };
-        Standing::new(ledger, campaign, &account, values)
-    });
-    standings.collect()
+/// The accounts of all campaigns, and the run that was on when they were made.
+#[derive(Default)]
+struct Accounts {
+    all: Vec<(Campaign, Account)>,
+    on: Option<RunId>,
+}
+
+impl Accounts {
+    /// Makes those anew that may be others by now: while a run is on, only its campaign's.
+    fn update(&mut self, ledger: &SqliteLedger, is_changed: bool) -> anyhow::Result<()> {
+        let on = ledger.on()?;
+        let keeps = on == self.on && (on.is_some() || !is_changed);
+        let before = std::mem::take(&mut self.all);
+        let mut before = before.into_iter().filter(|_| keeps).peekable();
+        let purged = ledger.purged()?;
+        for campaign in ledger.campaigns()? {
+            let known = before.next_if(|(known, _)| *known == campaign);
+            let id = campaign.record.id;
+            let account = match purged.iter().find(|purged| purged.campaign.id == id) {
+                Some(purged) => Account::of_purged(purged),
+                None => match known {
+                    Some((_, account)) if !(account.is_on && is_changed) => account,
+                    _ => Account::of(ledger, &campaign)?,
+                },
+            };
+            self.all.push((campaign, account));
+        }
+        self.on = on;
+        Ok(())
+    }
+
+    fn standings(&self, ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Vec<Standing>> {
+        let standings = self
+            .all
+            .iter()
+            .map(|(campaign, account)| Standing::new(ledger, campaign, account, values));
+        standings.collect()
+    }
 }
 
 fn lines(all: &[Standing]) -> anyhow::Result<String> {

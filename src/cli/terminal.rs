@@ -17,6 +17,10 @@ const USUAL: (usize, usize) = (80, 24);
 /// Columns of texts that are not redrawn.
 const WIDTH_MAX: usize = 80;
 
+/// On a terminal with fewer columns, texts stand not behind a label but below it, behind so many.
+pub const NARROW: usize = 60;
+pub const INDENT_NARROW: usize = 4;
+
 /// Is it a terminal on which lines can be redrawn?
 pub fn can_redraw(out: &impl IsTerminal) -> bool {
     let term = std::env::var_os("TERM").unwrap_or_default();
@@ -105,6 +109,8 @@ struct Lines {
     drawn: Vec<usize>,
     /// What is to be there next.
     next: Vec<String>,
+    /// How wide the terminal was when it was drawn.
+    width: usize,
 }
 
 impl<T: AsFd> InPlace<T> {
@@ -125,7 +131,11 @@ impl Lines {
         let up = Some(up).filter(|up| *up > 0);
         let up = up.map_or(String::new(), |up| format!("\u{1b}[{up}A"));
         let next = std::mem::take(&mut self.next);
-        let text = format!("\r{up}{}\u{1b}[J", next.join("\u{1b}[K\r\n"));
+        // A row that a narrower terminal broke is remembered as joined to the next one until it is
+        // cleared as a whole, and a wider terminal would draw both into one.
+        let is_as_before = std::mem::replace(&mut self.width, width) == width;
+        let clear = if is_as_before { "" } else { "\u{1b}[J" };
+        let text = format!("\r{up}{clear}{}\u{1b}[J", next.join("\u{1b}[K\r\n"));
         self.drawn = next.iter().map(|line| columns(&unpainted(line))).collect();
         text
     }
@@ -197,5 +207,24 @@ impl<T: AsFd + std::fmt::Debug + Send + Sync> TermLike for InPlace<T> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cleared_where_the_terminal_broke_or_joins_them() {
+        let mut lines = Lines::default();
+        let mut redraw = |width| {
+            lines.next = vec!["#".repeat(15), "in flight".to_owned()];
+            lines.redraw(width)
+        };
+        let drawn = "###############\u{1b}[K\r\nin flight\u{1b}[J";
+        assert_eq!(redraw(20), format!("\r\u{1b}[J{drawn}"));
+        assert_eq!(redraw(20), format!("\r\u{1b}[1A{drawn}"));
+        assert_eq!(redraw(10), format!("\r\u{1b}[2A\u{1b}[J{drawn}"));
+        assert_eq!(redraw(40), format!("\r\u{1b}[1A\u{1b}[J{drawn}"));
     }
 }

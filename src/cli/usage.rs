@@ -3,7 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{COMMANDS, Command};
-use crate::text::nearest;
+use crate::doc::TOPICS;
+use crate::text::{nearest, shell_word};
 
 /// What people try, and what there is instead.
 const MEANT: &[(&[&str], &str)] = &[
@@ -22,11 +23,34 @@ const MEANT: &[(&[&str], &str)] = &[
     (&["retries", "retry"], "did you mean --max-attempts?"),
 ];
 
-/// An error of clap's, with advice about a flag that is not there.
-pub fn with_advice(mut error: clap::Error, words: &[String]) -> clap::Error {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return error;
+/// An error of clap's, with advice about a flag or a command that is not there.
+pub fn with_advice(error: clap::Error, words: &[String]) -> clap::Error {
+    match error.kind() {
+        ErrorKind::UnknownArgument => about_flag(error, words),
+        ErrorKind::InvalidSubcommand => about_command(error),
+        _ => error,
     }
+}
+
+fn about_command(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let advice = if TOPICS.iter().any(|topic| topic.name == word) {
+        format!("it is a topic: otpdrive help {word}")
+    } else if word.contains('.') {
+        let word = shell_word(word);
+        format!("name a command before the file, such as: otpdrive check {word}")
+    } else {
+        return error;
+    };
+    error.remove(ContextKind::SuggestedSubcommand);
+    let advice = ContextValue::StyledStrs(vec![advice.into()]);
+    error.insert(ContextKind::Suggested, advice);
+    error
+}
+
+fn about_flag(mut error: clap::Error, words: &[String]) -> clap::Error {
     let flag = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(flag)) if flag.starts_with('-') => flag.clone(),
         _ => return error,

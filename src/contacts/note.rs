@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::show;
+use crate::figures::counted;
 
 /// One thing to know about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl fmt::Display for Note {
                 f,
                 "the column {} is left aside, for {} neither sms, call nor empty; --channel-column {0} uses it all the same, and such rows are invalid then",
                 show(column),
-                are(*cells, "of its cells is", "of its cells are"),
+                counted(*cells, "of its cells is", "of its cells are"),
             ),
             Self::BadChannels {
                 column,
@@ -61,19 +62,19 @@ impl fmt::Display for Note {
                 f,
                 "in the column {} {} neither sms, call nor empty, the first is {}; --channel-column none leaves the column aside",
                 show(column),
-                are(*cells, "cell is", "cells are"),
+                counted(*cells, "cell is", "cells are"),
                 show(first),
             ),
             Self::ShortCodes { codes, length } => write!(
                 f,
                 "{} shorter than most, which have {length} characters: a spreadsheet may have taken zeros away; --otp-length {length} makes such rows invalid",
-                are(*codes, "code is", "codes are"),
+                counted(*codes, "code is", "codes are"),
             ),
             Self::OtherSheets { name, others } => write!(
                 f,
                 "only the first sheet is read, {}; {} not",
                 show(name),
-                are(*others as u64, "other is", "others are"),
+                counted(*others as u64, "other is", "others are"),
             ),
             Self::PhoneColumnOfResults { column } => write!(
                 f,
@@ -82,10 +83,6 @@ impl fmt::Display for Note {
             ),
         }
     }
-}
-
-fn are(n: u64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 #[cfg(test)]
@@ -113,9 +110,9 @@ mod tests {
             "{}",
             channel(1)
         );
-        let (codes, length) = (2, 6);
+        let (codes, length) = (12_345, 6);
         let text = Note::ShortCodes { codes, length }.to_string();
-        assert!(text.starts_with("2 codes are shorter"), "{text}");
+        assert!(text.starts_with("12,345 codes are shorter"), "{text}");
         assert!(text.contains("--otp-length 6"), "{text}");
     }
 }

@@ -469,6 +469,7 @@ mod tests {
         Job {
             id: JobId(1),
             row: RowId(1),
+            line: 2,
             number: Number::new(number).unwrap(),
             code: code.map(SecretString::from),
             lane: Lane::Sms,

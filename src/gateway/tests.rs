@@ -153,6 +153,7 @@ fn job() -> Job {
     Job {
         id: JobId(1),
         row: RowId(1),
+        line: 2,
         number: Number::new(919_876_543_210).unwrap(),
         code: None,
         lane: Lane::Sms,

@@ -21,7 +21,7 @@ fn about(campaign: &CampaignRecord, ledger: Option<&Path>) -> Pieces {
         pieces.push("--sandbox".to_owned());
     }
     if let Some(ledger) = ledger {
-        let ledger = ledger.to_string_lossy();
+        let ledger = mask_name(&ledger.to_string_lossy());
         pieces.push(format!("--ledger {}", visible(&shell_word(&ledger))));
     }
     let name = mask_name(&campaign.name);

@@ -18,10 +18,10 @@ use crate::status::Status;
 use crate::summary::Counts;
 use crate::text::{shell_word, visible};
 
-/// The plan, line by line.
+/// The plan, line by line, in so many columns at most.
 #[must_use]
-pub fn table(briefing: &Briefing<'_>) -> String {
-    let mut table = Table::default();
+pub fn table(briefing: &Briefing<'_>, most: usize) -> String {
+    let mut table = Table::new(most);
     table.line("", "  ", &title(briefing));
     about_the_file(briefing, &mut table);
     about_the_rows(briefing.plan, &briefing.config.input, &mut table);

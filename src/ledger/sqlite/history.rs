@@ -175,11 +175,12 @@ pub fn take_back(db: &Connection, run: RunId) -> rusqlite::Result<()> {
     ))
 }
 
-/// The ledger's latest run, if that has not come to its end.
-pub fn unfinished(db: &Connection) -> rusqlite::Result<Option<RunId>> {
-    let sql = "SELECT id FROM run WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";
-    db.query_row(sql, [], |row| row.get(0).map(RunId))
-        .optional()
+/// The ledger's latest run, if that has not come to its end, and when it began.
+pub fn unfinished(db: &Connection) -> rusqlite::Result<Option<(RunId, UnixMicros)>> {
+    let sql = "SELECT id, started_at FROM run
+                WHERE id = (SELECT max(id) FROM run) AND finished_at IS NULL";
+    let read = |row: &rusqlite::Row<'_>| Ok((RunId(row.get(0)?), UnixMicros(row.get(1)?)));
+    db.query_row(sql, [], read).optional()
 }
 
 /// The campaign's latest run.

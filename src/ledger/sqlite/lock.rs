@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::file::{file_fault, is_there, make, real, with};
+use crate::job::UnixMicros;
 use crate::ledger::LedgerError;
 
 /// How often, and after which wait, the lock is asked for again.
@@ -24,6 +25,8 @@ const NOTE: &str = ".otpdrive-lock";
 /// What every note of ours begins with, and how much of one is read.
 const NOTE_START: &str = "otpdrive: ";
 const NOTE_MAX: u64 = 200;
+/// What stands in it before the time at which the lock was taken.
+const SINCE: &str = " since ";
 
 /// The ledger's file, open as long as `SQLite` works with it: closing any descriptor of a file
 /// drops all locks that `SQLite` has on it in this process.
@@ -132,11 +135,17 @@ fn write_note(real: &Path) {
         let _ = fs::remove_file(&path);
     }
     let now = jiff::Timestamp::now();
-    let text = format!("{NOTE_START}process {} since {now:.0}", std::process::id());
+    let text = format!("{NOTE_START}process {}{SINCE}{now:.3}", std::process::id());
     let mut new = OpenOptions::new();
     let made = new.write(true).create_new(true).mode(0o600).open(path);
     // Without it only the holder's name is missing.
     let _ = made.and_then(|mut note| note.write_all(text.as_bytes()));
+}
+
+/// When the holder, as its note names it, took the lock.
+pub(super) fn since(holder: &str) -> Option<UnixMicros> {
+    let (_, since) = holder.rsplit_once(SINCE)?;
+    since.parse().ok()
 }
 
 fn read_note(real: &Path) -> String {

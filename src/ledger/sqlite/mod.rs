@@ -67,6 +67,8 @@ pub struct SqliteLedger {
     db: Locked,
     path: PathBuf,
     doubt: Option<&'static str>,
+    /// What was seen of one that was opened to read; see [`version`].
+    version: Option<i64>,
 }
 
 /// What to do with a ledger that may lack requests which were made.
@@ -145,6 +147,7 @@ impl SqliteLedger {
             db,
             path: path.to_owned(),
             doubt: None,
+            version: None,
         })
     }
 
@@ -162,7 +165,9 @@ impl SqliteLedger {
         db.execute_batch("BEGIN").map_err(&fault)?;
         let format = recognise(&db, path)?;
         let doubt = doubt(&db, format).map_err(&fault)?;
-        if format < schema::NEWEST {
+        let seen = version(&db).map_err(&fault)?;
+        let is_copy = format < schema::NEWEST;
+        if is_copy {
             db.db = migrated_copy(&db, path, format)?;
         }
         db.pragma_update(None, "cache_size", CACHE_KIB)
@@ -171,6 +176,7 @@ impl SqliteLedger {
             db,
             path: path.to_owned(),
             doubt,
+            version: Some(seen).filter(|_| !is_copy),
         })
     }
 
@@ -185,10 +191,34 @@ impl SqliteLedger {
     /// # Errors
     /// When it cannot be read.
     pub fn on(&self) -> Result<Option<RunId>, LedgerError> {
-        if self.holder().is_none() {
+        let Some(holder) = self.holder() else {
             return Ok(None);
+        };
+        let unfinished = history::unfinished(&self.db);
+        let unfinished = unfinished.map_err(failed_to("read the runs", &self.path))?;
+        // One that began before was killed, and its ledger is in other hands.
+        let since = lock::since(&holder);
+        let on = unfinished.filter(|(_, began)| since.is_none_or(|since| *began >= since));
+        Ok(on.map(|(run, _)| run))
+    }
+
+    /// Looks at the file anew, and says whether it may have changed; to be asked of one that was
+    /// opened to read.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub fn look_again(&mut self) -> Result<bool, LedgerError> {
+        if self.version.is_none() || self.has_moved() {
+            *self = Self::open_to_read(&self.path)?;
+            return Ok(true);
         }
-        history::unfinished(&self.db).map_err(failed_to("read the runs", &self.path))
+        let db = &self.db;
+        let look = || {
+            db.execute_batch("COMMIT; BEGIN")?;
+            version(db)
+        };
+        let seen = Some(look().map_err(failed_to("open the ledger", &self.path))?);
+        Ok(std::mem::replace(&mut self.version, seen) != seen)
     }
 
     /// Why requests that were made may be missing in the file, if so; to be asked of one that was
@@ -203,6 +233,11 @@ impl SqliteLedger {
     pub fn has_moved(&self) -> bool {
         self.db.file.has_moved()
     }
+}
+
+/// A number that is another one after each commit of another connection.
+fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA data_version", [], |row| row.get(0))
 }
 
 impl Store for SqliteLedger {

@@ -71,6 +71,7 @@ impl Stored {
         Some(Job {
             id: self.job,
             row: self.row,
+            line: self.line,
             number: self.number?,
             code: self.code,
             lane: self.lane,

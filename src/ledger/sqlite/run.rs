@@ -105,6 +105,7 @@ impl RunLedger {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         let ledger = SqliteLedger {
+            version: None,
             db,
             path: self.path,
             doubt: None,

@@ -703,6 +703,19 @@ fn a_plan_that_is_dropped_leaves_no_mark() {
 }
 
 #[test]
+fn a_reader_that_looks_again_knows_whether_anything_was_written() {
+    let home = Home::new();
+    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let mut reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let mut looks = || reader.look_again().unwrap();
+    assert!(!looks());
+    let write = "CREATE TABLE made (it); DROP TABLE made;";
+    ledger.db.execute_batch(write).unwrap();
+    assert!(looks());
+    assert!(!looks());
+}
+
+#[test]
 fn a_second_process_is_refused_until_the_first_lets_go() {
     let home = Home::new();
     let first = SqliteLedger::open(&home.path()).unwrap();

@@ -105,6 +105,7 @@ impl Memory {
             jobs.push(Job {
                 id: JobId(n),
                 row: RowId(n),
+                line: n.cast_unsigned() + 1,
                 number: Number::new(919_000_000_000 + n.cast_unsigned()).unwrap(),
                 code: None,
                 lane,

@@ -282,6 +282,29 @@ fn what_makes_no_sense_after_a_campaign_is_refused() {
 }
 
 #[test]
+fn the_funnel_is_not_told_by_a_column_that_holds_codes_under_another_name() {
+    let stub = gateway();
+    let line = |n: usize| {
+        let front = ["1234", "00-98", "G-5531", "none "][n % 4];
+        format!(
+            "{},{front}{n:02},{}\n",
+            phone(n),
+            ["411001", "560001"][n % 2]
+        )
+    };
+    let list: String = (0..12).map(line).collect();
+    let dir = Workdir::with("phone,told,pincode\n".to_owned() + &list);
+    dir.send(&stub).ends(0);
+    dir.write("codes.csv", codes(&[(0, "111111"), (1, "111111")]));
+    let verify = || dir.verify(&stub).input("codes.csv");
+    let ran = verify().flags("--by told").ends(2);
+    assert!(ran.stderr.contains("numbers or codes"), "{}", ran.stderr);
+    verify().flags("--by pincode").ends(0);
+    let by = &dir.report()["funnel"]["by"];
+    assert_eq!(by.as_object().unwrap().len(), 2, "{by}");
+}
+
+#[test]
 fn the_funnel_tells_what_came_of_the_otps() {
     let stub = gateway();
     stub.script("smsotp", &e164(3), [Reply::dropped()]);

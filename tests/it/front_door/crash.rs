@@ -1,5 +1,7 @@
 //! kill -9 at any moment: nobody is requested twice, and nobody is forgotten.
 
+use std::fs::File;
+
 use crate::support::stub::Stub;
 use crate::support::workdir::Workdir;
 use crate::support::{contacts, e164};
@@ -48,6 +50,33 @@ fn the_report_of_a_killed_run_tells_what_is_known() {
     assert_eq!(report["counts"]["pending"], 6);
     let status = dir.otpdrive(&["status"]).ends(0);
     assert!(status.stdout.contains("killed"), "{}", status.stdout);
+}
+
+#[test]
+fn a_killed_run_is_not_said_to_be_on_while_another_process_has_the_ledger() {
+    let stub = Stub::start();
+    stub.hold();
+    let dir = Workdir::with(contacts(0..10));
+    let run = dir.send(&stub).args(&["--concurrency", "4"]).start();
+    stub.wait_for(4);
+    let status = |word: &str| {
+        let status = dir.line("status").ends(0).stdout;
+        assert!(status.contains(word), "{status}");
+    };
+    status("4 in flight");
+    run.kill();
+    stub.release();
+    // As `settle` and `purge` do, and `send` before it begins.
+    let ledger = File::open(dir.path("otpdrive.db")).unwrap();
+    ledger.lock().unwrap();
+    let note = |since| {
+        let note = format!("otpdrive: process 1 since {since}");
+        dir.write("otpdrive.db.otpdrive-lock", note);
+    };
+    note(jiff::Timestamp::now());
+    status("killed");
+    note(jiff::Timestamp::UNIX_EPOCH);
+    status("process 1 since");
 }
 
 #[test]

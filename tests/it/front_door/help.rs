@@ -169,3 +169,19 @@ fn a_flag_that_is_not_there_is_answered_with_what_is_meant() {
     let ran = dir.line("send x.csv -n 3").ends(2);
     assert!(!ran.stderr.contains("tip:"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_word_where_a_command_should_be_is_answered_with_the_right_command() {
+    let dir = Workdir::new();
+    for (line, says) in [
+        ("formats", "tip: it is a topic: otpdrive help formats"),
+        ("exit-codes", "tip: it is a topic: otpdrive help exit-codes"),
+        ("contacts.csv", "such as: otpdrive check contacts.csv"),
+        ("9876543210.csv", "otpdrive check '+98******10.csv'"),
+        ("sned", "'send'"),
+    ] {
+        let said = dir.line(line).ends(2).stderr;
+        assert!(said.contains(says), "{line}: {said}");
+        assert!(!said.contains("9876543210"), "{said}");
+    }
+}

@@ -76,6 +76,7 @@ fn every_line_of_a_good_run_is_json_and_tells_each_request() {
         assert_eq!(first[name], is, "{first}");
     }
     assert!(first["run"].is_u64() && first["attempt"] == 1 && first["latency_ms"].is_f64());
+    assert_eq!([0, 1, 2].map(|n| answered(n)["line"].clone()), [2, 3, 4]);
     assert_eq!(answered(1)["reference"], "ref +9198******01");
     assert_eq!(answered(2)["verdict"], "rejected");
     assert_eq!(answered(2)["text"], "+98******02 barred, key [key]");

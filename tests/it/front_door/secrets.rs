@@ -249,6 +249,50 @@ fn a_number_in_any_groups_and_in_the_name_of_the_file_is_masked() {
 }
 
 #[test]
+fn a_key_that_stands_in_a_name_is_refused() {
+    const KEY: &str = "KKa1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6";
+    const OTHER: &str = "KK00112233445566778899aabbccddeeff";
+    let stub = Stub::start();
+    for key in [KEY, OTHER] {
+        let named = format!("{key}.csv");
+        let by_file = Workdir::new();
+        by_file.write(&named, contacts(0..2));
+        let by_flag = Workdir::with(contacts(0..2));
+        by_flag.write("none.csv", contacts(5..6));
+        let send = |dir: &Workdir| dir.send(&stub).env("KOOKOO_API_KEY", KEY);
+        for run in [
+            send(&by_file).input(&named),
+            send(&by_file).input(&named).flags("--campaign list"),
+            send(&by_flag).args(&["--campaign", key]),
+            send(&by_flag).args(&["--ledger", &format!("{key}.db")]),
+            by_flag
+                .line("send list.csv --sandbox")
+                .env("KOOKOO_API_KEY", KEY)
+                .args(&["--campaign", key]),
+        ] {
+            let ran = run.ends(2);
+            let why = "holds an API key, and would stand in the reports";
+            assert!(ran.stderr.contains(why), "{}", ran.stderr);
+            assert!(!ran.stderr.contains(key), "{}", ran.stderr);
+        }
+        assert_eq!(by_file.files().len(), 1, "nothing is made");
+    }
+    assert_eq!(stub.count(), 0);
+}
+
+#[test]
+fn a_number_in_the_name_of_the_ledger_is_masked_in_the_page() {
+    let stub = Stub::start();
+    stub.always(Reply::error("barred"));
+    let dir = Workdir::with(contacts(0..2));
+    dir.send(&stub).flags("--ledger 9876512340.db").ends(1);
+    let page = dir.read("list-results/report.html");
+    let shown = "--ledger &#39;+98******40.db&#39;";
+    assert_eq!(page.matches(shown).count(), 2, "{page}");
+    assert!(!page.contains("9876512340"), "{page}");
+}
+
+#[test]
 fn the_command_line_that_is_kept_holds_no_key_and_nothing_of_a_proxy_but_its_host() {
     const KEY: &str = "KKa1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6";
     let stub = Stub::start();

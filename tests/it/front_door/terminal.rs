@@ -40,6 +40,11 @@ fn a_bar_is_never_torn_or_wrapped_at_any_width() {
         assert!(!end.iter().any(|row| row.contains(['░', '█'])), "{end:#?}");
         let closing = end.iter().skip_while(|row| !row.contains(": done in"));
         assert!(closing.count() > 5, "{end:#?}");
+        // The plan too is as narrow as it can be.
+        let is_below = end.iter().any(|row| row == "  results");
+        assert_eq!(is_below, width == 40, "{end:#?}");
+        let is_torn = |row: &String| row.starts_with("  file ") && row.chars().count() == width;
+        assert!(!end.iter().any(is_torn), "{end:#?}");
     }
 }
 

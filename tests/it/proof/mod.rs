@@ -16,6 +16,7 @@ mod secrets;
 mod simulate;
 mod soak;
 mod supply;
+mod tools;
 
 use crate::support::Counts;
 use crate::support::workdir::{Row, Workdir};
