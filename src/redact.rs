@@ -38,6 +38,20 @@ pub struct KeyShape {
 pub struct Redactor {
     needles: Vec<Needle>,
     shape: KeyShape,
+    glance: Glance,
+}
+
+/// Shows of most texts at first sight that no key is in them.
+#[derive(Clone)]
+struct Glance {
+    /// Which characters stand together in a form of the key, as a Bloom filter; `None`: it cannot be
+    /// told, for not all forms have as many.
+    windows: Option<Box<[u64; Self::BITS / 64]>>,
+    /// The last characters of what other keys begin with, and the bits that they take.
+    prefix: (u64, u64),
+    /// Characters of ASCII, as bits, that only a closer look can judge: parts of the key beside
+    /// letters and digits, and what escapes and tags begin with.
+    signs: u128,
 }
 
 /// A form of the key.
@@ -83,13 +97,17 @@ impl Redactor {
             let in_base64 = in_base64.filter(|form| form.len() >= PIECE_LENGTH_MIN);
             needles.extend(in_base64.map(|form| Needle::new(&form, 4 * PIECE_LENGTH_MIN / 3 + 1)));
         }
-        Self { needles, shape }
+        Self {
+            glance: Glance::new(&needles, shape),
+            needles,
+            shape,
+        }
     }
 
     /// The text without keys.
     #[must_use]
     pub fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if text.len() < self.shortest() {
+        if text.len() < self.shortest() || self.glance.is_enough(text) {
             return Cow::Borrowed(text);
         }
         without(text, GONE, |layer| {
@@ -108,6 +126,75 @@ impl Redactor {
         let needles = self.needles.iter();
         let lengths = needles.map(|needle| needle.text.expose_secret().len());
         lengths.fold(PIECE_LENGTH_MIN, usize::min)
+    }
+}
+
+impl Glance {
+    /// A window has this many characters: no needle, and no piece that is taken out, has fewer.
+    const LENGTH: usize = 6;
+    const BITS: usize = 1 << 15;
+    const WINDOW: u64 = (1 << (8 * Self::LENGTH)) - 1;
+
+    fn new(needles: &[Needle], shape: KeyShape) -> Self {
+        let mut windows = Box::new([0; Self::BITS / 64]);
+        let mut signs = b"&\\%<".iter().fold(0, |signs, sign| signs | 1 << sign);
+        let mut can_tell = shape.prefix.is_ascii();
+        for needle in needles {
+            let text = needle.text.expose_secret();
+            can_tell &= text.is_ascii() && text.len() >= Self::LENGTH;
+            for window in text.as_bytes().windows(Self::LENGTH) {
+                for bit in Self::bits(window.iter().copied().fold(0, Self::slid)) {
+                    windows[bit / 64] |= 1 << (bit % 64);
+                }
+            }
+            let others = text.bytes().filter(|byte| !byte.is_ascii_alphanumeric());
+            signs = others
+                .filter(u8::is_ascii)
+                .fold(signs, |signs, sign| signs | 1 << sign);
+        }
+        let prefix = shape.prefix.as_bytes();
+        Self {
+            windows: can_tell.then_some(windows),
+            prefix: (
+                prefix.iter().copied().fold(0, Self::slid),
+                prefix.iter().fold(0, |bits, _| Self::slid(bits, u8::MAX)),
+            ),
+            signs,
+        }
+    }
+
+    /// Is there surely no key in this text?
+    fn is_enough(&self, text: &str) -> bool {
+        let Some(windows) = &self.windows else {
+            return false;
+        };
+        let may_hold = |bit: usize| windows[bit / 64] >> (bit % 64) & 1 == 1;
+        let (prefix, bits) = self.prefix;
+        let (mut before, mut window) = (0, 0);
+        text.bytes().all(|byte| {
+            let is_escape = before == b'0' && byte.eq_ignore_ascii_case(&b'x');
+            before = byte;
+            if is_escape || !byte.is_ascii() || self.signs >> byte & 1 == 1 {
+                return false;
+            }
+            if !byte.is_ascii_alphanumeric() {
+                // It may stand between the groups of a key.
+                return true;
+            }
+            window = Self::slid(window, byte.to_ascii_lowercase());
+            window & bits != prefix && !Self::bits(window).into_iter().all(may_hold)
+        })
+    }
+
+    /// The window with one more character, and without its first.
+    fn slid(window: u64, next: u8) -> u64 {
+        (window << 8 | u64::from(next)) & Self::WINDOW
+    }
+
+    /// The places of a window in the filter.
+    fn bits(window: u64) -> [usize; 3] {
+        let hash = window.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        [0, 2, 4].map(|at| usize::from(u16::from_be_bytes([hash[at], hash[at + 1]])) % Self::BITS)
     }
 }
 
@@ -390,6 +477,42 @@ mod tests {
         assert_eq!(redactor("").clean(&text), "K[key]é");
         let short = format!("KK{}", "0".repeat(31));
         assert_eq!(redactor("").clean(&short), short);
+    }
+
+    #[test]
+    fn what_is_judged_at_first_sight_is_judged_as_by_a_closer_look() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for key in [
+            "KK0123456789abcdef0123456789abcdef",
+            "a+b/cd",
+            "schl\u{fc}ssel",
+            "",
+        ] {
+            let glancing = redactor(key);
+            let mut looking = glancing.clone();
+            looking.glance.windows = None;
+            let parts = [
+                "KK", "kk", "0", "x", "SM81", "-", " ", "\u{e9}", "<b>", "%30", "1f", "=",
+            ];
+            let mut judged = 0;
+            for _ in 0..20_000 {
+                let mut text = String::new();
+                for _ in 0..random.usize(2..8) {
+                    let from = random.usize(..=key.len());
+                    let until = random.usize(from..=key.len());
+                    text += parts[random.usize(..parts.len())];
+                    text += key
+                        .get(from..until)
+                        .filter(|_| random.bool())
+                        .unwrap_or("7");
+                    text += ["0", "1f", "a7", "4b4b", "81x"][random.usize(..5)];
+                }
+                assert_eq!(glancing.clean(&text), looking.clean(&text), "{text}");
+                judged += usize::from(glancing.glance.is_enough(&text));
+            }
+            let is_ascii = key.is_ascii();
+            assert_eq!(judged > 100, is_ascii, "{judged} of {key}");
+        }
     }
 
     #[test]

@@ -179,8 +179,9 @@ pub async fn run<L: Ledger, G: Gateway>(
     let mut counts = FuturesUnordered::new();
     let mut stop = pin!(stop.fuse());
     loop {
+        let now = Instant::now();
         let (wake, over) = loop {
-            match engine.next(Instant::now()) {
+            match engine.next(now) {
                 Next::Start(job, slot) => {
                     let hand = engine.hand(slot.lane);
                     lives.push(engine.deliver(job, slot, hand));
@@ -191,7 +192,7 @@ pub async fn run<L: Ledger, G: Gateway>(
             }
         };
         if reads.is_empty()
-            && let Some(lane) = slots.wants(Instant::now())
+            && let Some(lane) = slots.wants(now)
         {
             let due = context.ledger.due(lane, READ_AHEAD);
             reads.push(due.map(move |due| (lane, due)));
@@ -206,7 +207,7 @@ pub async fn run<L: Ledger, G: Gateway>(
             engine.stop(StopKind::Budget, &allowance.budget_in_words());
         }
         context.progress.set_queues(slots.taken(), slots.waiting());
-        let ask = slots.asks_at(Instant::now());
+        let ask = slots.asks_at(now);
         let wake = wake.into_iter().chain(ask).min();
         let wake = wake.filter(|_| !engine.has_ended());
         if lives.is_empty() && reads.is_empty() && counts.is_empty() && wake.is_none() {
@@ -218,7 +219,8 @@ pub async fn run<L: Ledger, G: Gateway>(
         tokio::select! {
             biased;
             signal = &mut stop => engine.finish(End::Interrupted(signal)),
-            Some(()) = lives.next() => {}
+            // All that have ended, before it is looked at who goes next.
+            Some(()) = lives.next() => while let Some(Some(())) = lives.next().now_or_never() {},
             Some((lane, due)) = reads.next() => engine.take_in(lane, due),
             Some((day, left)) = counts.next() => engine.take_count(&day, left),
             () = slots.changed() => {}
@@ -525,13 +527,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let Some(attempt) = job.attempts.last_mut() else {
             return;
         };
-        let (n, lane) = (attempt.n, attempt.lane);
-        let verdict = &answer.verdict;
+        let (n, lane, verdict) = (attempt.n, attempt.lane, &answer.verdict);
         let latency = answer.left_at.map(|left| answer.answered_at.since(left));
-        let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1_000.0);
         let (text, reference) = match verdict.kind {
-            VerdictKind::Accepted => ("", self.shown_reference(job.number, &verdict.text)),
-            _ => (&*verdict.text, String::new()),
+            VerdictKind::Accepted => ("", &*verdict.text),
+            _ => (&*verdict.text, ""),
         };
         tracing::debug!(
             name: "answered",
@@ -541,8 +541,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             lane = lane.name(),
             verdict = verdict.kind.key(),
             text = self.shown_text(text),
-            reference,
-            latency_ms,
+            reference = self.shown_reference(job.number, reference),
+            latency_ms = latency.map(|latency| latency.as_secs_f64() * 1_000.0),
             "answered"
         );
         let hold = verdict.retry_at.map(|at| self.held(lane, at));
@@ -804,9 +804,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     fn may_leave(&self, lane: Lane) -> bool {
-        !self.has_ended()
-            && !self.watch.is_held(lane, Instant::now())
-            && self.allowance.may_leave(lane)
+        !self.has_ended() && !self.watch.is_held(lane) && self.allowance.may_leave(lane)
     }
 
     /// Returns when the run has ended.

@@ -373,11 +373,11 @@ impl<'a> Watch<'a> {
     }
 
     /// Is the lane held back?
-    pub fn is_held(&self, lane: Lane, now: Instant) -> bool {
+    pub fn is_held(&self, lane: Lane) -> bool {
         let state = self.state.borrow();
         state.lanes[lane.index()]
             .held_until
-            .is_some_and(|until| until > now)
+            .is_some_and(|until| until > Instant::now())
     }
 
     /// May a request of this lane go?

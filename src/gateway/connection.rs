@@ -1,26 +1,32 @@
 //! Connections: when a request leaves is decided here and not in the HTTP library's pool.
 //!
-//! A reqwest `Client` is used as one connection, and never opens a second one. A layer around its
-//! connector holds a new connection at the threshold until its request may go. So a request has
-//! surely not left while it waits, and a client whose connection is gone says so instead of making
-//! another, unseen. Idle connections are kept in a list here, the latest first.
+//! reqwest makes them (names, proxies, TLS), with all that this takes; a layer around its connector
+//! then takes the new connection out of its hands, before anything is written. Requests are hyper's,
+//! one at a time on a connection, which moves only while something is awaited from it: so a request
+//! has surely not left while it waits for its turn. Idle connections are kept in a list here, the
+//! latest first.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBuf};
-use reqwest::{Client, ClientBuilder, Proxy, Request, Response, Version, header, redirect};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper::{Request, Response, Version, header};
+use reqwest::{Client, ClientBuilder, Method, Proxy, Url, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::select;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
@@ -38,9 +44,6 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 /// from which they are not tried longer by this share: what closed them may have been a restart.
 const REGAIN: f64 = 1.0 / 64.0;
 
-/// How long a connection takes that may just be on its way back to its client.
-const ON_ITS_WAY: Duration = Duration::from_millis(1);
-
 /// How long before its turn a request on a warm connection gets ready.
 const LEAD_WARM: Duration = Duration::from_millis(2);
 
@@ -50,22 +53,15 @@ const LEAD_NEW: Duration = Duration::from_millis(20);
 /// The weight of the latest value in a moving mean.
 const WEIGHT: f64 = 1.0 / 8.0;
 
-/// Why a request surely was not sent, where the reason lies here.
+/// Name, connection and TLS took too long.
 #[derive(Debug, Error)]
-pub enum NotSent {
-    /// Name, connection and TLS took too long.
-    #[error("no connection in time")]
-    TimedOut,
-    /// The peer closed the connection, or spoke, before it was asked anything.
-    #[error("the connection was closed before the request left")]
-    NotSilent,
-    /// There was a connection, and it is no more.
-    #[error("the connection was gone before the request left")]
-    NoConnectionLeft,
-}
+#[error("no connection in time")]
+pub struct TimedOut;
 
 /// Makes connections, and keeps those that can be used again.
 pub struct Connections {
+    /// Where to.
+    to: Url,
     tls: ClientConfig,
     proxy: Option<Proxy>,
     connect_timeout: Duration,
@@ -84,7 +80,7 @@ struct State {
 
 /// A connection that no request uses.
 struct Idle {
-    client: Client,
+    connection: Connection,
     since: Instant,
     /// How long it may be idle at most.
     max: Duration,
@@ -109,12 +105,15 @@ pub fn tls(is_plain: bool) -> Result<ClientConfig, rustls::Error> {
     Ok(tls)
 }
 
+/// What asks, as a server sees it.
+pub const USER_AGENT: &str = concat!("otpdrive/", env!("CARGO_PKG_VERSION"));
+
 /// A client that follows nothing, tells nobody where it was, repeats nothing by itself, and uses no
 /// proxy that was not named.
 pub fn builder(tls: ClientConfig) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)
-        .user_agent(concat!("otpdrive/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .http1_only()
         .redirect(redirect::Policy::none())
         .referer(false)
@@ -124,8 +123,14 @@ pub fn builder(tls: ClientConfig) -> ClientBuilder {
 
 impl Connections {
     /// No connection is made yet.
-    pub fn new(tls: ClientConfig, proxy: Option<Proxy>, connect_timeout: Duration) -> Self {
+    pub fn new(
+        to: Url,
+        tls: ClientConfig,
+        proxy: Option<Proxy>,
+        connect_timeout: Duration,
+    ) -> Self {
         Self {
+            to,
             tls,
             proxy,
             connect_timeout,
@@ -157,21 +162,20 @@ impl Connections {
         None
     }
 
-    /// A new connection for this request, which is held until it may go.
+    /// A new connection, on which nothing was written yet.
     ///
     /// # Errors
-    /// Why there is none: the request surely did not leave.
-    pub async fn open(&self, request: Request) -> reqwest::Result<New> {
-        let (ready, is_ready) = oneshot::channel();
-        let (go, may_go) = oneshot::channel();
-        let client = self.client(Gate { ready, may_go })?;
+    /// Why there is none.
+    pub async fn open(&self) -> reqwest::Result<Connection> {
+        let (taken, is_taken) = oneshot::channel();
+        let client = self.client(taken)?;
         let began = Instant::now();
-        let mut sent: Sent = Box::pin(client.execute(request));
-        // An answer before `go` there cannot be.
-        select! { biased;
-            Err(error) = &mut sent => return Err(error),
-            Ok(()) = is_ready => {}
-        }
+        let opening = client.execute(reqwest::Request::new(Method::GET, self.to.clone()));
+        // It gets no connection, so it has no answer.
+        let connection = select! { biased;
+            Err(error) = opening => return Err(error),
+            Ok(connection) = is_taken => connection,
+        };
         let took_s = began.elapsed().as_secs_f64();
         let mut state = self.state.borrow_mut();
         state.connect_s += if state.connect_s == 0.0 {
@@ -179,11 +183,12 @@ impl Connections {
         } else {
             WEIGHT * (took_s - state.connect_s)
         };
-        Ok(New { client, go, sent })
+        Ok(connection)
     }
 
-    /// Takes a connection back whose answer was read to its end; `max` is what [`idle_max`] said.
-    pub fn take_back(&self, client: Client, max: Option<Duration>) {
+    /// Takes a connection back that was used; `max`: how long it may be idle, `None` when it is not to
+    /// be used again.
+    pub fn take_back(&self, connection: Connection, max: Option<Duration>) {
         let mut state = self.state.borrow_mut();
         while let Some(oldest) = state.idle.front()
             && oldest.since.elapsed() >= oldest.max
@@ -192,7 +197,7 @@ impl Connections {
         }
         match max {
             Some(max) => state.idle.push_back(Idle {
-                client,
+                connection,
                 since: Instant::now(),
                 max,
             }),
@@ -218,19 +223,16 @@ impl Connections {
         new.mul_f64(state.renewal).max(LEAD_WARM)
     }
 
-    /// Everything explicit, in one place. Neither `connect_timeout` nor `timeout`, for both would
-    /// run while the request waits for its turn.
-    fn client(&self, gate: Gate) -> reqwest::Result<Client> {
-        let gate = Arc::new(Mutex::new(Some(gate)));
+    /// A client for one connection, which it makes and does not keep.
+    fn client(&self, taken: oneshot::Sender<Connection>) -> reqwest::Result<Client> {
+        let taken = Arc::new(Mutex::new(Some(taken)));
         let connect_timeout = self.connect_timeout;
         let mut builder = builder(self.tls.clone())
-            .connector_layer(layer_fn(move |inner| AtThreshold {
-                inner: Arc::new(Mutex::new(inner)),
-                gate: Arc::clone(&gate),
+            .connector_layer(layer_fn(move |inner| Taking {
+                inner,
+                taken: Arc::clone(&taken),
                 connect_timeout,
             }))
-            .pool_idle_timeout(None)
-            .pool_max_idle_per_host(1)
             .tcp_nodelay(true)
             .connection_verbose(false);
         if let Some(proxy) = &self.proxy {
@@ -251,7 +253,7 @@ impl State {
 }
 
 /// How long the connection of this answer may be idle; `None` when it is not to be used again.
-pub fn idle_max(response: &Response) -> Option<Duration> {
+pub fn idle_max<B>(response: &Response<B>) -> Option<Duration> {
     let words = |name| {
         let values = response.headers().get_all(name).into_iter();
         values
@@ -279,10 +281,10 @@ pub struct Warm<'c> {
 
 impl Warm<'_> {
     /// The connection and how long it was idle; `None` when it has waited too long for its turn.
-    pub fn redeem(mut self) -> Option<(Client, Duration)> {
+    pub fn redeem(mut self) -> Option<(Connection, Duration)> {
         let idle = self.idle.take()?;
         let age = idle.since.elapsed();
-        (age < idle.max + WAIT_MAX).then_some((idle.client, age))
+        (age < idle.max + WAIT_MAX).then_some((idle.connection, age))
     }
 }
 
@@ -294,100 +296,114 @@ impl Drop for Warm<'_> {
     }
 }
 
-/// What comes of a request.
-pub type Sent = Pin<Box<dyn Future<Output = reqwest::Result<Response>>>>;
-
-/// A new connection and the request that waits on it. Dropped, it is closed with nothing written.
-pub struct New {
-    client: Client,
-    go: oneshot::Sender<()>,
-    sent: Sent,
+/// A connection for one request at a time.
+pub struct Connection {
+    requests: SendRequest<String>,
+    /// What reads and writes, until that has ended.
+    wire: Option<Wire>,
 }
 
-impl New {
-    /// Lets the request go when `Sent` is polled next.
-    pub fn go(self) -> (Client, Sent) {
-        // Nobody listens any more only where it has failed, which `sent` says.
-        let _ = self.go.send(());
-        (self.client, self.sent)
+impl Connection {
+    /// Lets a request go, and waits for the head of its answer. A connection that the peer has closed
+    /// meanwhile, or on which it has spoken, gives the request back unwritten: the error then
+    /// [is](hyper::Error::is_canceled) "canceled".
+    ///
+    /// # Errors
+    /// When nothing came back, or nothing that could be read.
+    pub async fn send(&mut self, request: Request<String>) -> hyper::Result<Response<Incoming>> {
+        let answer = self.requests.send_request(request);
+        driven(&mut self.wire, answer).await
+    }
+
+    /// The next piece of a body; `None` at its end.
+    ///
+    /// # Errors
+    /// When it broke off.
+    pub async fn next_of(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+        let frame = driven(&mut self.wire, frame).await?;
+        // Trailers say nothing here.
+        Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+    }
+
+    /// Is it open, and was all of the last answer read?
+    pub fn is_ready(&self) -> bool {
+        self.wire.is_some() && self.requests.is_ready()
     }
 }
 
-/// Between the request, which knows when it may go, and its connection.
-struct Gate {
-    ready: oneshot::Sender<()>,
-    may_go: oneshot::Receiver<()>,
-}
-
-/// A connector that makes one connection and holds it at the threshold until the gate opens. Shared
-/// and not copied, for each request on the connection asks for a clone.
-struct AtThreshold<S> {
-    inner: Arc<Mutex<S>>,
-    gate: Arc<Mutex<Option<Gate>>>,
-    connect_timeout: Duration,
-}
-
-impl<S> Clone for AtThreshold<S> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            gate: Arc::clone(&self.gate),
-            connect_timeout: self.connect_timeout,
+impl Drop for Connection {
+    /// Ends it in order: TLS says goodbye.
+    fn drop(&mut self) {
+        if let (Some(wire), Ok(runtime)) = (self.wire.take(), Handle::try_current()) {
+            runtime.spawn(wire);
         }
     }
 }
 
-impl<S, To> Service<To> for AtThreshold<S>
+/// Waits for what comes through a connection, which moves only here.
+async fn driven<T>(wire: &mut Option<Wire>, awaited: impl Future<Output = T>) -> T {
+    let mut awaited = pin!(awaited);
+    poll_fn(|context| {
+        if let Poll::Ready(came) = awaited.as_mut().poll(context) {
+            return Poll::Ready(came);
+        }
+        // Why it has ended is told to those who wait for something of it.
+        if let Some(open) = wire
+            && Pin::new(open).poll(context).is_ready()
+        {
+            *wire = None;
+        }
+        awaited.as_mut().poll(context)
+    })
+    .await
+}
+
+/// It is handed from one to the next with its connection, so it is kept in one place.
+type Wire = Box<http1::Connection<Stream, String>>;
+
+/// What bytes go through.
+type Stream = Box<dyn ReadWrite + Send>;
+
+trait ReadWrite: Read + Write + Unpin {}
+
+impl<S: Read + Write + Unpin> ReadWrite for S {}
+
+/// A connector that makes a connection and gives it away, so that its client never has one.
+#[derive(Clone)]
+struct Taking<S> {
+    inner: S,
+    taken: Arc<Mutex<Option<oneshot::Sender<Connection>>>>,
+    connect_timeout: Duration,
+}
+
+impl<S, To> Service<To> for Taking<S>
 where
     S: Service<To, Error = BoxError>,
     S::Future: Send + 'static,
-    S::Response: Read + Unpin + Send,
+    S::Response: Read + Write + Unpin + Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        locked(&self.inner).poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, to: To) -> Self::Future {
-        let Some(gate) = locked(&self.gate).take() else {
-            return Box::pin(async {
-                sleep(ON_ITS_WAY).await;
-                Err(NotSent::NoConnectionLeft.into())
-            });
-        };
-        let connecting = locked(&self.inner).call(to);
-        let connect_timeout = self.connect_timeout;
+        let connecting = timeout(self.connect_timeout, self.inner.call(to));
+        let taken = Arc::clone(&self.taken);
         Box::pin(async move {
-            let connected = timeout(connect_timeout, connecting).await;
-            let mut connection = connected.map_err(|_| NotSent::TimedOut)??;
-            // Nobody waits for it only where the request was dropped.
-            let _ = gate.ready.send(());
-            select! { biased;
-                () = anything_from(&mut connection) => Err(NotSent::NotSilent.into()),
-                go = gate.may_go => match go {
-                    Ok(()) => Ok(connection),
-                    Err(_) => Err(NotSent::NoConnectionLeft.into()),
-                },
+            let stream: Stream = Box::new(connecting.await.map_err(|_| TimedOut)??);
+            let (requests, wire) = http1::handshake(stream).await?;
+            let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(taken) = taken {
+                let wire = Some(Box::new(wire));
+                // Nobody waits for it only where it is not wanted any more.
+                let _ = taken.send(Connection { requests, wire });
             }
+            std::future::pending().await
         })
     }
-}
-
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends when the peer closes the connection, or says anything.
-async fn anything_from(connection: &mut (impl Read + Unpin)) {
-    std::future::poll_fn(|context| {
-        let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
-        Pin::new(&mut *connection)
-            .poll_read(context, buffer.unfilled())
-            .map(drop)
-    })
-    .await;
 }

@@ -3,16 +3,19 @@
 
 use std::error::Error;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use reqwest::{Client, Method, Proxy, Request, Response, Url, header};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Request, Response, Uri};
+use reqwest::{Proxy, Url};
 use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{self, Connections, New, NotSent, Warm};
+use super::connection::{self, Connection, Connections, TimedOut, Warm};
 use super::words::{self, Reply};
 use super::{Cause, Gateway, NoConnection, Ready};
 use crate::clock::Clock;
@@ -25,6 +28,12 @@ use crate::text::percent_encoded;
 const BODY_MAX: usize = 64 * 1_024;
 
 const NOT_IN_TIME: &str = "no answer in time";
+
+const TOO_LATE: &str = "the connection waited too long for its turn";
+
+const CLOSED: &str = "the connection was closed before the request left";
+
+const GONE: &str = "the connection was gone before the request left";
 
 const NO_FILE_HANDLE: &str =
     "no file handle is left on this machine: raise the limit (ulimit -n), or lower --concurrency";
@@ -60,7 +69,10 @@ pub struct KooKoo {
     host: String,
     /// Is that the proxy's?
     by_proxy: bool,
-    endpoints: [Url; Lane::ALL.len()],
+    /// What each request begins with, up to its parameters.
+    endpoints: [String; Lane::ALL.len()],
+    /// What each request says besides.
+    headers: HeaderMap,
     key: SecretString,
     sender_id: String,
     caller_id: String,
@@ -83,18 +95,20 @@ impl KooKoo {
         clock: Clock,
         tls: ClientConfig,
     ) -> Result<Self, String> {
+        let headers = headers(settings, &tls)?;
         let proxy = settings.proxy.clone().map(Proxy::all).transpose();
         let proxy = proxy.map_err(|error| format!("--proxy: {}", describe(error)))?;
         let host = settings.proxy.as_ref().unwrap_or(&settings.endpoint);
-        let endpoint = |lane| {
-            let mut url = settings.endpoint.clone();
-            let base = url.path().trim_end_matches('/');
-            let path = format!("{base}/{}", words::request_name(lane));
-            url.set_path(&path);
-            url
-        };
+        let connections = Connections::new(
+            settings.endpoint.clone(),
+            tls,
+            proxy,
+            settings.connect_timeout,
+        );
+        let endpoint = |lane| endpoint(settings, lane);
         Ok(Self {
-            connections: Connections::new(tls, proxy, settings.connect_timeout),
+            connections,
+            headers,
             timeout: settings.timeout,
             clock,
             redactor: super::redactor(&settings.key),
@@ -107,23 +121,22 @@ impl KooKoo {
         })
     }
 
-    /// The request's address: parameters in the order of the API's documentation.
-    fn url(&self, job: &Job, lane: Lane) -> Url {
-        let mut url = self.endpoints[lane.index()].clone();
-        let key = self.key.expose_secret();
-        let query = match lane {
+    /// What is asked for: parameters in the order of the API's documentation.
+    fn uri(&self, job: &Job, lane: Lane) -> Result<Uri, String> {
+        let (endpoint, key) = (&self.endpoints[lane.index()], self.key.expose_secret());
+        let uri = match lane {
             Lane::Sms => format!(
-                "phone_no={}&api_key={key}&sender_id={}",
+                "{endpoint}?phone_no={}&api_key={key}&sender_id={}",
                 international(job.number),
                 self.sender_id
             ),
             Lane::Call => format!(
-                "api_key={key}&caller_id={}&phone_no={}",
+                "{endpoint}?api_key={key}&caller_id={}&phone_no={}",
                 self.caller_id,
                 national(job.number)
             ),
             Lane::Verify => format!(
-                "phone_no={}&otp={}&api_key={key}",
+                "{endpoint}?phone_no={}&otp={}&api_key={key}",
                 international(job.number),
                 job.code
                     .as_ref()
@@ -131,8 +144,14 @@ impl KooKoo {
                     .unwrap_or_default()
             ),
         };
-        url.set_query(Some(&query));
-        url
+        Uri::from_maybe_shared(Bytes::from(uri)).map_err(|error| error.to_string())
+    }
+
+    fn request(&self, uri: Uri) -> Request<String> {
+        let mut request = Request::new(String::new());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        request
     }
 
     /// Takes out of a verdict's text what must not be kept: the key, and the code.
@@ -178,17 +197,19 @@ impl Gateway for KooKoo {
             let why = "there is no code to check";
             return Err(Verdict::new(VerdictKind::Unreachable, why).into());
         }
-        let request = Request::new(Method::GET, self.url(job, lane));
+        let uri = self.uri(job, lane);
+        let uri = uri.map_err(|why| Verdict::new(VerdictKind::Unreachable, why))?;
         let way = if let Some(warm) = self.connections.warm() {
-            Way::Warm(warm, Box::new(request))
+            Way::Warm(warm)
         } else {
-            let opened = self.connections.open(request).await;
+            let opened = self.connections.open().await;
             Way::New(opened.map_err(|error| self.no_connection(error, job.code.as_ref()))?)
         };
         Ok(Waiting {
             gateway: self,
             lane,
             code: job.code.clone(),
+            uri,
             way,
         })
     }
@@ -203,87 +224,117 @@ pub struct Waiting<'g> {
     gateway: &'g KooKoo,
     lane: Lane,
     code: Option<SecretString>,
+    uri: Uri,
     way: Way<'g>,
 }
 
 enum Way<'g> {
-    Warm(Warm<'g>, Box<Request>),
-    New(New),
+    Warm(Warm<'g>),
+    New(Connection),
 }
 
 impl Ready for Waiting<'_> {
     async fn go(self) -> Verdict {
-        let deadline = Instant::now() + self.gateway.timeout;
-        let verdict = match self.way {
-            Way::Warm(warm, request) => {
-                self.gateway
-                    .go_warm(warm, *request, self.lane, deadline)
-                    .await
-            }
-            Way::New(new) => self.gateway.go_new(new, self.lane, deadline).await,
+        let gateway = self.gateway;
+        let (connection, age) = match self.way {
+            Way::New(connection) => (connection, None),
+            Way::Warm(warm) => match warm.redeem() {
+                Some((connection, age)) => (connection, Some(age)),
+                None => return Verdict::new(VerdictKind::Withdrawn, TOO_LATE),
+            },
         };
-        self.gateway.cleaned(verdict, self.code.as_ref())
+        match gateway.exchange(connection, self.uri, self.lane).await {
+            Some(verdict) => gateway.cleaned(verdict, self.code.as_ref()),
+            None => gateway.not_sent(age),
+        }
     }
 }
 
 impl KooKoo {
-    async fn go_warm(
-        &self,
-        warm: Warm<'_>,
-        request: Request,
-        lane: Lane,
-        deadline: Instant,
-    ) -> Verdict {
-        let withdrawn = |why| Verdict::new(VerdictKind::Withdrawn, why);
-        let Some((client, age)) = warm.redeem() else {
-            return withdrawn("the connection waited too long for its turn".to_owned());
+    /// What is said of a request whose connection had ended; `age`: so long it had been idle.
+    fn not_sent(&self, age: Option<Duration>) -> Verdict {
+        let Some(age) = age else {
+            return Verdict::new(VerdictKind::Unreachable, CLOSED);
         };
-        match timeout_at(deadline, client.execute(request)).await {
-            Ok(Err(error)) if surely_not_sent(&error) => {
-                self.connections.found_closed(age);
-                withdrawn(describe(error))
-            }
-            came => self.answer(client, came, lane, deadline).await,
-        }
+        self.connections.found_closed(age);
+        Verdict::new(VerdictKind::Withdrawn, GONE)
     }
 
-    async fn go_new(&self, new: New, lane: Lane, deadline: Instant) -> Verdict {
-        let (client, sent) = new.go();
-        match timeout_at(deadline, sent).await {
-            Ok(Err(error)) if surely_not_sent(&error) => {
-                Verdict::new(VerdictKind::Unreachable, describe(error))
-            }
-            came => self.answer(client, came, lane, deadline).await,
-        }
-    }
-
-    /// What came back for a request that has left, or may have.
-    async fn answer(
-        &self,
-        client: Client,
-        came: Result<reqwest::Result<Response>, Elapsed>,
-        lane: Lane,
-        deadline: Instant,
-    ) -> Verdict {
-        let response = match came {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return no_answer(error),
-            Err(_) => return Verdict::new(VerdictKind::NoAnswer, NOT_IN_TIME),
+    /// Sends a request; says what came of it, or `None`: it surely was not sent.
+    async fn exchange(&self, mut connection: Connection, uri: Uri, lane: Lane) -> Option<Verdict> {
+        let deadline = Instant::now() + self.timeout;
+        let mut head = None;
+        let came = {
+            // Pinned here and not moved, for it is large.
+            let answer = pin!(async {
+                let answer = connection.send(self.request(uri)).await?;
+                let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
+                let idle_max = connection::idle_max(&answer);
+                head = Some((answer.status().as_u16(), retry_after, idle_max));
+                Ok(body(&mut connection, answer).await)
+            });
+            timeout_at(deadline, answer).await
         };
-        let idle_max = connection::idle_max(&response);
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-        let body = timeout_at(deadline, body(response)).await;
-        let body = body.unwrap_or_else(|_| Err(NOT_IN_TIME.to_owned()));
-        self.connections
-            .take_back(client, idle_max.filter(|_| body.is_ok()));
+        let body = match came {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) if hyper::Error::is_canceled(&error) => return None,
+            Ok(Err(error)) => return Some(no_answer(&error)),
+            Err(_) => Err(NOT_IN_TIME.to_owned()),
+        };
+        let Some((status, retry_after, idle_max)) = head else {
+            return Some(Verdict::new(VerdictKind::NoAnswer, NOT_IN_TIME));
+        };
+        let idle_max = idle_max.filter(|_| body.is_ok() && connection.is_ready());
+        self.connections.take_back(connection, idle_max);
         let reply = Reply {
             status,
             retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
             body: body.as_deref().map_err(String::as_str),
         };
-        words::verdict(lane, &reply, self.clock.now())
+        Some(words::verdict(lane, &reply, self.clock.now()))
     }
+}
+
+/// Where the request of a lane goes. A proxy that is asked in the plain has to be told to whom.
+fn endpoint(settings: &Settings, lane: Lane) -> String {
+    let endpoint = &settings.endpoint;
+    let base = endpoint.path().trim_end_matches('/');
+    let path = format!("{base}/{}", words::request_name(lane));
+    if is_forwarded(settings) {
+        format!("http://{}{path}", authority(endpoint))
+    } else {
+        path
+    }
+}
+
+/// Does the proxy read the requests? Else it is given a tunnel.
+fn is_forwarded(settings: &Settings) -> bool {
+    settings.proxy.is_some() && settings.endpoint.scheme() == "http"
+}
+
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// What each request says beside its address.
+fn headers(settings: &Settings, tls: &ClientConfig) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    let agent = HeaderValue::from_static(connection::USER_AGENT);
+    headers.insert(header::USER_AGENT, agent);
+    let host = HeaderValue::try_from(authority(&settings.endpoint));
+    headers.insert(header::HOST, host.map_err(|error| error.to_string())?);
+    if let Some(proxy) = settings.proxy.as_ref().filter(|_| is_forwarded(settings)) {
+        let client = connection::builder(tls.clone()).build().map_err(describe)?;
+        // Made of what stands before the host in the address.
+        let credentials = client.get(proxy.clone()).build().map_err(describe)?;
+        if let Some(credentials) = credentials.headers().get(header::AUTHORIZATION) {
+            headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
+        }
+    }
+    Ok(headers)
 }
 
 /// `%2B919876543210`: the plus encoded, or it would arrive as a space.
@@ -299,46 +350,33 @@ fn national(number: Number) -> String {
 }
 
 /// The body, up to [`BODY_MAX`]; what is longer is no answer of this API, and is not read on.
-async fn body(mut response: Response) -> Result<Vec<u8>, String> {
+async fn body(connection: &mut Connection, answer: Response<Incoming>) -> Result<Vec<u8>, String> {
     let too_long = || format!("longer than {BODY_MAX} bytes");
-    if response
-        .content_length()
-        .is_some_and(|length| length > BODY_MAX as u64)
-    {
+    let mut incoming = answer.into_body();
+    if incoming.size_hint().lower() > BODY_MAX as u64 {
         return Err(too_long());
     }
     let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > BODY_MAX => return Err(too_long()),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(describe(error)),
+    while !incoming.is_end_stream() {
+        match connection.next_of(&mut incoming).await {
+            Some(Ok(piece)) if body.len() + piece.len() > BODY_MAX => return Err(too_long()),
+            Some(Ok(piece)) => body.extend_from_slice(&piece),
+            Some(Err(error)) => return Err(root(&error)),
+            None => break,
         }
     }
+    Ok(body)
 }
 
 /// What it means that no answer came to a request that may have left. Something that is not HTTP
 /// is an answer of a kind.
-fn no_answer(error: reqwest::Error) -> Verdict {
-    let is_unreadable = hyper_errors(&error).any(hyper::Error::is_parse);
-    let kind = if is_unreadable {
+fn no_answer(error: &hyper::Error) -> Verdict {
+    let kind = if error.is_parse() {
         VerdictKind::Ambiguous
     } else {
         VerdictKind::NoAnswer
     };
-    Verdict::new(kind, describe(error))
-}
-
-/// Did this request surely not leave? Name, connection and TLS come before it; and hyper hands
-/// back unwritten what it could not write at all, which reqwest does not count as "connect".
-/// Everything else may have left.
-fn surely_not_sent(error: &reqwest::Error) -> bool {
-    error.is_builder() || error.is_connect() || hyper_errors(error).any(hyper::Error::is_canceled)
-}
-
-fn hyper_errors(error: &reqwest::Error) -> impl Iterator<Item = &hyper::Error> {
-    chain(error).filter_map(|error| error.downcast_ref())
+    Verdict::new(kind, root(error))
 }
 
 /// An error and its causes. One of the standard library hides the one that it was made of.
@@ -425,12 +463,12 @@ fn is_refused(error: &reqwest::Error) -> bool {
 /// here, where errors enter the program, and of the rest only the root cause is kept.
 pub(super) fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
-    if let Some(why) = chain(&error).find_map(|error| error.downcast_ref::<NotSent>()) {
-        return why.to_string();
+    if chain(&error).any(<dyn Error>::is::<TimedOut>) {
+        return TimedOut.to_string();
     }
     if error.is_timeout() {
         return if error.is_connect() {
-            NotSent::TimedOut.to_string()
+            TimedOut.to_string()
         } else {
             NOT_IN_TIME.to_owned()
         };
@@ -438,13 +476,18 @@ pub(super) fn describe(error: reqwest::Error) -> String {
     if is_refused(&error) {
         return "no connection: refused, nobody listens there".to_owned();
     }
-    let root = chain(&error).last().map(ToString::to_string);
     let prefix = if error.is_connect() {
         "no connection: "
     } else {
         ""
     };
-    format!("{prefix}{}", words::tidy(&root.unwrap_or_default()))
+    format!("{prefix}{}", root(&error))
+}
+
+/// The root cause of an error, in words.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let root = chain(error).last().map(ToString::to_string);
+    words::tidy(&root.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -481,26 +524,22 @@ mod tests {
     async fn the_three_requests_are_as_documented() {
         let kookoo = kookoo();
         let indian = job(919_876_543_210, Some("004512"));
-        let base = "https://kookoo.in/api/v1/TwoFactor";
+        let base = "/api/v1/TwoFactor";
+        let uri = |job: &Job, lane| kookoo.uri(job, lane).unwrap().to_string();
         assert_eq!(
-            kookoo.url(&indian, Lane::Sms).as_str(),
+            uri(&indian, Lane::Sms),
             format!("{base}/smsotp?phone_no=%2B919876543210&api_key=KK%2B1234&sender_id=OZ%20NTL")
         );
         assert_eq!(
-            kookoo.url(&indian, Lane::Call).as_str(),
+            uri(&indian, Lane::Call),
             format!("{base}/callotp?api_key=KK%2B1234&caller_id=914012345678&phone_no=9876543210")
         );
         assert_eq!(
-            kookoo.url(&indian, Lane::Verify).as_str(),
+            uri(&indian, Lane::Verify),
             format!("{base}/verifyotp?phone_no=%2B919876543210&otp=004512&api_key=KK%2B1234")
         );
         let british = job(447_400_123_456, None);
-        assert!(
-            kookoo
-                .url(&british, Lane::Call)
-                .as_str()
-                .ends_with("phone_no=%2B447400123456")
-        );
+        assert!(uri(&british, Lane::Call).ends_with("phone_no=%2B447400123456"));
     }
 
     #[tokio::test]

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rcgen::{CertificateParams, KeyPair};
-use reqwest::Client;
 use rustls::crypto::ring::default_provider as ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, advance, sleep, timeout};
+use tokio::time::{Instant, advance, pause, sleep, timeout};
 
 use super::connection::{Connections, Warm};
 use super::http::{KooKoo, Settings, Waiting};
@@ -312,6 +311,24 @@ async fn a_connection_that_the_answer_ends_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_asked_in_the_plain_is_told_to_whom_and_by_whom() {
+    let (address, seen) = answering(accepted()).await;
+    let proxy = format!("http://me:a%20word@{address}").parse().unwrap();
+    let mut settings = settings("http://gateway.test:81/api/");
+    settings.proxy = Some(proxy);
+    let kookoo = KooKoo::new(&settings, Clock::start()).unwrap();
+    for _ in 0..2 {
+        is(&request(&kookoo).await, VerdictKind::Accepted, "SM1");
+    }
+    let head = seen.requests.lock().unwrap()[1].clone();
+    assert!(head.starts_with("GET http://gateway.test:81/api/smsotp?phone_no="));
+    assert!(head.contains("\r\nproxy-authorization: Basic bWU6YSB3b3Jk\r\n"));
+    assert!(head.contains("\r\nhost: gateway.test:81\r\n"));
+    assert!(!head.contains("content-length"), "{head}");
+    assert_eq!((seen.requests(), seen.connections()), (2, 1));
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_told_before_the_turn() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -517,15 +534,17 @@ async fn without_a_code_nothing_is_checked() {
     assert_eq!(seen.connections(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_idle_connection_is_used_until_the_age_at_which_others_were_found_closed() {
-    let tls = trusting(None);
-    let client = Client::builder().tls_backend_preconfigured(tls.clone());
-    let client = client.build().unwrap();
-    let connections = Connections::new(tls, None, Duration::from_secs(1));
+    let (address, _) = answering(accepted()).await;
+    let to = format!("http://{address}").parse().unwrap();
+    let connections = Connections::new(to, trusting(None), None, Duration::from_secs(1));
+    let opened = join_all((0..60).map(|_| connections.open())).await;
+    let mut opened = opened.into_iter().map(Result::unwrap);
     let four_s = Duration::from_secs(4);
-    let is_warm_after = async |idle| {
-        connections.take_back(client.clone(), Some(four_s));
+    pause();
+    let mut is_warm_after = async |idle| {
+        connections.take_back(opened.next().unwrap(), Some(four_s));
         advance(idle).await;
         connections.warm().and_then(Warm::redeem).is_some()
     };
@@ -541,7 +560,7 @@ async fn an_idle_connection_is_used_until_the_age_at_which_others_were_found_clo
     assert!((10..50).contains(&renewed), "tried again after {renewed}");
     assert_eq!(connections.warm().map(|_| ()), None, "nothing is left");
 
-    connections.take_back(client.clone(), Some(four_s));
+    connections.take_back(opened.next().unwrap(), Some(four_s));
     let warm = connections.warm().unwrap();
     advance(four_s + Duration::from_millis(100)).await;
     assert!(warm.redeem().is_none(), "waited too long for its turn");

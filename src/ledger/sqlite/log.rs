@@ -26,6 +26,10 @@ const MAGIC: u32 = 0x377f_0682;
 /// file. A commit into a log that grows costs twice as much: the file system notes each new length.
 const ROOM: usize = 8 * 1_024 * 1_024;
 
+/// It is written in pieces of this size. What is written at once may become one piece of the system's
+/// cache, and a large piece makes each page that is written into it later twice as dear.
+const PIECE: usize = 256 * 1_024;
+
 /// Makes room in the log: zeros behind what is in it, which `SQLite` takes for its end.
 pub fn fill(db: &mut Connection) -> rusqlite::Result<()> {
     // Nobody else, a viewer for instance, writes to the log meanwhile.
@@ -35,7 +39,11 @@ pub fn fill(db: &mut Connection) -> rusqlite::Result<()> {
         let mut log = OpenOptions::new().append(true).open(log)?;
         let length = log.metadata()?.len();
         let room = ROOM.saturating_sub(usize::try_from(length).unwrap_or(ROOM));
-        let filled = log.write_all(&vec![0; room]).and_then(|()| log.sync_all());
+        let zeros = vec![0; room];
+        let filled = zeros
+            .chunks(PIECE)
+            .try_for_each(|piece| log.write_all(piece))
+            .and_then(|()| log.sync_all());
         filled.or_else(|_| log.set_len(length))
     };
     let filled: io::Result<()> = fill();

@@ -5,6 +5,7 @@
 //! queue. What a commit costs is itself and the pages it touches, so facts are appended, many per
 //! statement.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
@@ -26,16 +27,13 @@ use crate::run::RunId;
 /// Most entries in one commit.
 const GROUP_MAX: usize = 1_024;
 
-/// Commits start at least this far apart, unless [`GROUP_ENOUGH`] entries wait: under load this makes
-/// groups large enough to be cheap, and an idle ledger still writes at once.
+/// Commits start at least this far apart, unless enough intents wait: under load this makes groups
+/// large enough to be cheap, and an idle ledger still writes at once.
 const GROUP_GAP: Duration = Duration::from_millis(4);
 
-/// So many entries are worth a commit: with few requests in flight, all of them may be waiting for
-/// it.
-const GROUP_ENOUGH: usize = 64;
-
-/// How often it is looked whether there are enough.
-const GROUP_LOOK: Duration = Duration::from_millis(1);
+/// So many intents for each attempt that is under way are enough: with few requests in flight, most
+/// of them may be waiting for the commit.
+const ENOUGH_FOR_EACH: usize = 3;
 
 /// What can be written during a run.
 pub enum Entry {
@@ -86,15 +84,18 @@ pub async fn write_all(
     let mut next_commit = Instant::now();
     let mut sick: Option<String> = None;
     while queue.recv_many(&mut arrived, GROUP_MAX).await > 0 {
-        while Instant::now() < next_commit && arrived.len() + queue.len() < GROUP_ENOUGH {
-            sleep_until(next_commit.min(Instant::now() + GROUP_LOOK)).await;
-        }
-        let room = GROUP_MAX.saturating_sub(arrived.len());
-        if room > 0 && !queue.is_empty() {
-            queue.recv_many(&mut arrived, room).await;
+        group.sort_in(&mut arrived);
+        if Instant::now() < next_commit {
+            let mut gap = pin!(sleep_until(next_commit));
+            while !group.is_enough() {
+                tokio::select! {
+                    biased;
+                    1.. = queue.recv_many(&mut arrived, GROUP_MAX) => group.sort_in(&mut arrived),
+                    () = &mut gap => break,
+                }
+            }
         }
         next_commit = Instant::now() + GROUP_GAP;
-        group.sort_in(&mut arrived);
         if let Some(why) = &sick {
             group.refuse_intents(why);
         }
@@ -134,9 +135,17 @@ struct Group {
     facts: Vec<Noted>,
     codes: Vec<JobId>,
     flushed: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Attempts that were begun and have no answer yet.
+    under_way: usize,
 }
 
 impl Group {
+    /// Is it not worth waiting for more?
+    fn is_enough(&self) -> bool {
+        self.begun.len() >= ENOUGH_FOR_EACH * self.under_way
+            || self.begun.len() + self.answers.len() >= GROUP_MAX
+    }
+
     fn sort_in(&mut self, arrived: &mut Vec<Entry>) {
         for entry in arrived.drain(..) {
             match entry {
@@ -144,7 +153,10 @@ impl Group {
                     self.intents.push(intent);
                     self.begun.push(done);
                 }
-                Entry::Answer(answered) => self.answers.push(answered),
+                Entry::Answer(answered) => {
+                    self.under_way = self.under_way.saturating_sub(1);
+                    self.answers.push(answered);
+                }
                 Entry::Note(noted) => self.facts.push(noted),
                 Entry::Forget(job) => self.codes.push(job),
                 Entry::Flush { done } => self.flushed.push(done),
@@ -213,10 +225,10 @@ impl Group {
         for (place, done) in self.begun.drain(..).enumerate() {
             let begun = result.as_ref().map(|taken| {
                 if taken.contains(&place) {
-                    Begun::Taken
-                } else {
-                    Begun::Go
+                    return Begun::Taken;
                 }
+                self.under_way += 1;
+                Begun::Go
             });
             // Nobody waits any more: the run was dropped.
             let _ = done.send(begun.map_err(String::clone));
