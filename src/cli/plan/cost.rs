@@ -22,12 +22,21 @@ pub enum Cost {
 pub struct Bill {
     /// All of it.
     pub most: Amount,
-    /// One request on each lane: of two channels the dearer one.
-    pub each: Vec<(Lane, Amount)>,
+    /// One number on each lane.
+    pub each: Vec<Each>,
     /// What earlier runs of the campaign have cost.
     pub spent: Amount,
     /// What all runs together may cost.
     pub budget: Option<Amount>,
+}
+
+/// What one number costs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Each {
+    /// On this lane; `None`: there is no price for it.
+    first: (Lane, Option<Amount>),
+    /// At most: one of two channels is billed, for the fallback follows what surely was not sent.
+    most: (Lane, Amount),
 }
 
 impl Cost {
@@ -36,20 +45,18 @@ impl Cost {
         let Limits { prices, budget, .. } = &settings.limits;
         prices.least()?;
         let fallback = settings.policy.fallback.map(Lane::from);
-        // One of the two is billed: the fallback follows what surely was not sent.
-        let dearest = |lane| {
-            prices
-                .of(lane)
-                .max(fallback.and_then(|lane| prices.of(lane)))
-        };
+        let price_of = |lane| Some((prices.of(lane)?, lane));
         let (mut each, mut most) = (Vec::new(), Amount::default());
         let started = Lane::ALL.into_iter().zip(plan.started());
         for (lane, requests) in started.filter(|(_, requests)| *requests > 0) {
-            let Some(price) = dearest(lane) else {
+            let Some((price, dearer)) = price_of(lane).max(fallback.and_then(price_of)) else {
                 return Some(Self::Unknown(lane));
             };
             most = most + price * requests;
-            each.push((lane, price));
+            each.push(Each {
+                first: (lane, prices.of(lane)),
+                most: (dearer, price),
+            });
         }
         Some(Self::Known(Bill {
             most,
@@ -76,14 +83,12 @@ impl Bill {
     }
 
     fn in_words(&self) -> String {
-        let each: Vec<String> = (self.each.iter())
-            .map(|(lane, price)| format!("{} {price}", lane.name()))
-            .collect();
+        let each: Vec<String> = self.each.iter().map(Each::in_words).collect();
         let mut cost = if each.is_empty() {
             "nothing".to_owned()
         } else {
             let (most, each) = (shown(self.most), each.join(", "));
-            format!("at most {most} ({each} each), and no retry of unknown ones")
+            format!("at most {most} ({each}), and no retry of unknown ones")
         };
         // Writing to a String cannot fail.
         if self.spent > Amount::default() {
@@ -92,13 +97,29 @@ impl Bill {
         if let Some(budget) = self.budget {
             let _ = write!(cost, "; budget {}", shown(budget));
             if self.passes_budget() {
-                let each = self.each.iter().map(|(_, price)| *price).max();
+                let each = self.each.iter().map(|each| each.most.1).max();
                 let enough = each.map_or(0, |each| budget.minus(self.spent).how_often(each));
                 let enough = count(enough);
                 let _ = write!(cost, ", which stops it (exit 3) after {enough} or more");
             }
         }
         cost
+    }
+}
+
+impl Each {
+    /// `sms 0.25 each, 1 where call follows`
+    fn in_words(&self) -> String {
+        let (lane, (dearer, most)) = (self.first.0.name(), &self.most);
+        match self.first.1 {
+            Some(price) if price < *most => {
+                format!(
+                    "{lane} {price} each, {most} where {} follows",
+                    dearer.name()
+                )
+            }
+            _ => format!("{} {most} each", dearer.name()),
+        }
     }
 }
 
@@ -148,7 +169,11 @@ mod tests {
         );
         plan.started = [10, 0, 0];
         let fallback = "--fallback call --price sms=0.25,call=1.10";
-        says(&plan, fallback, &["at most 11 (sms 1.10 each)"]);
+        says(
+            &plan,
+            fallback,
+            &["at most 11 (sms 0.25 each, 1.10 where call follows)"],
+        );
         says(&plan, "-v", &[]);
     }
 }
