@@ -34,8 +34,14 @@ use tower::{BoxError, Service};
 /// a request that meets a closing connection has an unknown fate.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// Idle connections younger than this are always tried.
-const IDLE_MIN: Duration = Duration::from_millis(1);
+/// A connection may be closed a moment after an answer without a word. Until connections have been
+/// used again and were answered, they have to be idle for so long before they are: then it is seen.
+const SETTLE: Duration = Duration::from_millis(2);
+
+/// The share of that time which is left after each answer on a connection that was used again; and
+/// once one of them was closed so soon.
+const SETTLED: f64 = 0.75;
+const SETTLED_DOUBTING: f64 = 1.0 - 1.0 / 64.0;
 
 /// How much longer than it may be idle a connection may have waited for its turn.
 const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -72,6 +78,9 @@ struct State {
     idle: VecDeque<Idle>,
     /// From this age on, idle connections have been found closed.
     open_for: Duration,
+    /// Before this age it is not known yet whether they are kept; see [`SETTLE`].
+    settle: Duration,
+    settled: f64,
     /// The moving mean of the time to connect, in seconds.
     connect_s: f64,
     /// The moving mean of "this connection is not used again", 0 to 1.
@@ -137,6 +146,8 @@ impl Connections {
             state: RefCell::new(State {
                 idle: VecDeque::new(),
                 open_for: IDLE_MAX,
+                settle: SETTLE,
+                settled: SETTLED,
                 connect_s: 0.0,
                 renewal: 1.0,
             }),
@@ -146,7 +157,7 @@ impl Connections {
     /// The latest idle connection, if it can be expected to be open still.
     pub fn warm(&self) -> Option<Warm<'_>> {
         let mut state = self.state.borrow_mut();
-        while let Some(idle) = state.idle.pop_back() {
+        while let Some(idle) = state.latest() {
             let is_good = state.is_good(&idle);
             state.count_renewal(!is_good);
             if is_good {
@@ -205,10 +216,20 @@ impl Connections {
         }
     }
 
-    /// An idle connection of this age turned out to be closed.
+    /// There was an answer on a connection that had been idle.
+    pub fn was_kept(&self) {
+        let mut state = self.state.borrow_mut();
+        state.settle = state.settle.mul_f64(state.settled);
+    }
+
+    /// An idle connection of this age turned out to be closed, before or after a request was written.
     pub fn found_closed(&self, age: Duration) {
         let mut state = self.state.borrow_mut();
-        state.open_for = state.open_for.min(age / 2).max(IDLE_MIN);
+        if age < SETTLE {
+            (state.settle, state.settled) = (SETTLE, SETTLED_DOUBTING);
+        } else {
+            state.open_for = state.open_for.min(age / 2);
+        }
         state.count_renewal(true);
     }
 
@@ -243,6 +264,12 @@ impl Connections {
 }
 
 impl State {
+    fn latest(&mut self) -> Option<Idle> {
+        let is_old_enough = |idle: &Idle| idle.since.elapsed() >= self.settle;
+        let place = self.idle.iter().rposition(is_old_enough)?;
+        self.idle.remove(place)
+    }
+
     fn is_good(&self, idle: &Idle) -> bool {
         idle.since.elapsed() < idle.max.min(self.open_for)
     }

@@ -13,6 +13,7 @@ use reqwest::{Proxy, Url};
 use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{self, Connection, Connections, TimedOut, Warm};
@@ -239,11 +240,17 @@ impl Ready for Waiting<'_> {
         let (connection, age) = match self.way {
             Way::New(connection) => (connection, None),
             Way::Warm(warm) => match warm.redeem() {
-                Some((connection, age)) => (connection, Some(age)),
+                Some((connection, age)) => {
+                    // What the peer has done meanwhile is to be seen before anything is written: the
+                    // runtime asks the system before it goes on with those who yield.
+                    yield_now().await;
+                    (connection, Some(age))
+                }
                 None => return Verdict::new(VerdictKind::Withdrawn, TOO_LATE),
             },
         };
-        match gateway.exchange(connection, self.uri, self.lane).await {
+        let exchanged = gateway.exchange(connection, age, self.uri, self.lane).await;
+        match exchanged {
             Some(verdict) => gateway.cleaned(verdict, self.code.as_ref()),
             None => gateway.not_sent(age),
         }
@@ -260,8 +267,15 @@ impl KooKoo {
         Verdict::new(VerdictKind::Withdrawn, GONE)
     }
 
-    /// Sends a request; says what came of it, or `None`: it surely was not sent.
-    async fn exchange(&self, mut connection: Connection, uri: Uri, lane: Lane) -> Option<Verdict> {
+    /// Sends a request on a connection that has been idle for so long, if it was used before; says what
+    /// came of it, or `None`: it surely was not sent.
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        age: Option<Duration>,
+        uri: Uri,
+        lane: Lane,
+    ) -> Option<Verdict> {
         let deadline = Instant::now() + self.timeout;
         let mut head = None;
         let came = {
@@ -278,12 +292,20 @@ impl KooKoo {
         let body = match came {
             Ok(Ok(body)) => body,
             Ok(Err(error)) if hyper::Error::is_canceled(&error) => return None,
-            Ok(Err(error)) => return Some(no_answer(&error)),
+            Ok(Err(error)) => {
+                if let Some(age) = age {
+                    self.connections.found_closed(age);
+                }
+                return Some(no_answer(&error));
+            }
             Err(_) => Err(NOT_IN_TIME.to_owned()),
         };
         let Some((status, retry_after, idle_max)) = head else {
             return Some(Verdict::new(VerdictKind::NoAnswer, NOT_IN_TIME));
         };
+        if age.is_some() {
+            self.connections.was_kept();
+        }
         let idle_max = idle_max.filter(|_| body.is_ok() && connection.is_ready());
         self.connections.take_back(connection, idle_max);
         let reply = Reply {
