@@ -5,6 +5,7 @@
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
 mod bulk;
+mod codes;
 mod error;
 mod file;
 mod former;

@@ -1,8 +1,8 @@
 //! Storing an input: its rows in their order, its claims by number, each table written once.
 //!
-//! Records, codes and reasons are written as they are read. What identifies a row waits outside
-//! memory until the claims, sorted by number, have told to which job it belongs; so that it takes
-//! the same memory however many rows there are.
+//! Records and reasons are written as they are read. What identifies a row, and its code, wait
+//! outside memory until the claims, sorted by number, have told to which job it belongs; so that it
+//! takes the same memory however many rows there are. A code that was answered comes into no table.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,9 +11,10 @@ use rusqlite::{Connection, Statement, Transaction, params};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::bulk::{CHUNK, insert_all};
+use super::codes::Codes;
 use super::error::damaged;
 use super::former;
-use super::intake::{Settled, forget_code};
+use super::intake::Settled;
 use super::rows::{self, BlockWriter};
 use super::seal::{Sealed, Seals};
 use super::sorter::Sorter;
@@ -47,6 +48,7 @@ pub fn store<E>(
         campaign,
         seals: Seals::of(db)?,
         facts: Sorter::beside(path),
+        codes: Codes::beside(path)?,
     };
     let mut asked = Sorter::beside(path);
     if let Err(error) = new.read(contacts, &mut asked)? {
@@ -68,18 +70,19 @@ struct NewInput<'t> {
     seals: Seals,
     /// What is known of the rows, row by row: [`Fact`].
     facts: Sorter<4>,
+    /// The codes that are given.
+    codes: Codes,
 }
 
 impl NewInput<'_> {
-    /// Reads all rows, and what they ask for; writes their records, the codes that are given, and why
-    /// rows are `invalid`.
+    /// Reads all rows, and what they ask for; writes their records, and why rows are `invalid`.
     fn read<E>(
         &mut self,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
         all_asked: &mut Sorter<6>,
     ) -> rusqlite::Result<Result<(), E>> {
         let mut records = BlockWriter::new(self.db, &self.seals, self.campaign.span.first);
-        let (mut special, mut codes) = (Vec::new(), Vec::new());
+        let mut special = Vec::new();
         let lane = match self.campaign.record.operation {
             Operation::Send => Lane::Sms,
             Operation::Verify => Lane::Verify,
@@ -108,37 +111,20 @@ impl NewInput<'_> {
                     row.assumed = request.assumed_mobile;
                     let asked = Asked::of(&row, contact.told, &request, &self.seals);
                     all_asked.push(asked.to_numbers())?;
-                    if let Some(GivenCode::Plain(code)) = request.code {
-                        codes.push((row.job, code));
+                    if let Some(GivenCode::Plain(code)) = &request.code {
+                        self.codes.push(id, code)?;
                     }
                 }
             }
             self.facts.push(Fact::Read(row).to_numbers())?;
-            if special.len().max(codes.len()) == CHUNK {
-                self.write_apart(&mut special, &mut codes)?;
+            if special.len() == CHUNK {
+                rows::write_special(self.db, &special)?;
+                special.clear();
             }
         }
         records.end()?;
-        self.write_apart(&mut special, &mut codes)?;
+        rows::write_special(self.db, &special)?;
         Ok(Ok(()))
-    }
-
-    /// Writes down what does not stand in the rows themselves.
-    fn write_apart(
-        &self,
-        special: &mut Vec<(i64, String)>,
-        codes: &mut Vec<(JobId, SecretString)>,
-    ) -> rusqlite::Result<()> {
-        rows::write_special(self.db, special)?;
-        insert_all(
-            self.db,
-            "INSERT INTO code (job, code)",
-            codes,
-            |(job, code)| [job.0.into(), code.expose_secret().into()],
-        )?;
-        special.clear();
-        codes.clear();
-        Ok(())
     }
 
     /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
@@ -185,50 +171,80 @@ impl NewInput<'_> {
         Ok(elsewhere)
     }
 
-    /// Writes the rows down as they are by now, with what is to be said of them; leaves only the codes
-    /// that are still to be checked.
+    /// Writes the rows down as they are by now, with what is to be said of them and the codes that are
+    /// still to be checked.
     fn write(self) -> rusqlite::Result<Campaign> {
-        let (db, id) = (self.db, self.campaign.record.id);
-        let is_verify = self.campaign.record.operation == Operation::Verify;
-        let (mut chunk, mut special) = (Vec::<Sealed>::with_capacity(CHUNK), Vec::new());
+        let (seals, id) = (&self.seals, self.campaign.record.id);
+        let mut codes = self.codes.sorted()?;
+        let mut chunk = Chunk::default();
         for fact in self.facts.sorted()? {
-            let (row, kind, job) = match Fact::from_numbers(fact?)? {
-                Fact::Read(row) => {
-                    if chunk.len() == CHUNK {
-                        rows::write(db, &self.seals, id, &chunk)?;
-                        rows::write_special(db, &special)?;
-                        chunk.clear();
-                        special.clear();
-                    }
-                    chunk.push(row);
-                    continue;
+            let fact = Fact::from_numbers(fact?)?;
+            if let Fact::Read(row) = fact {
+                // All is known of those before.
+                if chunk.rows.len() == CHUNK {
+                    chunk.write(self.db, seals, id)?;
                 }
-                Fact::Known { row, job, settled } => {
-                    if is_verify && !settled {
-                        move_code(db, JobId(row), job)?;
-                    }
-                    (row, rows::JOB, job)
-                }
-                Fact::Duplicate { row, job, line } => {
-                    special.push((row, line.to_string()));
-                    (row, rows::DUPLICATE, job)
-                }
-                Fact::NoKnownCode { row } => {
-                    special.push((row, NO_KNOWN_CODE.to_owned()));
-                    (row, rows::INVALID, JobId(row))
-                }
-            };
-            if is_verify {
-                forget_code(db, JobId(row))?;
-            }
-            // It was read just before.
-            if let Some(read) = chunk.last_mut() {
-                (read.kind, read.job) = (kind, job);
+                chunk.codes.push((row.job, codes.of(row.row)?));
+                chunk.rows.push(row);
+            } else {
+                chunk.change_last(&fact);
             }
         }
-        rows::write(db, &self.seals, id, &chunk)?;
-        rows::write_special(db, &special)?;
+        chunk.write(self.db, seals, id)?;
         Ok(self.campaign)
+    }
+}
+
+/// Rows on their way into the tables.
+#[derive(Default)]
+struct Chunk {
+    rows: Vec<Sealed>,
+    /// The job of each, and its code if that is to be kept.
+    codes: Vec<(JobId, Option<SecretString>)>,
+    special: Vec<(i64, String)>,
+}
+
+impl Chunk {
+    /// What turned out to be so of the row that was read last.
+    fn change_last(&mut self, fact: &Fact) {
+        let (Some(row), Some((of, code))) = (self.rows.last_mut(), self.codes.last_mut()) else {
+            return;
+        };
+        match fact {
+            Fact::Read(_) => {}
+            Fact::Known { job, settled, .. } => {
+                (row.job, *of) = (*job, *job);
+                code.take_if(|_| *settled);
+            }
+            Fact::Duplicate { job, line, .. } => {
+                (row.kind, row.job, *code) = (rows::DUPLICATE, *job, None);
+                self.special.push((row.row, line.to_string()));
+            }
+            Fact::NoKnownCode { .. } => {
+                (row.kind, *code) = (rows::INVALID, None);
+                self.special.push((row.row, NO_KNOWN_CODE.to_owned()));
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        db: &Connection,
+        seals: &Seals,
+        campaign: CampaignId,
+    ) -> rusqlite::Result<()> {
+        rows::write(db, seals, campaign, &self.rows)?;
+        rows::write_special(db, &self.special)?;
+        let codes = self.codes.drain(..);
+        let codes: Vec<(JobId, SecretString)> =
+            codes.filter_map(|(job, code)| Some((job, code?))).collect();
+        let into = "INSERT OR REPLACE INTO code (job, code)";
+        insert_all(db, into, &codes, |(job, code)| {
+            [job.0.into(), code.expose_secret().into()]
+        })?;
+        self.rows.clear();
+        self.special.clear();
+        Ok(())
     }
 }
 
@@ -281,13 +297,6 @@ fn is_tried(db: &Connection, jobs: &[KnownJob]) -> rusqlite::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Gives a code to another job, in place of the one that is there.
-fn move_code(db: &Connection, from: JobId, to: JobId) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE OR REPLACE code SET job = ?2 WHERE job = ?1")?
-        .execute([from.0, to.0])
-        .map(|_| ())
 }
 
 /// What one row asks for.
