@@ -160,7 +160,15 @@ fn job() -> Job {
     }
 }
 
+/// Long enough for an idle connection to be trusted before any was.
+const SETTLED: Duration = Duration::from_millis(3);
+
 async fn connected(kookoo: &KooKoo) -> Waiting<'_> {
+    sleep(SETTLED).await;
+    at_once(kookoo).await
+}
+
+async fn at_once(kookoo: &KooKoo) -> Waiting<'_> {
     kookoo.connect(&job(), Lane::Sms).await.ok().unwrap()
 }
 
@@ -196,13 +204,32 @@ async fn each_go_is_one_request_on_a_connection_that_is_kept() {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again_at_once() {
+async fn connections_that_have_proved_to_be_kept_are_used_again_at_once() {
     let (address, seen) = answering(accepted()).await;
     let kookoo = kookoo(address);
-    for _ in 0..200 {
+    for _ in 0..40 {
         is(&request(&kookoo).await, VerdictKind::Accepted, "");
     }
+    for _ in 0..160 {
+        let verdict = at_once(&kookoo).await.go().await;
+        is(&verdict, VerdictKind::Accepted, "");
+    }
     assert_eq!((seen.requests(), seen.connections()), (200, 1));
+}
+
+#[tokio::test]
+async fn where_connections_are_closed_after_their_answers_without_a_word_each_has_one_request() {
+    let (address, seen) = server(|mut line| async move {
+        line.ask().await;
+        line.say(&accepted()).await;
+    })
+    .await;
+    let kookoo = kookoo(address);
+    for _ in 0..100 {
+        let verdict = at_once(&kookoo).await.go().await;
+        is(&verdict, VerdictKind::Accepted, "");
+    }
+    assert_eq!((seen.requests(), seen.connections()), (100, 100));
 }
 
 #[tokio::test]
@@ -561,6 +588,7 @@ async fn an_idle_connection_is_used_until_the_age_at_which_others_were_found_clo
     assert_eq!(connections.warm().map(|_| ()), None, "nothing is left");
 
     connections.take_back(opened.next().unwrap(), Some(four_s));
+    advance(SETTLED).await;
     let warm = connections.warm().unwrap();
     advance(four_s + Duration::from_millis(100)).await;
     assert!(warm.redeem().is_none(), "waited too long for its turn");
