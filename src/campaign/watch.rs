@@ -80,7 +80,7 @@ impl Connecting {
         let kind = match cause {
             Cause::NoSuchHost if !self.resolved => StopKind::WrongEndpoint,
             Cause::Certificate => StopKind::Certificate,
-            Cause::NoTls => StopKind::WrongEndpoint,
+            Cause::NoTls | Cause::ProxyCredentials => StopKind::WrongEndpoint,
             _ => return None,
         };
         (count >= LASTING_MAX && !self.reached).then_some(kind)
@@ -705,7 +705,7 @@ fn down(why: &str) -> NoConnection {
 fn shown(none: &NoConnection) -> String {
     let why = mask_numbers(&none.why);
     match none.cause {
-        Cause::Machine | Cause::Proxy => why,
+        Cause::Machine | Cause::Proxy | Cause::ProxyCredentials => why,
         _ => format!("the gateway is down ({why})"),
     }
 }
@@ -748,7 +748,7 @@ mod tests {
 
     #[test]
     fn what_waiting_cannot_mend_ends_a_run_unless_it_worked_before() {
-        use Cause::{Certificate, Gateway, Machine, NoSuchHost, NoTls, Proxy};
+        use Cause::{Certificate, Gateway, Machine, NoSuchHost, NoTls, Proxy, ProxyCredentials};
         let ends = |causes: &[Cause], reached: bool| {
             let mut connecting = Connecting {
                 reached,
@@ -761,8 +761,10 @@ mod tests {
         let (host, certificate) = ([NoSuchHost; 3], [Certificate; 3]);
         assert_eq!(ends(&host, false), Some(StopKind::WrongEndpoint));
         assert_eq!(ends(&certificate, false), Some(StopKind::Certificate));
-        assert_eq!(ends(&[NoTls; 3], false), Some(StopKind::WrongEndpoint));
-        for lasting in [host, certificate, [NoTls; 3]] {
+        for lasting in [NoTls, ProxyCredentials] {
+            assert_eq!(ends(&[lasting; 3], false), Some(StopKind::WrongEndpoint));
+        }
+        for lasting in [host, certificate, [NoTls; 3], [ProxyCredentials; 3]] {
             assert_eq!(ends(&lasting[1..], false), None, "too few");
             assert_eq!(ends(&lasting, true), None, "it worked in this run");
         }

@@ -177,6 +177,9 @@ impl KooKoo {
             (Cause::Certificate, why)
         } else if let Some(why) = no_tls(&error) {
             (Cause::NoTls, format!("what answers at {host} {why}"))
+        } else if asks_for_credentials(&error) {
+            let why = format!("the proxy {host} asks for credentials, or for others (HTTP 407)");
+            (Cause::ProxyCredentials, why)
         } else if self.by_proxy && is_refused(&error) {
             let why = format!("no connection to the proxy {host}: refused, nobody listens there");
             (Cause::Proxy, why)
@@ -475,6 +478,11 @@ fn no_tls(error: &reqwest::Error) -> Option<&'static str> {
         }
         _ => None,
     })
+}
+
+/// Has a proxy that was asked for a tunnel answered 407? The HTTP library passes that on as text only.
+fn asks_for_credentials(error: &reqwest::Error) -> bool {
+    chain(error).any(|error| error.to_string().ends_with("proxy authorization required"))
 }
 
 fn is_refused(error: &reqwest::Error) -> bool {

@@ -74,6 +74,8 @@ pub enum Cause {
     NoSuchHost,
     /// What answers there speaks no TLS that is spoken here.
     NoTls,
+    /// The proxy asks for credentials, or for others.
+    ProxyCredentials,
     /// The certificate is not trusted, or not for that name.
     Certificate,
 }

@@ -184,6 +184,22 @@ fn a_proxy_that_is_down_is_not_called_the_gateway() {
 }
 
 #[test]
+fn a_proxy_that_asks_for_credentials_is_not_waited_for() {
+    let proxy = Wire::start(|line| {
+        line.hear();
+        line.say("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
+    });
+    let dir = Workdir::with(contacts(0..4));
+    let run = dir.send_to("https://localhost:9/api");
+    let run = run.args(&["--proxy", &proxy.url()]);
+    let ran = trusting(run, Some(&Authority::new("any"))).ends(4);
+    let words = "the proxy 127.0.0.1 asks for credentials, or for others";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    assert_eq!(dir.report()["stop_reason"]["kind"], "wrong_endpoint");
+    assert_eq!(dir.count("pending"), 4);
+}
+
+#[test]
 fn certificates_to_trust_are_needed_for_https_alone() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..4));
