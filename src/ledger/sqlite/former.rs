@@ -8,7 +8,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::bulk::{CHUNK, insert_all};
 use super::error::damaged;
-use super::intake::forget_code;
+use super::intake::{blank_code, delete_blank_codes};
 use super::rows::{self, Facts};
 use super::sorter::Sorter;
 use crate::job::{JobId, Operation};
@@ -64,12 +64,13 @@ pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusql
                     .execute([job.0])?;
             }
             OLD if asked_for != Some(job) => {
-                forget_code(db, job)?;
+                blank_code(db, job)?;
                 left.push([row])?;
             }
             _ => {}
         }
     }
+    delete_blank_codes(db)?;
     keep(db, old, left)?;
     for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
         let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");

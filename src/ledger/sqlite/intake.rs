@@ -182,7 +182,8 @@ fn settled(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<Settle
         let job = JobId(row.get(0)?);
         left.extend(settled.contains_key(&job).then_some(job));
     }
-    left.into_iter().try_for_each(|job| forget_code(db, job))?;
+    left.into_iter().try_for_each(|job| blank_code(db, job))?;
+    delete_blank_codes(db)?;
     Ok(settled)
 }
 
@@ -190,5 +191,19 @@ fn settled(db: &Transaction<'_>, campaign: &Campaign) -> rusqlite::Result<Settle
 pub fn forget_code(db: &Connection, job: JobId) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM code WHERE job = ?1")?
         .execute([job.0])
+        .map(|_| ())
+}
+
+/// Overwrites a code in its place. Deleting moves what lies beside it in the file, and leaves copies:
+/// so codes are blank before the first of many is deleted.
+pub fn blank_code(db: &Connection, job: JobId) -> rusqlite::Result<()> {
+    let blank = "UPDATE code SET code = substr('--------------------------------', 1, length(code))
+                  WHERE job = ?1";
+    db.prepare_cached(blank)?.execute([job.0]).map(|_| ())
+}
+
+/// Deletes all of them; no code begins like a blank.
+pub fn delete_blank_codes(db: &Connection) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM code WHERE code LIKE '-%'", [])
         .map(|_| ())
 }

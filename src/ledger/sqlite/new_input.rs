@@ -212,9 +212,11 @@ impl Chunk {
         };
         match fact {
             Fact::Read(_) => {}
-            Fact::Known { job, settled, .. } => {
+            Fact::Known {
+                job, needs_code, ..
+            } => {
                 (row.job, *of) = (*job, *job);
-                code.take_if(|_| *settled);
+                code.take_if(|_| !needs_code);
             }
             Fact::Duplicate { job, line, .. } => {
                 (row.kind, row.job, *code) = (rows::DUPLICATE, *job, None);
@@ -238,7 +240,7 @@ impl Chunk {
         let codes = self.codes.drain(..);
         let codes: Vec<(JobId, SecretString)> =
             codes.filter_map(|(job, code)| Some((job, code?))).collect();
-        let into = "INSERT OR REPLACE INTO code (job, code)";
+        let into = "INSERT INTO code (job, code)";
         insert_all(db, into, &codes, |(job, code)| {
             [job.0.into(), code.expose_secret().into()]
         })?;
@@ -395,8 +397,13 @@ impl Asked {
 enum Fact {
     /// It was read. If nothing else is known of it, it is invalid or its job is a new one.
     Read(Sealed),
-    /// It asks for a job that the campaign has, settled or not.
-    Known { row: i64, job: JobId, settled: bool },
+    /// It asks for a job that the campaign has; is its code needed, for it is not settled, and it is not
+    /// there?
+    Known {
+        row: i64,
+        job: JobId,
+        needs_code: bool,
+    },
     /// It asks for the same as an earlier line.
     Duplicate { row: i64, job: JobId, line: u64 },
     /// Its code is masked, and cannot be told.
@@ -412,12 +419,11 @@ impl Fact {
     fn of(row: i64, claimed: Claimed) -> Option<Self> {
         match claimed {
             Claimed::New => None,
-            Claimed::Known(KnownJob {
-                job, settled_at, ..
-            }) => {
-                let settled = settled_at.is_some();
-                Some(Self::Known { row, job, settled })
-            }
+            Claimed::Known(known) => Some(Self::Known {
+                row,
+                job: known.job,
+                needs_code: known.settled_at.is_none() && !known.has_code,
+            }),
             Claimed::Duplicate {
                 first_line: line,
                 job,
@@ -435,11 +441,15 @@ impl Fact {
                 let number = row.number.map_or(0, Number::digits);
                 (row.row, flags, number, row.line)
             }
-            Self::Known { row, job, settled } => (
+            Self::Known {
+                row,
+                job,
+                needs_code,
+            } => (
                 *row,
                 Self::KNOWN,
                 job.0.cast_unsigned(),
-                u64::from(*settled),
+                u64::from(*needs_code),
             ),
             Self::Duplicate { row, job, line } => {
                 (*row, Self::DUPLICATE, job.0.cast_unsigned(), *line)
@@ -456,7 +466,7 @@ impl Fact {
             Self::KNOWN => Self::Known {
                 row,
                 job,
-                settled: other > 0,
+                needs_code: other > 0,
             },
             Self::DUPLICATE => Self::Duplicate {
                 row,
