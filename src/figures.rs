@@ -17,6 +17,15 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A decimal number with thousands set apart: `1,153.75`; any other text as it is.
+#[must_use]
+pub fn decimal(text: &str) -> String {
+    let whole = text.find('.').unwrap_or(text.len());
+    let (whole, part) = text.split_at(whole);
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
+    whole + part
+}
+
 /// `24,318 rows`, `1 row`
 #[must_use]
 pub fn counted(n: u64, one: &str, more: &str) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use crate::campaign::{Limits, Settings};
-use crate::figures::count;
+use crate::figures::{count, decimal};
 use crate::job::Lane;
 use crate::money::Amount;
 
@@ -125,13 +125,7 @@ impl Each {
 
 /// `1,153.75`
 fn shown(amount: Amount) -> String {
-    let text = amount.to_string();
-    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
-    let whole = whole.parse().map_or(whole.to_owned(), count);
-    match part {
-        "" => whole,
-        part => format!("{whole}.{part}"),
-    }
+    decimal(&amount.to_string())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What it cost.
 
 use super::Source;
-use crate::figures::count;
+use crate::figures::{count, decimal};
 use crate::job::Lane;
 use crate::money::Prices;
 use crate::status::Status;
@@ -74,8 +74,5 @@ fn budget_in_words(budget: &str, spent: f64) -> String {
 
 /// `4,197.69`
 pub fn money(amount: f64) -> String {
-    let text = format!("{amount:.2}");
-    let (whole, part) = text.split_once('.').unwrap_or((&text, "00"));
-    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
-    format!("{whole}.{part}")
+    decimal(&format!("{amount:.2}"))
 }
