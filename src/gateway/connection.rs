@@ -80,6 +80,7 @@ struct State {
     open_for: Duration,
     /// Before this age it is not known yet whether they are kept; see [`SETTLE`].
     settle: Duration,
+    /// The share of it that an answer leaves.
     settled: f64,
     /// The moving mean of the time to connect, in seconds.
     connect_s: f64,

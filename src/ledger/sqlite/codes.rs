@@ -15,13 +15,14 @@ use super::sorter::{Sorted, Sorter};
 const CODE_MAX: usize = 32;
 
 /// A row's id and its code, which is filled up with zeros, with what proves that it is as it was.
-type Record = [u64; 1 + SEALED / 8];
+type Record = [u64; NUMBERS];
+const NUMBERS: usize = 1 + SEALED / size_of::<u64>();
 const SEALED: usize = CODE_MAX + 16;
 
 /// Codes, each with its row, on their way in.
 pub struct Codes {
     key: LessSafeKey,
-    sorter: Sorter<{ 1 + SEALED / 8 }>,
+    sorter: Sorter<NUMBERS>,
 }
 
 impl Codes {
@@ -70,7 +71,7 @@ impl Codes {
 /// See [`Codes::sorted`].
 pub struct SortedCodes {
     key: LessSafeKey,
-    records: Peekable<Sorted<{ 1 + SEALED / 8 }>>,
+    records: Peekable<Sorted<NUMBERS>>,
 }
 
 impl SortedCodes {
@@ -82,8 +83,9 @@ impl SortedCodes {
             return Ok(None);
         };
         let mut bytes = [0; SEALED];
-        for (bytes, number) in bytes.chunks_exact_mut(8).zip(&record[1..]) {
-            bytes.copy_from_slice(&number.to_be_bytes());
+        let (numbers, _) = bytes.as_chunks_mut();
+        for (bytes, number) in numbers.iter_mut().zip(&record[1..]) {
+            *bytes = number.to_be_bytes();
         }
         let opened = self.key.open_in_place(nonce(row), Aad::empty(), &mut bytes);
         let code = opened.ok().and_then(|code| std::str::from_utf8(code).ok());

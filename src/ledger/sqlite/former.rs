@@ -52,6 +52,7 @@ pub fn stood_on(
 /// Removes the rows of an input that those of `new` have replaced, and the codes that none of them
 /// means; keeps the rows that were attempted and that no new one asks for.
 pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusqlite::Result<()> {
+    let has_codes = old.record.operation == Operation::Verify;
     let mut left = Sorter::beside(path);
     let mut asked_for = None;
     for record in jobs(db, path, old, new)?.sorted()? {
@@ -64,7 +65,9 @@ pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusql
                     .execute([job.0])?;
             }
             OLD if asked_for != Some(job) => {
-                blank_code(db, job)?;
+                if has_codes {
+                    blank_code(db, job)?;
+                }
                 left.push([row])?;
             }
             _ => {}
