@@ -4,6 +4,7 @@
 //! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
+mod asked;
 mod bulk;
 mod codes;
 mod error;
