@@ -101,11 +101,11 @@ fn only_codes_that_may_still_be_checked_are_in_the_ledger_through_a_campaigns_wh
 
     // None of another file's was checked, and it is replaced in its turn.
     stub.always(Reply::new(401, ""));
-    dir.write("list.csv", file(5_000..5_400));
+    dir.write("list.csv", file(9_100..9_500));
     run(&dir, &stub).ends(4);
     assert_eq!(codes_in(&dir).len(), 400, "the key was refused");
     stub.always(Reply::success());
-    dir.write("list.csv", file(6_000..6_100));
+    dir.write("list.csv", file(9_600..9_700));
     run(&dir, &stub).ends(0);
     assert_eq!(codes_in(&dir), BTreeSet::new(), "another file");
     println!("{rows} codes of six fates, seven runs: in the files were exactly those not settled");
