@@ -17,7 +17,8 @@ use super::values::Values;
 use crate::contacts::{self, Purpose};
 use crate::gateway;
 use crate::job::Operation::{Send, Verify};
-use crate::ledger::sqlite::{Restored, SqliteLedger};
+use crate::ledger::Store;
+use crate::ledger::sqlite::Restored;
 use crate::status::Status;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
@@ -42,7 +43,7 @@ pub fn check(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         (true, Restored::Accept) => copied(&config.ledger, scratch.path())?,
         (false, _) => scratch.path().join("ledger.db"),
     };
-    let mut ledger = SqliteLedger::open_restored(&path, config.restored)?;
+    let mut ledger = Store::open_restored(&path, config.restored)?;
     let wanted = Wanted {
         purpose,
         form: values.choose("json", Form::Json, Form::Table),

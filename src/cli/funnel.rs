@@ -10,8 +10,7 @@ use super::config::KEY_VARIABLE;
 use crate::contacts::{Region, is_phone_or_code, place_of, read_number};
 use crate::gateway;
 use crate::job::{Operation, UnixMicros};
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, Records, Store as _};
+use crate::ledger::{Campaign, Records, Store};
 use crate::number::mask_numbers;
 use crate::record::RunRecord;
 use crate::report::funnel::{Funnel, Tally};
@@ -28,7 +27,7 @@ const CELLS_LOOKED_AT: usize = 1_000;
 /// # Errors
 /// When the ledger cannot be read.
 pub fn funnel(
-    ledger: &SqliteLedger,
+    ledger: &Store,
     of: &Campaign,
     at_work: &RunRecord,
     on: Option<RunId>,
@@ -78,7 +77,7 @@ pub fn funnel(
 ///
 /// # Errors
 /// When no list has it, or it holds numbers or codes; or the ledger cannot be read.
-pub fn ensure_tells_apart(ledger: &SqliteLedger, by: &str, sandbox: bool) -> anyhow::Result<()> {
+pub fn ensure_tells_apart(ledger: &Store, by: &str, sandbox: bool) -> anyhow::Result<()> {
     let shown = visible(by);
     let mut columns: Vec<String> = Vec::new();
     let mut is_there = false;

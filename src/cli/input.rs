@@ -14,8 +14,7 @@ use super::plan::table::phones;
 use super::values;
 use crate::contacts::{self, ReadOptions, Survey};
 use crate::job::{Operation, Problem, UnixMicros};
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{CampaignKey, Purged, Store as _};
+use crate::ledger::{CampaignKey, Purged, Store};
 use crate::number::Number;
 use crate::record::{CampaignRecord, RunRecord};
 use crate::text::{shell_word, visible};
@@ -137,7 +136,7 @@ impl Input {
     /// When it cannot be the one that is meant.
     pub fn find_ledger(&self, config: &Config) -> anyhow::Result<bool> {
         let ledger = &config.ledger;
-        let there = SqliteLedger::exists(ledger)?;
+        let there = Store::exists(ledger)?;
         let name = visible(&self.campaign.name);
         ensure!(
             there || self.named_by != NamedBy::Rows,
@@ -280,7 +279,7 @@ impl Memory {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of(ledger: &SqliteLedger) -> anyhow::Result<Self> {
+    pub fn of(ledger: &Store) -> anyhow::Result<Self> {
         let mut campaigns = Vec::new();
         for campaign in ledger.campaigns()? {
             let run = ledger.latest_run(campaign.record.id)?;

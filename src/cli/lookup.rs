@@ -12,8 +12,7 @@ use super::values::{self, Values};
 use crate::clock::Clock;
 use crate::contacts::{self, ContactsError, ReadOptions, Region, Survey};
 use crate::job::{Attempt, Contact, Found, Lookup, Operation, Problem};
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Life, Noted, Store as _};
+use crate::ledger::{Life, Noted, Store};
 use crate::number::Number;
 use crate::text::visible;
 
@@ -42,11 +41,11 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     );
     let ledger = Mode::of(values).ledger(values)?;
     ensure!(
-        SqliteLedger::exists(&ledger)?,
+        Store::exists(&ledger)?,
         "there is no ledger {}. Name it with --ledger",
         ledger.display()
     );
-    let mut ledger = SqliteLedger::open(&ledger)?;
+    let mut ledger = Store::open(&ledger)?;
     let name = survey.campaign.as_deref();
     let campaign = choose(&ledger, values, name, Some(Operation::Send))?;
     ensure_not_purged(&ledger, &campaign, values)?;

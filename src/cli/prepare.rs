@@ -21,8 +21,7 @@ use crate::clock;
 use crate::contacts::{self, Purpose};
 use crate::figures::count;
 use crate::job::{Operation, UnixMicros};
-use crate::ledger::sqlite::{SqliteIntake, SqliteLedger};
-use crate::ledger::{Intake as _, LeaveOut, NewRun, Records, Store as _};
+use crate::ledger::{Intake, LeaveOut, NewRun, Records, Store};
 use crate::record::InputRecord;
 use crate::report::WriteError;
 use crate::report::results::{self, Results};
@@ -102,9 +101,9 @@ pub fn take_in<'l>(
     config: &Config,
     input: Input,
     wanted: &Wanted<'_>,
-    ledger: &'l mut SqliteLedger,
+    ledger: &'l mut Store,
     screen: &Screen,
-) -> anyhow::Result<(SqliteIntake<'l>, Plan, Requests)> {
+) -> anyhow::Result<(Intake<'l>, Plan, Requests)> {
     let now = clock::wall();
     let memory = Memory::of(ledger)?;
     // The plan may name those that have just sent to a number.
@@ -171,7 +170,7 @@ pub fn take_in<'l>(
 }
 
 /// Is the ledger the one that the rows tell of?
-fn ensure_known(intake: &SqliteIntake<'_>, config: &Config) -> anyhow::Result<()> {
+fn ensure_known(intake: &Intake<'_>, config: &Config) -> anyhow::Result<()> {
     let elsewhere = intake.told_elsewhere();
     ensure!(
         elsewhere == 0,
@@ -183,7 +182,7 @@ fn ensure_known(intake: &SqliteIntake<'_>, config: &Config) -> anyhow::Result<()
 }
 
 /// What a forecast is made from, besides the settings.
-fn known(config: &Config, intake: &SqliteIntake<'_>, now: UnixMicros) -> anyhow::Result<Known> {
+fn known(config: &Config, intake: &Intake<'_>, now: UnixMicros) -> anyhow::Result<Known> {
     let calendar = &config.engine.limits.calendar;
     let day = calendar.day(begins(&config.engine, now));
     Ok(Known {
@@ -199,7 +198,7 @@ fn known(config: &Config, intake: &SqliteIntake<'_>, now: UnixMicros) -> anyhow:
 /// Counts all rows, and writes those that cannot be used as `results.csv` has them: what is mended
 /// there is a valid next input.
 fn add_and_write(
-    intake: &SqliteIntake<'_>,
+    intake: &Intake<'_>,
     plan: &mut Plan,
     runs: &Runs,
     path: &Path,

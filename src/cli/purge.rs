@@ -10,8 +10,7 @@ use super::report::{open, print, shown_name};
 use super::screen::Screen;
 use super::values::{self, Values};
 use crate::clock;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, Purged, Store as _};
+use crate::ledger::{Campaign, Purged, Store};
 use crate::status::Status;
 use crate::text::visible;
 
@@ -26,7 +25,7 @@ pub fn purge(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let older_than = values.required("older-than", values::duration)?;
     let path = Mode::of(values).ledger(values)?;
     ensure!(
-        SqliteLedger::exists(&path)?,
+        Store::exists(&path)?,
         "there is no ledger {}. Name it with --ledger",
         path.display()
     );
@@ -42,7 +41,7 @@ pub fn purge(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         );
         return print(out, text.as_bytes());
     }
-    let mut ledger = SqliteLedger::open(&path)?;
+    let mut ledger = Store::open(&path)?;
     let due = ledger.due_for_purge(now, older_than, None)?;
     let swept = ledger.purge(&due, now)?;
     print(out, in_words(&due, values, "purged").as_bytes())?;
@@ -100,7 +99,7 @@ fn in_words(due: &[Purged], values: &Values, what: &str) -> String {
 /// # Errors
 /// When it was.
 pub fn ensure_not_purged(
-    ledger: &SqliteLedger,
+    ledger: &Store,
     campaign: &Campaign,
     values: &Values,
 ) -> anyhow::Result<()> {

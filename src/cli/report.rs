@@ -18,8 +18,7 @@ use super::terminal::width_of_texts;
 use super::unverified;
 use super::values::{self, Values};
 use crate::job::Operation;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, LedgerError, Records, Store as _};
+use crate::ledger::{Campaign, LedgerError, Records, Store};
 use crate::number::mask_name;
 use crate::record::{CampaignId, CampaignRecord};
 use crate::report::json::schema;
@@ -124,8 +123,8 @@ fn all_printed(printed: Result<(), ReportError<LedgerError>>) -> anyhow::Result<
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn open(path: &Path) -> anyhow::Result<SqliteLedger> {
-    let ledger = SqliteLedger::open_to_read(path)?;
+pub fn open(path: &Path) -> anyhow::Result<Store> {
+    let ledger = Store::open_to_read(path)?;
     if let Some(why) = ledger.doubt() {
         let path = path.display();
         tracing::warn!("the ledger {path} may lack requests that were made: {why}");
@@ -150,7 +149,7 @@ pub fn print(mut out: impl std::io::Write, bytes: &[u8]) -> anyhow::Result<Exit>
 /// # Errors
 /// When they cannot be written, or the accounts do not balance.
 pub fn write_results(
-    ledger: &SqliteLedger,
+    ledger: &Store,
     campaign: &Campaign,
     runs: &Runs,
     (folder, form): (&Path, Form),
@@ -206,7 +205,7 @@ pub fn write_results(
 ///
 /// # Errors
 /// When that cannot be read.
-pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
+pub fn runs(ledger: &Store, id: CampaignId) -> anyhow::Result<Runs> {
     let mut runs = ledger.runs(id)?;
     ledger.on()?.into_iter().for_each(|on| runs.set_on(on));
     Ok(runs)
@@ -217,7 +216,7 @@ pub fn runs(ledger: &SqliteLedger, id: CampaignId) -> anyhow::Result<Runs> {
 /// # Errors
 /// When there is none, or more than one.
 pub fn choose(
-    ledger: &SqliteLedger,
+    ledger: &Store,
     values: &Values,
     default: Option<&str>,
     operation: Option<Operation>,

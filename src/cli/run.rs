@@ -28,8 +28,7 @@ use crate::contacts;
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
 use crate::job::Lane;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, Execution, Intake as _, Store as _};
+use crate::ledger::{Campaign, Execution, Store};
 use crate::record::RunRecord;
 use crate::run::{End, Stop, StopKind};
 use crate::summary::Counts;
@@ -53,7 +52,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     );
     input.find_ledger(config)?;
     let (mut settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
-    let mut ledger = SqliteLedger::open_restored(&config.ledger, config.restored)?;
+    let mut ledger = Store::open_restored(&config.ledger, config.restored)?;
     if let Some(by) = &config.by {
         ensure_tells_apart(&ledger, by, config.mode == Mode::Rehearsal)?;
     }
@@ -105,7 +104,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
 /// Says how the run ended, and writes the result files; gives the exit code and what is in them.
 fn conclude(
     config: &Config,
-    ledger: &SqliteLedger,
+    ledger: &Store,
     campaign: &Campaign,
     end: &End,
     out: &Path,
@@ -189,12 +188,12 @@ fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
 /// Makes the requests.
 fn work(
     config: &Config,
-    ledger: SqliteLedger,
+    ledger: Store,
     campaign: &Campaign,
     task: Task,
     clock: Clock,
     view: &Arc<View>,
-) -> anyhow::Result<(SqliteLedger, End)> {
+) -> anyhow::Result<(Store, End)> {
     let runtime = super::runtime()?;
     let rehearsal = (config.mode == Mode::Rehearsal)
         .then(Rehearsal::start)
@@ -225,7 +224,7 @@ fn work(
             wall: &clock::wall,
         };
         let finished = campaign::run(&context, &config.engine, task, stop).await;
-        let (ledger, lost) = SqliteLedger::close(ledger).await;
+        let (ledger, lost) = Store::close(ledger).await;
         anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
     })?;
     if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {

@@ -17,8 +17,7 @@ use super::values::Values;
 use crate::clock;
 use crate::figures::{count, in_words};
 use crate::job::UnixMicros;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, LedgerError, Purged, Records, Store as _, Verified};
+use crate::ledger::{Campaign, LedgerError, Purged, Records, Store, Verified};
 use crate::number::mask_numbers;
 use crate::record::RunRecord;
 use crate::report::hours;
@@ -131,7 +130,7 @@ struct Accounts {
 
 impl Accounts {
     /// Makes those anew that may be others by now: while a run is on, only its campaign's.
-    fn update(&mut self, ledger: &SqliteLedger, is_changed: bool) -> anyhow::Result<()> {
+    fn update(&mut self, ledger: &Store, is_changed: bool) -> anyhow::Result<()> {
         let on = ledger.on()?;
         let keeps = on == self.on && (on.is_some() || !is_changed);
         let before = std::mem::take(&mut self.all);
@@ -153,7 +152,7 @@ impl Accounts {
         Ok(())
     }
 
-    fn standings(&self, ledger: &SqliteLedger, values: &Values) -> anyhow::Result<Vec<Standing>> {
+    fn standings(&self, ledger: &Store, values: &Values) -> anyhow::Result<Vec<Standing>> {
         let standings = self
             .all
             .iter()
@@ -178,7 +177,7 @@ struct Account {
 
 impl Account {
     /// From the rows as they stand.
-    fn of(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Self> {
+    fn of(ledger: &Store, campaign: &Campaign) -> anyhow::Result<Self> {
         let runs = runs(ledger, campaign.record.id)?;
         let mut summary = Summary::default();
         ledger.for_each_row(campaign, Records::Skip, &mut |row| {
@@ -208,7 +207,7 @@ impl Account {
 
 impl Standing {
     fn new(
-        ledger: &SqliteLedger,
+        ledger: &Store,
         campaign: &Campaign,
         of: &Account,
         values: &Values,
@@ -363,7 +362,7 @@ fn table(all: &[Standing], most: usize) -> String {
 }
 
 /// Numbers that were attempted and that the campaign's input has no more.
-fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Counts> {
+fn earlier(ledger: &Store, campaign: &Campaign, runs: &Runs) -> anyhow::Result<Counts> {
     let mut earlier = Summary::default();
     ledger.for_each_former(campaign.record.id, &mut |_, row| {
         earlier.add(row, &row.outcome(runs));
@@ -373,7 +372,7 @@ fn earlier(ledger: &SqliteLedger, campaign: &Campaign, runs: &Runs) -> anyhow::R
 }
 
 /// Says whether the ledger is sound, and what is wrong with it.
-fn verify(ledger: &SqliteLedger, path: &Path) -> anyhow::Result<Exit> {
+fn verify(ledger: &Store, path: &Path) -> anyhow::Result<Exit> {
     let Verified {
         campaigns,
         rows,

@@ -9,8 +9,7 @@ use super::screen::Screen;
 use super::values::{self, Values};
 use crate::clock;
 use crate::contacts::{self, Region};
-use crate::ledger::sqlite::SqliteLedger;
-use crate::ledger::{Campaign, Purged, Records, Store as _};
+use crate::ledger::{Campaign, Purged, Records, Store};
 use crate::record::Row;
 use crate::report::results::{cells, fitted};
 use crate::run::Runs;
@@ -24,7 +23,7 @@ use crate::status::Status;
 /// # Errors
 /// When the ledger cannot be read.
 pub fn print(
-    ledger: &SqliteLedger,
+    ledger: &Store,
     campaign: &Campaign,
     runs: &Runs,
     values: &Values,
@@ -80,7 +79,7 @@ struct Own {
 }
 
 impl Own {
-    fn of(ledger: &SqliteLedger, campaign: &Campaign) -> anyhow::Result<Self> {
+    fn of(ledger: &Store, campaign: &Campaign) -> anyhow::Result<Self> {
         let header = campaign.record.input.header.clone();
         let all = cells(&header);
         let settings = ledger.latest_run(campaign.record.id)?;

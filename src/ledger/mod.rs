@@ -1,17 +1,24 @@
 //! The durable memory: what was read, what was begun, what was answered, what turned up in a run.
 //!
 //! It stores facts and derives nothing; it knows no HTTP and no CSV. The engine sees it through
-//! [`Ledger`], everybody else through [`Store`]; [`sqlite`] is the room behind both. [`rules`] are
-//! written once, over plain values, for any room. A second room that several machines share fits
-//! behind the same traits: `due` then hands out slices and can say "later", `begin` can say that a
-//! number is in other hands, `reserve` takes slots of the common rate, and what others ran into
-//! comes back with the replies.
+//! [`Ledger`], everybody else through [`Store`]. Two rooms are behind both: a file ([`sqlite`]), which
+//! one process works with at a time, and a server ([`postgres`]), which several machines share: there
+//! `due` hands out slices and can say "later", `begin` can say that a number is in other hands,
+//! `reserve` takes slots of the common rate, and what others ran into comes back with the replies.
+//! The tables, and what is read from them, are the same in both; [`rules`] are written once, over
+//! plain values.
 
+pub mod postgres;
 pub mod rules;
 pub mod sqlite;
+pub mod store;
+mod tables;
+
+pub use store::Store;
+pub use tables::intake::Intake;
 
 use std::collections::HashMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +26,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::job::{Answer, Attempt, Contact, Job, JobId, Lane, Lookup, Operation, UnixMicros};
-use crate::journey::Journey;
+use crate::job::{Answer, Attempt, Job, JobId, Lane, Operation, UnixMicros};
 use crate::number::Number;
-use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
-use crate::run::{End, Policy, RunFact, RunId, Runs};
+use crate::record::{CampaignRecord, Row};
+use crate::run::{Policy, RunFact};
 use crate::summary::Counts;
 
 /// What the engine asks of the durable memory during a run.
@@ -71,251 +77,6 @@ pub trait Ledger {
         &self,
         day: Range<UnixMicros>,
     ) -> impl Future<Output = Result<[u64; Lane::ALL.len()], LedgerError>>;
-}
-
-/// What everybody but the engine asks of the durable memory. How it is opened is each room's own
-/// matter.
-pub trait Store: Sized {
-    /// An input that was taken in but is not yet durable.
-    type Intake<'s>: Intake
-    where
-        Self: 's;
-    /// The ledger in the hands of a run.
-    type Run: Ledger;
-
-    /// Looks through the whole ledger for what cannot be so.
-    ///
-    /// # Errors
-    /// When it cannot be read at all.
-    fn verify(&self) -> Result<Verified, LedgerError>;
-
-    /// Takes in an input. `reading` names the settings it was read with: the same bytes read in the
-    /// same way are not taken in again.
-    ///
-    /// # Errors
-    /// The outer one when the ledger fails, the inner one is the input's own.
-    fn take_in<E>(
-        &mut self,
-        key: &CampaignKey,
-        input: &InputRecord,
-        reading: &str,
-        contacts: impl IntoIterator<Item = Result<Contact, E>>,
-    ) -> Result<Result<Self::Intake<'_>, E>, LedgerError>;
-
-    /// All campaigns, in the order in which they were first run.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError>;
-
-    /// The campaign's runs with their facts: they say what its attempts mean.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn runs(&self, campaign: CampaignId) -> Result<Runs, LedgerError>;
-
-    /// The campaign's latest run.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError>;
-
-    /// When the campaign's latest run ended that came to its end.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn last_complete(&self, campaign: CampaignId) -> Result<Option<UnixMicros>, LedgerError>;
-
-    /// Hands each row of the campaign's latest input to `each`, in input order, until it says
-    /// `Break`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn for_each_row(
-        &self,
-        campaign: &Campaign,
-        records: Records,
-        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError>;
-
-    /// Hands each number that was attempted and that the latest input has no more to `each`, as the
-    /// row that last asked for it, with the header of that row's record (both are empty if they were
-    /// not kept), until it says `Break`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn for_each_former(
-        &self,
-        campaign: CampaignId,
-        each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError>;
-
-    /// The campaign's latest run that made requests, or else its latest; and when its first began.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn latest_at_work(
-        &self,
-        campaign: CampaignId,
-    ) -> Result<Option<(RunRecord, UnixMicros)>, LedgerError>;
-
-    /// Notes what a person found out about those of these numbers that are `unknown` in a campaign.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
-    fn settle(
-        &mut self,
-        campaign: &Campaign,
-        numbers: &[Number],
-        lookup: Lookup,
-    ) -> Result<Noted, LedgerError>;
-
-    /// All that the ledger knows of a number, campaign by campaign.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError>;
-
-    /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to
-    /// `each`, with the header of its record and its number's journey through all campaigns that count the same,
-    /// until it says `Break`. `on` is the run that is on right now.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn for_each_journey(
-        &self,
-        of: &Campaign,
-        records: Records,
-        on: Option<RunId>,
-        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError>;
-
-    /// The campaigns that send, count the same as this one and know numbers of it.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError>;
-
-    /// The campaigns that were purged.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn purged(&self) -> Result<Vec<Purged>, LedgerError>;
-
-    /// The campaigns in which nothing has happened for so long, as [`purge`](Store::purge) takes them;
-    /// but not the one whose run is `on` right now.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn due_for_purge(
-        &self,
-        now: UnixMicros,
-        older_than: Duration,
-        on: Option<RunId>,
-    ) -> Result<Vec<Purged>, LedgerError>;
-
-    /// Takes numbers, rows, references and codes of these campaigns out of the ledger and out of the
-    /// bytes of its files, and those of earlier purges that did not come to their end. `false`:
-    /// somebody who reads beside us keeps some of the bytes until the next purge.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
-    fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError>;
-
-    /// The times at which the requests of a run left, ascending: of those without an answer, when they
-    /// were begun.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError>;
-
-    /// Gives the ledger to a run: from now on only the run writes.
-    ///
-    /// # Errors
-    /// When what earlier runs left cannot be read.
-    fn start(
-        self,
-        campaign: &Campaign,
-        run: RunId,
-        clock: Clock,
-        execution: Execution,
-    ) -> Result<Self::Run, LedgerError>;
-
-    /// Ends the run's hold on the ledger; also says how many answers could not be written down.
-    fn close(run: Self::Run) -> impl Future<Output = (Self, usize)>;
-
-    /// Notes how a run ended, and when its last request left.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn finish_run(
-        &self,
-        run: RunId,
-        now: UnixMicros,
-        end: &End,
-        last_left_at: Option<UnixMicros>,
-    ) -> Result<(), LedgerError>;
-}
-
-/// An input taken in but not yet durable: dropped, it leaves no mark.
-pub trait Intake {
-    /// The campaign that it is for.
-    fn campaign(&self) -> &CampaignRecord;
-
-    /// How many rows say something of themselves of which this ledger's campaign knows nothing:
-    /// another ledger does.
-    fn told_elsewhere(&self) -> u64;
-
-    /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError>;
-
-    /// Notes whom a run, the latest of `runs`, leaves out on purpose, of those for whom it would do
-    /// something; and forgets whom the one before left out.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
-    fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError>;
-
-    /// Hands each number that was attempted and that the input has no more to `each`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn for_each_former(&self, each: impl FnMut(&Row)) -> Result<(), LedgerError>;
-
-    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
-    /// against the numbering plan's data.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn for_each_row(
-        &self,
-        records: Records,
-        each: impl FnMut(&Row, bool),
-    ) -> Result<(), LedgerError>;
-
-    /// How many requests of all campaigns left on each lane, or may have, while a clock on the wall
-    /// was within `day`. Rehearsals and real runs are apart.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn left_on(&self, day: &Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError>;
-
-    /// How long the gateway took of late to answer on each lane, over all campaigns: half of the
-    /// answers took no longer. `None`: there were none. Rehearsals and real runs are apart.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn latencies(&self) -> Result<[Option<Duration>; Lane::ALL.len()], LedgerError>;
-
-    /// Makes the input durable and notes that a run begins.
-    ///
-    /// # Errors
-    /// When it cannot be written: then nothing was.
-    fn begin_run(self, now: UnixMicros, new: &NewRun<'_>)
-    -> Result<(Campaign, RunId), LedgerError>;
 }
 
 /// A campaign in a ledger, with the place of its rows.

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::error::failed_to;
 use super::schema;
 use crate::ledger::LedgerError;
+use crate::ledger::tables::error::failed_to;
 
 /// What the name of a ledger ends with while it is being made.
 const HALF_MADE: &str = ".half-made";
@@ -81,7 +81,7 @@ pub fn make(real: &Path) -> Result<Option<File>, LedgerError> {
     let fault = failed_to("make the ledger", real);
     // In memory: on the disk it is one file, without a log of its own.
     let mut db = Connection::open_in_memory().map_err(&fault)?;
-    schema::migrate(&mut db, 0).map_err(&fault)?;
+    schema::migrate(&mut db, 0).map_err(failed_to("make the ledger", real))?;
     let content = db.serialize("main").map_err(&fault)?;
     let folder = real.parent().unwrap_or(Path::new("/"));
     let save = || {

@@ -10,10 +10,10 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::error::failed_to;
 use super::file::{file_fault, log_length};
 use super::lock::Locked;
 use super::{checkpoint, empty_the_log, log};
+use crate::ledger::tables::error::failed_to;
 use crate::ledger::{Execution, LedgerError};
 use crate::run::RunId;
 

@@ -6,30 +6,26 @@
 
 use rusqlite::Connection;
 
-use super::bulk::CHUNK;
-use super::error::damaged;
-use super::rows::{self, BlockWriter};
-use super::seal::{Sealed, Seals};
-use super::{SELECT_CAMPAIGN, campaign};
 use crate::job::JobId;
+use crate::ledger::tables::campaigns;
+use crate::ledger::tables::db::CHUNK;
+use crate::ledger::tables::error::{Result, damaged};
+use crate::ledger::tables::rows::{self, BlockWriter};
+use crate::ledger::tables::seal::{Sealed, Seals};
 use crate::ledger::{Campaign, Span};
 use crate::number::Number;
 
 /// Brings a file of format 1 to format 2, whose tables are given; within a transaction.
-pub fn from_format_1(db: &Connection, tables: &str) -> rusqlite::Result<()> {
+pub fn from_format_1(db: &Connection, tables: &str) -> Result<()> {
     db.execute_batch(PUT_ASIDE)?;
     db.execute_batch(tables)?;
     db.execute_batch(RUNS)?;
     db.execute_batch(ATTEMPTS)?;
-    let seals = Seals::of(db)?;
-    let mut select = db.prepare(SELECT_CAMPAIGN)?;
-    let campaigns = select.query_map([], |row| Ok(campaign(row)?.0))?;
-    let campaigns: Vec<Campaign> = campaigns.collect::<Result<_, _>>()?;
-    drop(select);
-    for campaign in campaigns {
+    let seals = Seals::of(db.into())?;
+    for campaign in campaigns::all(db.into())? {
         bring_rows(db, &seals, &campaign)?;
     }
-    db.execute_batch(FINISH)
+    Ok(db.execute_batch(FINISH)?)
 }
 
 const PUT_ASIDE: &str = "
@@ -99,7 +95,7 @@ DROP TABLE old_attempt;
 DROP TABLE old_run;";
 
 /// Seals the rows of a campaign's input, if they are sound, and packs their records.
-fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::Result<()> {
+fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> Result<()> {
     let Span { first, end } = campaign.span;
     let mut select = db.prepare(
         "SELECT c.id, c.line, c.lane, c.assumed, c.number, coalesce(c.job, c.id), c.problem, c.first_line,
@@ -108,7 +104,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
            FROM old_contact c WHERE c.id >= ?1 AND c.id < ?2 ORDER BY c.id",
     )?;
     let mut found = select.query([first, end, campaign.record.id.0])?;
-    let mut records = BlockWriter::new(db, seals, first);
+    let mut records = BlockWriter::new(db.into(), seals, first);
     let (mut chunk, mut special) = (Vec::with_capacity(CHUNK), Vec::new());
     let mut next = first;
     while let Some(row) = found.next()? {
@@ -141,7 +137,7 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
         }
         records.add(row.get(9)?)?;
         if chunk.len() == CHUNK {
-            rows::write(db, seals, campaign.record.id, &chunk)?;
+            rows::write(db.into(), seals, campaign.record.id, &chunk)?;
             chunk.clear();
         }
     }
@@ -149,8 +145,8 @@ fn bring_rows(db: &Connection, seals: &Seals, campaign: &Campaign) -> rusqlite::
         return Err(damaged(format!("row {next} is missing")));
     }
     records.end()?;
-    rows::write(db, seals, campaign.record.id, &chunk)?;
-    rows::write_special(db, &special)
+    rows::write(db.into(), seals, campaign.record.id, &chunk)?;
+    rows::write_special(db.into(), &special)
 }
 
 #[cfg(test)]
@@ -166,7 +162,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::job::{Attempt, Job, Lane, UnixMicros};
-    use crate::ledger::sqlite::{Restored, SqliteLedger, history};
+    use crate::ledger::sqlite::Restored;
+    use crate::ledger::tables::history;
     use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
     use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
@@ -193,11 +190,11 @@ mod tests {
     }
 
     /// Opens one for a run; some of them lack the log of a killed run.
-    fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
-        SqliteLedger::open_restored(path, Restored::Accept)
+    fn open(path: &Path) -> Result<Store, LedgerError> {
+        Store::open_restored(path, Restored::Accept)
     }
 
-    fn statuses(ledger: &SqliteLedger) -> Vec<&'static str> {
+    fn statuses(ledger: &Store) -> Vec<&'static str> {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let runs = ledger.runs(campaign.record.id).unwrap();
         let mut statuses = Vec::new();
@@ -212,7 +209,7 @@ mod tests {
     }
 
     /// What a run with this policy would do.
-    async fn due(ledger: SqliteLedger, policy: Policy) -> Vec<(Lane, Job)> {
+    async fn due(ledger: Store, policy: Policy) -> Vec<(Lane, Job)> {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let new = NewRun {
             policy,
@@ -220,7 +217,7 @@ mod tests {
             settings: &Value::Null,
         };
         let now = UnixMicros(1_800_000_000_000_000);
-        let run = history::begin(&ledger.db, campaign.record.id, now, &new).unwrap();
+        let run = history::begin(ledger.db(), campaign.record.id, now, &new).unwrap();
         let clock = Clock::at(now);
         let ledger = ledger
             .start(&campaign, run, clock, Execution::Inline)
@@ -231,7 +228,7 @@ mod tests {
             assert_eq!(due.then, Then::Done);
             jobs.extend(due.jobs.into_iter().map(|job| (lane, job)));
         }
-        SqliteLedger::close(ledger).await;
+        Store::close(ledger).await;
         jobs
     }
 
@@ -240,7 +237,7 @@ mod tests {
         for (name, sql) in LEDGERS {
             let (_folder, path, expected) = ledger(sql);
             let bytes = std::fs::read(&path).unwrap();
-            let to_read = SqliteLedger::open_to_read(&path).unwrap();
+            let to_read = Store::open_to_read(&path).unwrap();
             assert_eq!(statuses(&to_read), expected, "{name}, read only");
             assert_eq!(to_read.verify().unwrap().wrong, Vec::<String>::new());
             drop(to_read);
@@ -251,7 +248,7 @@ mod tests {
             );
 
             drop(open(&path).unwrap());
-            let migrated = SqliteLedger::open(&path).unwrap();
+            let migrated = Store::open(&path).unwrap();
             assert_eq!(statuses(&migrated), expected, "{name}");
             assert_eq!(migrated.verify().unwrap().wrong, Vec::<String>::new());
 
@@ -286,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn a_fallback_that_was_to_follow_follows() {
         let (_folder, path, _) = ledger(LEDGERS[2].1);
-        let ledger = SqliteLedger::open(&path).unwrap();
+        let ledger = Store::open(&path).unwrap();
         let campaign = ledger.campaigns().unwrap()[0].record.id;
         let policy = ledger.runs(campaign).unwrap().policy();
         assert_eq!(policy.max_attempts, 5);
@@ -370,21 +367,21 @@ mod tests {
         db.execute(change, [until.0, now.0]).unwrap();
         drop(db);
         let ledger = open(&path).unwrap();
-        let holds = history::holds(&ledger.db, false, now).unwrap();
+        let holds = history::holds(ledger.db(), false, now).unwrap();
         assert_eq!(holds, [Some(until), None, None]);
     }
 
     #[test]
     fn a_killed_run_of_the_first_version_has_its_log_beside_it() {
         let (_folder, path, _) = ledger(LEDGERS[1].1);
-        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        let reader = Store::open_to_read(&path).unwrap();
         assert!(reader.doubt().is_some_and(|why| why.contains("log")));
         drop(reader);
-        let refused = SqliteLedger::open(&path).err();
+        let refused = Store::open(&path).err();
         assert!(matches!(refused, Some(LedgerError::Restored { .. })));
         drop(open(&path).unwrap());
-        drop(SqliteLedger::open(&path).unwrap());
-        let reader = SqliteLedger::open_to_read(&path).unwrap();
+        drop(Store::open(&path).unwrap());
+        let reader = Store::open_to_read(&path).unwrap();
         assert_eq!(reader.doubt(), None);
     }
 
@@ -395,7 +392,7 @@ mod tests {
             let ledger = open(&path).unwrap();
             let endpoint = "http://127.0.0.1:8901/api/v1/TwoFactor";
             let campaign = ledger.campaigns().unwrap()[0].record.id;
-            let proven = history::is_proven(&ledger.db, campaign, endpoint).unwrap();
+            let proven = history::is_proven(ledger.db(), campaign, endpoint).unwrap();
             assert_eq!(proven, name != "outage", "{statuses:?}");
             assert_eq!(ledger.runs(campaign).unwrap().get(RunId(9)), None);
         }
@@ -414,7 +411,7 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            for open in [open, SqliteLedger::open_to_read] {
+            for open in [open, Store::open_to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }

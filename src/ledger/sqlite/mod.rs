@@ -4,54 +4,30 @@
 //! Durability: write-ahead log with `synchronous=FULL`, so a commit has reached the disk when it
 //! returns. Deleted content (codes, above all) is overwritten (`secure_delete`).
 
-mod asked;
-mod bulk;
-mod codes;
-mod error;
 mod file;
-mod former;
 mod health;
-mod history;
 mod identity;
-mod intake;
-mod journey;
 mod lock;
 mod log;
-mod lookup;
 mod migrate;
-mod new_input;
-mod purge;
-mod rows;
 mod run;
 mod schema;
-mod seal;
-mod sorter;
-mod suppress;
 mod writer;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::backup::Backup;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
-use super::{
-    Campaign, CampaignKey, Execution, LedgerError, Life, Noted, Purged, Records, Span, Store,
-    Verified,
-};
-use crate::clock::Clock;
-use crate::job::{Contact, Lookup, Operation, UnixMicros};
-use crate::journey::Journey;
-use crate::number::Number;
-use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
-use crate::run::{End, RunId, Runs};
-use error::failed_to;
+use super::LedgerError;
+use super::tables::db::Db;
+use super::tables::error::{Fault, failed_to};
+use super::tables::{self, history};
+use crate::job::UnixMicros;
+use crate::run::{End, RunId};
 use identity::{doubt, keep_log, unmark};
-pub use intake::SqliteIntake;
 use lock::{LedgerFile, Locked};
-use rows::Facts;
 pub use run::RunLedger;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
@@ -139,7 +115,7 @@ impl SqliteLedger {
         }
         settings(&db, path)?;
         if format < schema::NEWEST {
-            schema::migrate(&mut db, format).map_err(&fault)?;
+            schema::migrate(&mut db, format).map_err(failed_to("open the ledger", path))?;
         }
         unmark(&db)
             .and_then(|()| empty_the_log(&db))
@@ -196,7 +172,7 @@ impl SqliteLedger {
         let Some(holder) = self.holder() else {
             return Ok(None);
         };
-        let unfinished = history::unfinished(&self.db);
+        let unfinished = history::unfinished((&*self.db).into());
         let unfinished = unfinished.map_err(failed_to("read the runs", &self.path))?;
         // One that began before was killed, and its ledger is in other hands.
         let since = lock::since(&holder);
@@ -242,181 +218,59 @@ fn version(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("PRAGMA data_version", [], |row| row.get(0))
 }
 
-impl Store for SqliteLedger {
-    type Intake<'s> = SqliteIntake<'s>;
-    type Run = RunLedger;
+impl SqliteLedger {
+    /// To read and write.
+    pub(super) fn db(&self) -> Db<'_> {
+        Db::Sqlite(&self.db)
+    }
 
-    fn verify(&self) -> Result<Verified, LedgerError> {
+    /// What the database itself finds wrong with the file.
+    pub(super) fn damage(&self) -> tables::error::Result<Vec<String>> {
         let real = &self.db.file.real;
-        let mut verified = health::verify(&self.db, real)
-            .map_err(failed_to("look through the ledger", &self.path))?;
+        let mut wrong = health::damage(&self.db, real)?;
         // Beside a run the log is on the move.
         if self.holder().is_none() {
-            let lost = health::lost(real).map_err(file::file_fault(&self.path))?;
-            verified.wrong.extend(lost);
+            wrong.extend(health::lost(real).map_err(Fault::Temporary)?);
         }
-        Ok(verified)
+        Ok(wrong)
     }
 
-    fn take_in<E>(
-        &mut self,
-        key: &CampaignKey,
-        input: &InputRecord,
-        reading: &str,
-        contacts: impl IntoIterator<Item = Result<Contact, E>>,
-    ) -> Result<Result<SqliteIntake<'_>, E>, LedgerError> {
-        let step = self
-            .db
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(failed_to("write to the ledger", &self.path))?;
-        SqliteIntake::take(step, &self.path, key, input, reading, contacts)
+    /// Begins a step that writes.
+    pub(super) fn step(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
     }
 
-    fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError> {
-        let read = || -> rusqlite::Result<Vec<Campaign>> {
-            let sql = format!("{SELECT_CAMPAIGN} ORDER BY id");
-            let mut select = self.db.prepare(&sql)?;
-            let found = select.query_map([], |row| Ok(campaign(row)?.0))?;
-            found.collect()
-        };
-        read().map_err(failed_to("list the campaigns", &self.path))
+    /// Writes the file anew, without what was deleted from it, and empties the log; unless that was
+    /// done since the last purge. `false`: somebody who reads beside us keeps the log.
+    pub(super) fn sweep(&self) -> rusqlite::Result<bool> {
+        let db = &self.db;
+        let sql = "SELECT EXISTS (SELECT 1 FROM purged WHERE swept = 0)";
+        if !db.query_row(sql, [], |row| row.get::<_, bool>(0))? {
+            return Ok(true);
+        }
+        db.execute_batch("VACUUM")?;
+        if !empty_the_log(db)? {
+            return Ok(false);
+        }
+        db.execute("UPDATE purged SET swept = 1 WHERE swept = 0", [])?;
+        empty_the_log(db)
     }
 
-    fn runs(&self, campaign: CampaignId) -> Result<Runs, LedgerError> {
-        history::runs(&self.db, campaign).map_err(failed_to("read the runs", &self.path))
-    }
-
-    fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError> {
-        history::latest(&self.db, campaign).map_err(failed_to("read the run", &self.path))
-    }
-
-    fn last_complete(&self, campaign: CampaignId) -> Result<Option<UnixMicros>, LedgerError> {
-        history::last_complete(&self.db, campaign).map_err(failed_to("read the run", &self.path))
-    }
-
-    fn for_each_row(
-        &self,
-        campaign: &Campaign,
-        records: Records,
-        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        let mut read = || {
-            let facts = Facts::of(&self.db, campaign.record.id)?;
-            let scan = facts.scan(&self.db);
-            scan.for_each(campaign.span, records, |stored| {
-                Ok(each(&stored.into_row()).is_continue())
-            })
-        };
-        read().map_err(failed_to("read the rows", &self.path))
-    }
-
-    fn for_each_former(
-        &self,
-        campaign: CampaignId,
-        each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        former::for_each(&self.db, campaign, None, |_, header, row| {
-            each(header, row).is_continue()
-        })
-        .map_err(failed_to("read what earlier inputs asked for", &self.path))
-    }
-
-    fn latest_at_work(
-        &self,
-        campaign: CampaignId,
-    ) -> Result<Option<(RunRecord, UnixMicros)>, LedgerError> {
-        history::latest_at_work(&self.db, campaign).map_err(failed_to("read the run", &self.path))
-    }
-
-    fn settle(
-        &mut self,
-        campaign: &Campaign,
-        numbers: &[Number],
-        lookup: Lookup,
-    ) -> Result<Noted, LedgerError> {
-        lookup::settle(&mut self.db, campaign, numbers, lookup)
-            .map_err(failed_to("note what was looked up", &self.path))
-    }
-
-    fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError> {
-        lookup::lives(&self.db, number).map_err(failed_to("look the number up", &self.path))
-    }
-
-    fn for_each_journey(
-        &self,
-        of: &Campaign,
-        records: Records,
-        on: Option<RunId>,
-        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        journey::for_each(&self.db, of, records, on, each)
-            .map_err(failed_to("read what numbers went through", &self.path))
-    }
-
-    fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError> {
-        journey::senders(&self.db, of)
-            .map_err(failed_to("find out who sent to these numbers", &self.path))
-    }
-
-    fn purged(&self) -> Result<Vec<Purged>, LedgerError> {
-        purge::all(&self.db).map_err(failed_to("read what was purged", &self.path))
-    }
-
-    fn due_for_purge(
-        &self,
-        now: UnixMicros,
-        older_than: Duration,
-        on: Option<RunId>,
-    ) -> Result<Vec<Purged>, LedgerError> {
-        purge::due(&self.db, now, older_than, on)
-            .map_err(failed_to("find out what is to be purged", &self.path))
-    }
-
-    fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError> {
-        purge::purge(&mut self.db, due, now).map_err(failed_to("purge the ledger", &self.path))
-    }
-
-    fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError> {
-        let departures = history::departures(&self.db, run)
-            .map_err(failed_to("read the attempts", &self.path))?;
-        let times = departures.into_iter().map(|(_, departure)| departure.at());
-        let mut times: Vec<UnixMicros> = times.collect();
-        times.sort_unstable();
-        Ok(times)
-    }
-
-    fn start(
-        self,
-        campaign: &Campaign,
-        run: RunId,
-        clock: Clock,
-        execution: Execution,
-    ) -> Result<RunLedger, LedgerError> {
-        RunLedger::start(self, campaign, run, clock, execution)
-    }
-
-    async fn close(run: RunLedger) -> (Self, usize) {
-        run.close().await
-    }
-
-    fn finish_run(
+    /// Notes how a run ended, and when its last request left.
+    pub(super) fn finish_run(
         &self,
         run: RunId,
         now: UnixMicros,
         end: &End,
         last_left_at: Option<UnixMicros>,
     ) -> Result<(), LedgerError> {
+        let sql = "UPDATE run SET finished_at = ?2, end = ?3, last_left_at = ?4, inode = NULL
+                    WHERE id = ?1";
+        let end = serde_json::to_string(end).unwrap_or_default();
+        let left_at = last_left_at.map(|at| at.0);
         self.db
-            .execute(
-                "UPDATE run SET finished_at = ?2, end = ?3, last_left_at = ?4, inode = NULL
-                  WHERE id = ?1",
-                params![
-                    run.0,
-                    now.0,
-                    serde_json::to_string(end).unwrap_or_default(),
-                    last_left_at.map(|at| at.0)
-                ],
-            )
+            .execute(sql, params![run.0, now.0, end, left_at])
             .and_then(|_| empty_the_log(&self.db))
             .and_then(|_| keep_log(&self.db, false))
             .map_err(failed_to("note the end of the run", &self.path))
@@ -434,13 +288,13 @@ fn migrated_copy(db: &Locked, path: &Path, format: u32) -> Result<Connection, Le
             why,
         });
     }
-    let copy = || {
+    let copy = || -> Result<Connection, Fault> {
         let mut copy = Connection::open_in_memory()?;
         Backup::new(db, &mut copy)?.step(-1)?;
         schema::migrate(&mut copy, format)?;
         Ok(copy)
     };
-    copy().map_err(fault)
+    copy().map_err(failed_to("read a ledger of an older version", path))
 }
 
 /// Moves the write-ahead log into the file and cuts it to nothing: what was deleted from the file
@@ -523,51 +377,10 @@ fn settings(db: &Connection, path: &Path) -> Result<(), LedgerError> {
         .map_err(&fault)
 }
 
-const SELECT_CAMPAIGN: &str = "SELECT id, operation, name, sandbox, input_name, input_sha256, rows,
-        header, first_row, reading FROM campaign";
-
-/// A campaign and the settings with which its input was read.
-fn campaign(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Campaign, String)> {
-    let operation: String = row.get(1)?;
-    let rows: i64 = row.get(6)?;
-    let first: i64 = row.get(8)?;
-    // No ledger counts so far; a damaged one may.
-    let in_range = rows >= 0 && first >= 0;
-    let end = first.checked_add(rows).filter(|_| in_range);
-    let end = end.ok_or(rusqlite::Error::IntegralValueOutOfRange(6, rows))?;
-    let campaign = Campaign {
-        record: CampaignRecord {
-            id: CampaignId(row.get(0)?),
-            operation: if operation == Operation::Verify.name() {
-                Operation::Verify
-            } else {
-                Operation::Send
-            },
-            name: row.get(2)?,
-            sandbox: row.get(3)?,
-            input: InputRecord {
-                name: row.get(4)?,
-                sha256: row.get(5)?,
-                rows: rows.cast_unsigned(),
-                header: row.get(7)?,
-            },
-        },
-        span: Span { first, end },
-    };
-    Ok((campaign, row.get(9)?))
-}
-
-fn find_campaign(
-    db: &Connection,
-    key: &CampaignKey,
-) -> rusqlite::Result<Option<(Campaign, String)>> {
-    let sql = format!("{SELECT_CAMPAIGN} WHERE name = ?1 AND operation = ?2 AND sandbox = ?3");
-    db.query_row(
-        &sql,
-        params![key.name, key.operation.name(), key.sandbox],
-        campaign,
-    )
-    .optional()
+/// Empty tables of a format, in memory.
+#[cfg(test)]
+pub(super) fn made(format: u32) -> Connection {
+    schema::made(format).unwrap()
 }
 
 #[cfg(test)]

@@ -9,15 +9,16 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::error::failed_to;
-use super::history::{self, Noted, holds, last_departure};
 use super::identity::{keep_log, mark};
 use super::lock::{LedgerFile, Locked};
-use super::rows::{Facts, attempt_id};
 use super::writer::{self, Answered, Entry, Intent};
 use super::{CACHE_KIB, SqliteLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::ledger::tables::db::Db;
+use crate::ledger::tables::error::{Fault, failed_to};
+use crate::ledger::tables::history::{self, Noted, holds, last_departure};
+use crate::ledger::tables::rows::{Facts, attempt_id};
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Settled, Span, Then,
 };
@@ -57,7 +58,7 @@ pub struct RunLedger {
 }
 
 impl RunLedger {
-    pub(super) fn start(
+    pub(in crate::ledger) fn start(
         ledger: SqliteLedger,
         campaign: &Campaign,
         run: RunId,
@@ -67,10 +68,10 @@ impl RunLedger {
         let SqliteLedger { mut db, path, .. } = ledger;
         let sandbox = campaign.record.sandbox;
         let sql = "SELECT coalesce(max(seq), 0) + 1 FROM answer";
-        let read = || -> rusqlite::Result<_> {
+        let read = || -> Result<_, Fault> {
             let next_answer: i64 = db.query_row(sql, [], |row| row.get(0))?;
-            let last_left_at = last_departure(&db, sandbox, run)?;
-            let holds = holds(&db, sandbox, clock.now())?;
+            let last_left_at = last_departure(Db::Sqlite(&db), sandbox, run)?;
+            let holds = holds(Db::Sqlite(&db), sandbox, clock.now())?;
             let reader = Reader::new(&db.file, campaign, run)?;
             Ok((next_answer, last_left_at, holds, reader))
         };
@@ -79,7 +80,8 @@ impl RunLedger {
         // Now that all connections are there.
         if let Err(error) = mark(&mut db, run, execution, &path) {
             // It never began. Where that cannot be written, it counts as killed.
-            let _ = history::take_back(&db, run).and_then(|()| keep_log(&db, false));
+            let _ =
+                history::take_back(Db::Sqlite(&db), run).and_then(|()| Ok(keep_log(&db, false)?));
             return Err(error);
         }
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
@@ -98,7 +100,7 @@ impl RunLedger {
         })
     }
 
-    pub(super) async fn close(self) -> (SqliteLedger, usize) {
+    pub(in crate::ledger) async fn close(self) -> (SqliteLedger, usize) {
         drop((self.queue, self.reader));
         let (db, lost) = match self.writer.await {
             Ok(back) => back,
@@ -214,7 +216,7 @@ impl Ledger for RunLedger {
         let reader = Arc::clone(&self.reader);
         let read = move || {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            history::left_on(&reader.db, reader.sandbox, reader.run, &day)
+            history::left_on(Db::Sqlite(&reader.db), reader.sandbox, reader.run, &day)
         };
         let left = work(self.execution, read).await;
         left.map_err(failed_to("count what left on a day", &self.path))
@@ -234,7 +236,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(file: &Arc<LedgerFile>, campaign: &Campaign, run: RunId) -> rusqlite::Result<Self> {
+    fn new(file: &Arc<LedgerFile>, campaign: &Campaign, run: RunId) -> Result<Self, Fault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Locked {
             db: Connection::open_with_flags(&file.real, flags)?,
@@ -243,18 +245,18 @@ impl Reader {
         db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
         let id = campaign.record.id;
         Ok(Self {
-            facts: Facts::before(&db, id, run)?,
+            facts: Facts::before(Db::Sqlite(&db), id, run)?,
             run,
             sandbox: campaign.record.sandbox,
-            runs: history::runs(&db, id)?,
+            runs: history::runs(Db::Sqlite(&db), id)?,
             ahead: [campaign.span; Lane::ALL.len()],
             db,
         })
     }
 
-    fn due(&mut self, lane: Lane, limit: usize) -> rusqlite::Result<Due> {
+    fn due(&mut self, lane: Lane, limit: usize) -> Result<Due, Fault> {
         let ahead = &mut self.ahead[lane.index()];
-        let scan = self.facts.scan(&self.db);
+        let scan = self.facts.scan(Db::Sqlite(&self.db));
         let mut jobs = Vec::with_capacity(limit.min(1_024));
         let mut seen = ahead.end;
         scan.for_each(*ahead, Records::Skip, |stored| {

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::migrate::from_format_1;
+use crate::ledger::tables::error::Result;
 
 /// Marks the file as ours in SQLite's own header ("OTPD"): another program's database is refused.
 pub const APPLICATION_ID: i32 = 0x4f54_5044;
@@ -11,7 +12,7 @@ pub const APPLICATION_ID: i32 = 0x4f54_5044;
 pub const NEWEST: u32 = 4;
 
 /// Brings the file from format `from` (0: it is empty) to the newest one, in one transaction.
-pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
+pub fn migrate(db: &mut Connection, from: u32) -> Result<()> {
     let step = db.transaction()?;
     match from {
         0 => {
@@ -30,7 +31,7 @@ pub fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
     step.execute_batch(FORMAT_4)?;
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
     step.pragma_update(None, "user_version", NEWEST)?;
-    step.commit()
+    Ok(step.commit()?)
 }
 
 /// What the tables of a ledger of this format have to look like, in memory.

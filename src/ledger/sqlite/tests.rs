@@ -4,6 +4,7 @@
 mod purge;
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,12 +12,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::Clock;
 use crate::job::{
     Answer, Attempt, GivenCode, Job, Lane, Problem, Request, Told, Verdict, VerdictKind,
 };
-use crate::ledger::{Begun, Intake, Ledger, NewRun, Settled, Then};
+use crate::job::{Contact, Operation};
+use crate::ledger::store::Place;
+use crate::ledger::{Begun, Ledger, NewRun, Settled, Then};
+use crate::ledger::{Campaign, CampaignKey, Execution, Records, Store};
 use crate::number::Number;
 use crate::record::RowState;
+use crate::record::{InputRecord, Row};
 use crate::run::{Policy, RunFact, RunFacts, WhenUncertain};
 
 const NOW: UnixMicros = UnixMicros(1_700_000_000_000_000);
@@ -53,8 +59,8 @@ impl Home {
     }
 
     /// Takes in these rows and begins a run.
-    fn begin(&self, operation: Operation, rows: &[Contact]) -> (SqliteLedger, Campaign, RunId) {
-        let mut ledger = SqliteLedger::open(&self.path()).unwrap();
+    fn begin(&self, operation: Operation, rows: &[Contact]) -> (Store, Campaign, RunId) {
+        let mut ledger = Store::open(&self.path()).unwrap();
         let rows_in = rows.iter().cloned().map(Ok::<_, Infallible>);
         let (key, input) = (key(operation), input(rows));
         let intake = ledger.take_in(&key, &input, "reading", rows_in).unwrap();
@@ -70,7 +76,7 @@ impl Home {
 
     /// What is known of the rows of the first campaign.
     fn states(&self) -> Vec<RowState> {
-        let ledger = SqliteLedger::open_to_read(&self.path()).unwrap();
+        let ledger = Store::open_to_read(&self.path()).unwrap();
         let campaign = ledger.campaigns().unwrap().remove(0);
         let rows = rows(&ledger, &campaign);
         rows.into_iter().map(|row| row.state).collect()
@@ -78,7 +84,7 @@ impl Home {
 
     /// What `status --verify` finds.
     fn wrong(&self) -> Vec<String> {
-        let ledger = SqliteLedger::open_to_read(&self.path()).unwrap();
+        let ledger = Store::open_to_read(&self.path()).unwrap();
         ledger.verify().unwrap().wrong
     }
 
@@ -89,7 +95,13 @@ impl Home {
     }
 }
 
-fn rows(ledger: &SqliteLedger, campaign: &Campaign) -> Vec<Row> {
+/// The file of a ledger.
+fn file(ledger: &Store) -> &SqliteLedger {
+    let Place::Sqlite(file) = &ledger.place;
+    file
+}
+
+fn rows(ledger: &Store, campaign: &Campaign) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut each = |row: &Row| {
         rows.push(row.clone());
@@ -101,7 +113,7 @@ fn rows(ledger: &SqliteLedger, campaign: &Campaign) -> Vec<Row> {
     rows
 }
 
-fn start(ledger: SqliteLedger, campaign: &Campaign, run: RunId) -> RunLedger {
+fn start(ledger: Store, campaign: &Campaign, run: RunId) -> RunLedger {
     let clock = Clock::at(LATER);
     ledger
         .start(campaign, run, clock, Execution::Threads)
@@ -203,8 +215,8 @@ async fn attempt(ledger: &RunLedger, job: &mut Job, run: RunId, kind: VerdictKin
     give(ledger, job, answer(kind)).await;
 }
 
-async fn close(ledger: RunLedger) -> SqliteLedger {
-    let (ledger, lost) = SqliteLedger::close(ledger).await;
+async fn close(ledger: RunLedger) -> Store {
+    let (ledger, lost) = Store::close(ledger).await;
     assert_eq!(lost, 0);
     ledger
 }
@@ -355,7 +367,7 @@ async fn what_turns_up_in_a_run_reads_back_and_a_proven_endpoint_is_remembered()
         (RUN.endpoint, true, false),
         ("https://elsewhere.example", false, false),
     ] {
-        let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+        let mut ledger = Store::open(&home.path()).unwrap();
         let key = CampaignKey {
             name: "other".to_owned(),
             sandbox,
@@ -509,7 +521,7 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
     ledger.rest(&jobs[0], Settled::Yes).await;
     ledger.rest(&jobs[2], Settled::No).await;
     drop(close(ledger).await);
-    drop(SqliteLedger::open(&home.path()).unwrap());
+    drop(Store::open(&home.path()).unwrap());
     assert_eq!(codes(&home), ["222222", "333333"]);
     let bytes = std::fs::read(home.path()).unwrap();
     let holds = |code: &[u8]| bytes.windows(code.len()).any(|bytes| bytes == code);
@@ -521,18 +533,21 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
     }
     assert_eq!(home.wrong(), Vec::<String>::new());
     // Fed back among others a settled code comes into no table, not for a moment.
-    let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+    let mut ledger = Store::open(&home.path()).unwrap();
     let note = "CREATE TEMP TABLE written (code TEXT);
                 CREATE TEMP TRIGGER note AFTER INSERT ON main.code
                 BEGIN INSERT INTO written VALUES (new.code); END;";
-    ledger.db.execute_batch(note).unwrap();
+    file(&ledger).db.execute_batch(note).unwrap();
     let more = [&given[..], &[contact(5, 4, Some(plain("444444")))]].concat();
     let rows = more.iter().cloned().map(Ok::<_, Infallible>);
     let (key, input) = (key(Operation::Verify), input(&more));
     let intake = ledger.take_in(&key, &input, "reading", rows).unwrap();
     intake.unwrap().begin_run(NOW, &RUN).unwrap();
     let written = "SELECT group_concat(code) FROM written";
-    let written: String = ledger.db.query_row(written, [], |row| row.get(0)).unwrap();
+    let written: String = file(&ledger)
+        .db
+        .query_row(written, [], |row| row.get(0))
+        .unwrap();
     assert_eq!(written, "444444", "what is there is not written again");
 }
 
@@ -547,7 +562,7 @@ async fn wave_after_a_kill(
     let (ledger, _, run) = home.begin(Operation::Send, &rows);
     drop(ledger);
     home.change(&format!("UPDATE run SET settings = '{settings}'"));
-    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let ledger = Store::open(&home.path()).unwrap();
     let campaign = ledger.campaigns().unwrap().remove(0);
     let ledger = start(ledger, &campaign, run);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
@@ -562,7 +577,7 @@ async fn wave_after_a_kill(
         words: "said".to_owned(),
     };
     let mut expected = RunFacts::new(POLICY);
-    let facts = |ledger: &SqliteLedger| {
+    let facts = |ledger: &Store| {
         let runs = ledger.runs(campaign.record.id).unwrap();
         runs.get(run).unwrap().clone()
     };
@@ -573,7 +588,7 @@ async fn wave_after_a_kill(
     }
     assert_eq!(facts(&ledger), expected);
     // As if the next run had never begun.
-    history::take_back(&ledger.db, next).unwrap();
+    history::take_back(ledger.db(), next).unwrap();
     drop(ledger);
     let (ledger, ..) = home.begin(Operation::Send, &rows);
     assert_eq!(facts(&ledger), expected, "it is noted once");
@@ -697,7 +712,7 @@ async fn departures_are_of_what_left_or_may_have_and_of_that_run_alone() {
 fn a_plan_that_is_dropped_leaves_no_mark() {
     let home = Home::new();
     drop(home.begin(Operation::Send, &sends(&[1])));
-    let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+    let mut ledger = Store::open(&home.path()).unwrap();
     let before = ledger.campaigns().unwrap();
     let key = key(Operation::Send);
     let input = InputRecord {
@@ -719,12 +734,12 @@ fn a_plan_that_is_dropped_leaves_no_mark() {
 #[test]
 fn a_reader_that_looks_again_knows_whether_anything_was_written() {
     let home = Home::new();
-    let ledger = SqliteLedger::open(&home.path()).unwrap();
-    let mut reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let ledger = Store::open(&home.path()).unwrap();
+    let mut reader = Store::open_to_read(&home.path()).unwrap();
     let mut looks = || reader.look_again().unwrap();
     assert!(!looks());
     let write = "CREATE TABLE made (it); DROP TABLE made;";
-    ledger.db.execute_batch(write).unwrap();
+    file(&ledger).db.execute_batch(write).unwrap();
     assert!(looks());
     assert!(!looks());
 }
@@ -732,15 +747,15 @@ fn a_reader_that_looks_again_knows_whether_anything_was_written() {
 #[test]
 fn a_second_process_is_refused_until_the_first_lets_go() {
     let home = Home::new();
-    let first = SqliteLedger::open(&home.path()).unwrap();
-    let Err(LedgerError::Held { holder, .. }) = SqliteLedger::open(&home.path()) else {
+    let first = Store::open(&home.path()).unwrap();
+    let Err(LedgerError::Held { holder, .. }) = Store::open(&home.path()) else {
         panic!("held");
     };
     assert!(holder.contains(&std::process::id().to_string()), "{holder}");
-    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let reader = Store::open_to_read(&home.path()).unwrap();
     assert_eq!(reader.holder(), Some(holder));
     drop(first);
-    assert!(SqliteLedger::open(&home.path()).is_ok());
+    assert!(Store::open(&home.path()).is_ok());
     assert_eq!(reader.holder(), None);
 }
 
@@ -748,33 +763,33 @@ fn a_second_process_is_refused_until_the_first_lets_go() {
 fn what_is_no_ledger_or_too_new_is_refused() {
     let home = Home::new();
     assert!(matches!(
-        SqliteLedger::open_to_read(&home.path()),
+        Store::open_to_read(&home.path()),
         Err(LedgerError::Missing(_))
     ));
     let db = Connection::open(home.path()).unwrap();
     db.execute_batch("CREATE TABLE mine (x)").unwrap();
-    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+    for open in [Store::open, Store::open_to_read] {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     std::fs::write(home.folder.path().join("short"), [0]).unwrap();
-    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+    for open in [Store::open, Store::open_to_read] {
         let refused = open(&home.folder.path().join("short"));
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     db.execute_batch("DROP TABLE mine").unwrap();
-    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+    for open in [Store::open, Store::open_to_read] {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     drop(db);
     std::fs::remove_file(home.path()).unwrap();
-    drop(SqliteLedger::open(&home.path()).unwrap());
+    drop(Store::open(&home.path()).unwrap());
     let db = Connection::open(home.path()).unwrap();
     db.pragma_update(None, "user_version", schema::NEWEST + 1)
         .unwrap();
     drop(db);
-    for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+    for open in [Store::open, Store::open_to_read] {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::TooNew { .. })));
     }
@@ -788,7 +803,7 @@ fn a_ledger_that_a_viewer_took_the_log_from_opens() {
     db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
         .unwrap();
     drop(db);
-    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let ledger = Store::open(&home.path()).unwrap();
     assert_eq!(ledger.campaigns().unwrap().len(), 1);
 }
 
@@ -800,7 +815,7 @@ fn a_count_that_cannot_be_is_an_error() {
         let db = Connection::open(home.path()).unwrap();
         db.execute(&format!("UPDATE campaign SET {damage}"), [])
             .unwrap();
-        let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+        let ledger = Store::open_to_read(&home.path()).unwrap();
         assert!(ledger.campaigns().is_err(), "{damage}");
     }
 }
@@ -834,7 +849,7 @@ async fn lived_in() -> Home {
 async fn a_ledger_is_sound_until_anything_in_it_changes() {
     let home = lived_in().await;
     let path = home.path();
-    let ledger = SqliteLedger::open_to_read(&path).unwrap();
+    let ledger = Store::open_to_read(&path).unwrap();
     let sound = ledger.verify().unwrap();
     assert_eq!(sound.wrong, Vec::<String>::new());
     assert_eq!((sound.campaigns, sound.rows, sound.attempts), (2, 5, 1));
@@ -976,7 +991,7 @@ fn an_empty_file_or_a_log_without_its_file_is_no_new_ledger() {
     for left in ["otpdrive.db", "otpdrive.db-wal"] {
         let home = Home::new();
         std::fs::write(home.folder.path().join(left), "").unwrap();
-        for open in [SqliteLedger::open, SqliteLedger::open_to_read] {
+        for open in [Store::open, Store::open_to_read] {
             let refused = open(&home.path());
             assert!(
                 matches!(refused, Err(LedgerError::Damaged { .. })),
@@ -991,10 +1006,10 @@ fn a_new_ledger_appears_whole_and_locked_and_leaves_no_draft() {
     let home = Home::new();
     let first = super::file::make(&home.path()).unwrap().unwrap();
     assert!(super::file::make(&home.path()).unwrap().is_none());
-    let held = SqliteLedger::open(&home.path()).err();
+    let held = Store::open(&home.path()).err();
     assert!(matches!(held, Some(LedgerError::Held { .. })), "{held:?}");
     drop(first);
-    drop(SqliteLedger::open(&home.path()).unwrap());
+    drop(Store::open(&home.path()).unwrap());
     let names = std::fs::read_dir(home.folder.path()).unwrap();
     let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -1009,18 +1024,18 @@ async fn a_run_that_cannot_start_leaves_nothing_but_its_input() {
     let ledger = close(ledger).await;
     ledger.finish_run(run, LATER, &End::Complete, None).unwrap();
     drop(ledger);
-    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let reader = Store::open_to_read(&home.path()).unwrap();
     let (ledger, campaign, _) = home.begin(Operation::Send, &sends(&[1, 2]));
-    ledger.db.busy_timeout(Duration::ZERO).unwrap();
+    file(&ledger).db.busy_timeout(Duration::ZERO).unwrap();
     let clock = Clock::at(LATER);
     let refused = ledger.start(&campaign, RunId(2), clock, Execution::Threads);
     let refused = refused.err().map(|error| error.to_string());
     assert!(refused.unwrap().contains("somebody reads in it"));
     drop(reader);
-    let ledger = SqliteLedger::open(&home.path()).unwrap();
+    let ledger = Store::open(&home.path()).unwrap();
     let latest = ledger.latest_run(campaign.record.id).unwrap().unwrap();
     assert_eq!((latest.id, latest.end), (run, Some(End::Complete)));
-    let facts: u32 = ledger
+    let facts: u32 = file(&ledger)
         .db
         .query_row("SELECT count(*) FROM run_fact", [], |row| row.get(0))
         .unwrap();
@@ -1043,7 +1058,7 @@ async fn a_ledger_of_format_2_is_read_and_knows_whom_an_earlier_list_had() {
     drop(home.begin(Operation::Send, &sends(&[2])));
     home.change(BACK_TO_FORMAT_2);
     let former = || {
-        let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+        let ledger = Store::open_to_read(&home.path()).unwrap();
         let campaign = ledger.campaigns().unwrap().remove(0).record.id;
         let mut former = Vec::new();
         let mut each = |header: &str, row: &Row| {
@@ -1055,7 +1070,7 @@ async fn a_ledger_of_format_2_is_read_and_knows_whom_an_earlier_list_had() {
     };
     let expected = [(Some(number(1)), 1, true)];
     assert_eq!(former(), expected, "who only reads changes nothing");
-    drop(SqliteLedger::open(&home.path()).unwrap());
+    drop(Store::open(&home.path()).unwrap());
     assert_eq!(former(), expected);
     assert_eq!(home.wrong(), Vec::<String>::new());
 }

@@ -13,14 +13,14 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::bulk::{insert_all, optional};
-use super::error::words;
-use super::history::{self, Noted};
-use super::intake::forget_code;
 use super::lock::Locked;
-use super::rows::kind_index;
 use super::run::work;
 use crate::job::{Answer, JobId, Lane, UnixMicros};
+use crate::ledger::tables::db::{Db, Table};
+use crate::ledger::tables::error::{Fault, words};
+use crate::ledger::tables::history::{self, Noted};
+use crate::ledger::tables::intake::forget_code;
+use crate::ledger::tables::rows::kind_index;
 use crate::ledger::{Begun, Execution};
 use crate::run::RunId;
 
@@ -183,7 +183,7 @@ impl Group {
         let written = match written {
             Err(error) if is_taken(&error) => {
                 let mut taken = Vec::new();
-                let one_by_one = |db: &Connection, run, intents: &[Intent]| {
+                let one_by_one = |db: Db<'_>, run, intents: &[Intent]| {
                     for (place, intent) in intents.iter().enumerate() {
                         match insert_intents(db, run, std::slice::from_ref(intent)) {
                             Err(error) if is_taken(&error) => taken.push(place),
@@ -197,7 +197,7 @@ impl Group {
             written => written,
         };
         written.map_err(|error| Failure {
-            sick_disk: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+            sick_disk: sqlite_code(&error) == Some(ErrorCode::SystemIoFailure),
             why: words(&error),
         })
     }
@@ -206,16 +206,17 @@ impl Group {
         &self,
         db: &mut Connection,
         run: RunId,
-        intents: impl FnOnce(&Connection, RunId, &[Intent]) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
+        intents: impl FnOnce(Db<'_>, RunId, &[Intent]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let step = db.transaction()?;
-        intents(&step, run, &self.intents)?;
-        insert_answers(&step, &self.answers)?;
-        history::note(&step, run, &self.facts)?;
+        let db = Db::Sqlite(&step);
+        intents(db, run, &self.intents)?;
+        insert_answers(db, &self.answers)?;
+        history::note(db, run, &self.facts)?;
         for job in &self.codes {
-            forget_code(&step, *job)?;
+            forget_code(db, *job)?;
         }
-        step.commit()
+        Ok(step.commit()?)
     }
 
     /// Tells those who wait, and keeps what has to be written again: a failed intent is its owner's
@@ -244,14 +245,27 @@ impl Group {
     }
 }
 
-fn is_taken(error: &rusqlite::Error) -> bool {
+fn sqlite_code(error: &Fault) -> Option<ErrorCode> {
+    match error {
+        Fault::Sqlite(error) => error.sqlite_error_code(),
+        _ => None,
+    }
+}
+
+fn is_taken(error: &Fault) -> bool {
+    let Fault::Sqlite(error) = error else {
+        return false;
+    };
     let code = error.sqlite_error().map(|error| error.extended_code);
     code == Some(SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
-fn insert_intents(db: &Connection, run: RunId, intents: &[Intent]) -> rusqlite::Result<()> {
-    let into = "INSERT INTO intent (id, run, lane, begun_at)";
-    insert_all(db, into, intents, |intent| {
+fn insert_intents(db: Db<'_>, run: RunId, intents: &[Intent]) -> Result<(), Fault> {
+    let into = Table {
+        name: "intent",
+        columns: ["id", "run", "lane", "begun_at"],
+    };
+    db.insert_all(&into, intents, |intent| {
         [
             intent.id.into(),
             run.0.into(),
@@ -262,10 +276,20 @@ fn insert_intents(db: &Connection, run: RunId, intents: &[Intent]) -> rusqlite::
 }
 
 /// One that is there already was written by a commit that said it had failed.
-fn insert_answers(db: &Connection, answers: &[Answered]) -> rusqlite::Result<()> {
-    let into = "INSERT OR IGNORE INTO answer
-                (seq, id, left_at, answered_at, verdict, text, retry_at)";
-    insert_all(db, into, answers, |answered| {
+fn insert_answers(db: Db<'_>, answers: &[Answered]) -> Result<(), Fault> {
+    let into = Table {
+        name: "answer",
+        columns: [
+            "seq",
+            "id",
+            "left_at",
+            "answered_at",
+            "verdict",
+            "text",
+            "retry_at",
+        ],
+    };
+    db.insert_or(&into, "ON CONFLICT DO NOTHING", answers, |answered| {
         let Answer {
             left_at,
             answered_at,
@@ -274,11 +298,11 @@ fn insert_answers(db: &Connection, answers: &[Answered]) -> rusqlite::Result<()>
         [
             answered.seq.into(),
             answered.attempt.into(),
-            optional(left_at.map(|at| at.0)),
+            left_at.map(|at| at.0).into(),
             answered_at.0.into(),
             kind_index(verdict.kind).into(),
-            verdict.text.as_str().into(),
-            optional(verdict.retry_at.map(|at| at.0)),
+            (&verdict.text).into(),
+            verdict.retry_at.map(|at| at.0).into(),
         ]
     })
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use super::*;
 use crate::journey::Journey;
 use crate::ledger::LeaveOut;
+use crate::ledger::Purged;
+use crate::record::RunRecord;
 
 /// When everything is long over.
 const DAYS_LATER: UnixMicros = UnixMicros(NOW.0 + 3 * 86_400_000_000);
@@ -21,7 +23,7 @@ async fn live(home: &Home, random: &mut fastrand::Rng, name: &str, operation: Op
             contact(line, random.u64(1..9), code)
         })
         .collect();
-    let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+    let mut ledger = Store::open(&home.path()).unwrap();
     let key = CampaignKey {
         name: name.to_owned(),
         ..key(operation)
@@ -67,7 +69,7 @@ async fn live(home: &Home, random: &mut fastrand::Rng, name: &str, operation: Op
 }
 
 /// All that is known of a campaign.
-fn known(ledger: &SqliteLedger, of: &Campaign) -> (Vec<Row>, Vec<Row>, String, Option<RunRecord>) {
+fn known(ledger: &Store, of: &Campaign) -> (Vec<Row>, Vec<Row>, String, Option<RunRecord>) {
     let id = of.record.id;
     let mut former = Vec::new();
     let mut each = |_: &str, row: &Row| {
@@ -94,7 +96,7 @@ async fn purging_some_campaigns_changes_nothing_of_the_others() {
             let operation = random.choice([Operation::Send, Operation::Verify]).unwrap();
             live(&home, random, name, operation).await;
         }
-        let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+        let mut ledger = Store::open(&home.path()).unwrap();
         assert_eq!(ledger.verify().unwrap().wrong, [""; 0], "{seed}");
         let mut gone = ledger
             .due_for_purge(DAYS_LATER, Duration::ZERO, None)
@@ -131,7 +133,7 @@ async fn purging_some_campaigns_changes_nothing_of_the_others() {
         // And the ledger goes on as one that was never purged.
         live(&home, random, "d", Operation::Send).await;
         assert_eq!(home.wrong(), [""; 0], "{seed}");
-        let ledger = SqliteLedger::open_to_read(&home.path()).unwrap();
+        let ledger = Store::open_to_read(&home.path()).unwrap();
         let later: Vec<_> = stay.iter().map(|of| known(&ledger, of)).collect();
         assert_eq!(later, before, "{seed}");
     }
@@ -143,16 +145,16 @@ async fn a_ledger_of_format_3_is_read_as_it_is_and_can_be_purged() {
     let random = &mut fastrand::Rng::with_seed(1);
     live(&home, random, "a", Operation::Send).await;
     // Its run may have been killed; whoever opens it then takes that in.
-    drop(SqliteLedger::open(&home.path()).unwrap());
+    drop(Store::open(&home.path()).unwrap());
     home.change("DROP TABLE purged; PRAGMA user_version = 3");
     let before = std::fs::read(home.path()).unwrap();
-    let reader = SqliteLedger::open_to_read(&home.path()).unwrap();
+    let reader = Store::open_to_read(&home.path()).unwrap();
     assert_eq!(reader.purged().unwrap(), []);
     let due = reader.due_for_purge(DAYS_LATER, Duration::ZERO, None);
     let due = due.unwrap();
     drop(reader);
     assert_eq!(std::fs::read(home.path()).unwrap(), before);
-    let mut ledger = SqliteLedger::open(&home.path()).unwrap();
+    let mut ledger = Store::open(&home.path()).unwrap();
     assert!(ledger.purge(&due, DAYS_LATER).unwrap());
     assert_eq!(ledger.purged().unwrap()[0].counts, due[0].counts);
     assert_eq!(ledger.verify().unwrap().wrong, [""; 0]);

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use otpdrive::job::{Found, Lookup, UnixMicros};
-use otpdrive::ledger::sqlite::SqliteLedger;
-use otpdrive::ledger::{Campaign, Noted, Records, Store as _};
+use otpdrive::ledger::{Campaign, Noted, Records, Store};
 use otpdrive::number::Number;
 use otpdrive::record::Row;
 use otpdrive::status::Status;
@@ -88,7 +87,7 @@ struct Known {
 }
 
 /// What became of each number of a campaign.
-fn statuses(ledger: &SqliteLedger, campaign: &Campaign) -> BTreeMap<Number, Known> {
+fn statuses(ledger: &Store, campaign: &Campaign) -> BTreeMap<Number, Known> {
     let runs = ledger.runs(campaign.record.id).unwrap();
     let mut known = BTreeMap::new();
     let mut add = |row: &Row, is_former| {

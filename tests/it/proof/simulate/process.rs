@@ -14,10 +14,9 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Lane, Operation, UnixMicros};
-use otpdrive::ledger::sqlite::{Restored, RunLedger, SqliteLedger};
+use otpdrive::ledger::sqlite::{Restored, RunLedger};
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, Intake as _, LeaveOut, LedgerError, NewRun, Records,
-    Store as _,
+    Campaign, CampaignKey, Execution, LeaveOut, LedgerError, NewRun, Records, Store,
 };
 use otpdrive::next::{Step, next_step};
 use otpdrive::number::Number;
@@ -133,12 +132,12 @@ pub async fn run(world: &World, folder: &Path, input: Input, orders: &Orders) ->
 }
 
 /// Opens the ledger in a folder.
-pub fn open(folder: &Path) -> SqliteLedger {
+pub fn open(folder: &Path) -> Store {
     let path = folder.join(LEDGER);
-    match SqliteLedger::open(&path) {
+    match Store::open(&path) {
         // What a killed process leaves is copied here: nothing else may be found wrong with it.
         Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
-            SqliteLedger::open_restored(&path, Restored::Accept).unwrap()
+            Store::open_restored(&path, Restored::Accept).unwrap()
         }
         opened => opened.unwrap(),
     }
@@ -206,7 +205,7 @@ impl Process<'_> {
         let finished = campaign::run(&context, settings, task, signal).await;
         self.killer.point("all is done").await;
         let facts = disk.facts.take();
-        let (ledger, lost) = SqliteLedger::close(disk.ledger).await;
+        let (ledger, lost) = Store::close(disk.ledger).await;
         assert_eq!(lost, 0, "answers that could not be written");
         self.killer.point("the ledger is at rest").await;
         let now = self.clock.now();
@@ -227,7 +226,7 @@ impl Process<'_> {
     }
 
     /// Takes the input in, and plans as the program does.
-    fn take_in(&self, ledger: &mut SqliteLedger, new: &NewRun<'_>) -> (Campaign, RunId, Plan) {
+    fn take_in(&self, ledger: &mut Store, new: &NewRun<'_>) -> (Campaign, RunId, Plan) {
         let key = CampaignKey {
             operation: self.orders.operation,
             name: self.orders.name.clone(),
@@ -279,12 +278,7 @@ impl Process<'_> {
     }
 
     /// All that the ledger says in the end; it is sound, and the screen said the same.
-    fn rows(
-        &self,
-        ledger: &SqliteLedger,
-        campaign: &Campaign,
-        progress: &Progress,
-    ) -> (Vec<Row>, Runs) {
+    fn rows(&self, ledger: &Store, campaign: &Campaign, progress: &Progress) -> (Vec<Row>, Runs) {
         let wrong = ledger.verify().unwrap().wrong;
         assert!(wrong.is_empty(), "the ledger is not sound: {wrong:?}");
         let runs = ledger.runs(campaign.record.id).unwrap();
@@ -328,7 +322,7 @@ impl Process<'_> {
 }
 
 /// Numbers that were tried and that the input has no more.
-pub fn former(ledger: &SqliteLedger, campaign: &Campaign) -> Vec<Row> {
+pub fn former(ledger: &Store, campaign: &Campaign) -> Vec<Row> {
     let mut rows = Vec::new();
     let read = ledger.for_each_former(campaign.record.id, &mut |_, row| {
         rows.push(row.clone());

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use otpdrive::ledger::sqlite::SqliteLedger;
-use otpdrive::ledger::{LedgerError, Records, Store as _};
+use otpdrive::ledger::{LedgerError, Records, Store};
 use rusqlite::Connection;
 
 use super::choices::Choices;
@@ -24,7 +23,7 @@ pub fn check(bytes: &[u8]) {
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     let before = size(&path);
     let begins = std::fs::read(&path).expect("it is there");
-    for open in [SqliteLedger::open_to_read, SqliteLedger::open] {
+    for open in [Store::open_to_read, Store::open] {
         let found = open(&path).and_then(|ledger| look(&ledger));
         if let Err(error) = &found {
             let text = error.to_string();
@@ -41,7 +40,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// Reads all that it holds.
-fn look(ledger: &SqliteLedger) -> Result<(), LedgerError> {
+fn look(ledger: &Store) -> Result<(), LedgerError> {
     for campaign in ledger.campaigns()? {
         let runs = ledger.runs(campaign.record.id)?;
         ledger.for_each_row(&campaign, Records::Read, &mut |row| {

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
-
+use super::campaigns::{self, SELECT_CAMPAIGN, campaign};
+use super::db::Db;
+use super::error::Result;
 use super::rows::Facts;
-use super::{SELECT_CAMPAIGN, campaign, former, history};
+use super::{former, history};
 use crate::job::{Attempt, JobId, Operation, UnixMicros};
 use crate::journey::Journey;
 use crate::ledger::{Campaign, Records};
@@ -17,13 +18,9 @@ use crate::number::Number;
 use crate::record::{CampaignId, CampaignRecord, Row, RowState};
 use crate::run::{RunId, Runs};
 
-/// Memory for pages, in KiB (negative: SQLite's way to say so): where numbers lie in another order
-/// than their rows, each page is wanted many times.
-const CACHE_KIB: i64 = -32 * 1_024;
-
 /// Looks up journeys. What it takes to read a campaign is kept from the first look at it on.
 pub struct Journeys<'a> {
-    db: &'a Connection,
+    db: Db<'a>,
     sandbox: bool,
     on: Option<RunId>,
     campaigns: HashMap<CampaignId, Option<Known>>,
@@ -44,7 +41,7 @@ const SELECT_JOBS: &str = "
 
 impl<'a> Journeys<'a> {
     /// Of rehearsals, or of real campaigns; `on` is the run that is on right now.
-    pub fn new(db: &'a Connection, sandbox: bool, on: Option<RunId>) -> Self {
+    pub fn new(db: Db<'a>, sandbox: bool, on: Option<RunId>) -> Self {
         Self {
             db,
             sandbox,
@@ -54,17 +51,15 @@ impl<'a> Journeys<'a> {
     }
 
     /// The journey of a number; what a campaign that sends did for it may be at hand.
-    fn of(
-        &mut self,
-        number: Number,
-        at_hand: Option<(CampaignId, &[Attempt])>,
-    ) -> rusqlite::Result<Journey> {
+    fn of(&mut self, number: Number, at_hand: Option<(CampaignId, &[Attempt])>) -> Result<Journey> {
         let mut journey = Journey::default();
-        let mut select = self.db.prepare_cached(SELECT_JOBS)?;
-        let mut found = select.query([number.digits().cast_signed()])?;
-        while let Some(row) = found.next()? {
+        let db = self.db;
+        let digits = number.digits().cast_signed();
+        let jobs = db.all(SELECT_JOBS, &[digits.into()], |row| {
             let (id, job) = (CampaignId(row.get(0)?), JobId(row.get(1)?));
-            let db = self.db;
+            Ok((id, job, row.get(2)?))
+        })?;
+        for (id, job, is_open) in jobs {
             let Some(known) = self.known(id)? else {
                 continue;
             };
@@ -78,7 +73,7 @@ impl<'a> Journeys<'a> {
             if known.operation == Operation::Verify {
                 journey.is_checked_by(id);
             }
-            journey.add(id, attempts, &known.runs, row.get(2)?);
+            journey.add(id, attempts, &known.runs, is_open);
         }
         journey.finish();
         Ok(journey)
@@ -91,7 +86,7 @@ impl<'a> Journeys<'a> {
         number: Number,
         now: UnixMicros,
         max_age: Duration,
-    ) -> rusqlite::Result<Option<(Rc<str>, UnixMicros)>> {
+    ) -> Result<Option<(Rc<str>, UnixMicros)>> {
         let journey = self.of(number, None)?;
         let latest = journey.latest_otp();
         let Some(old) = latest.filter(|otp| now.since(otp.left_at) > max_age) else {
@@ -102,14 +97,11 @@ impl<'a> Journeys<'a> {
     }
 
     /// What it takes to read a campaign; `None` if it does not count the same.
-    fn known(&mut self, id: CampaignId) -> rusqlite::Result<Option<&Known>> {
+    fn known(&mut self, id: CampaignId) -> Result<Option<&Known>> {
         let known = match self.campaigns.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let sql = format!("{SELECT_CAMPAIGN} WHERE id = ?1");
-                let found = self
-                    .db
-                    .query_row(&sql, [id.0], |row| Ok(campaign(row)?.0))?;
+                let found = campaigns::of(self.db, id)?;
                 let known = if found.record.sandbox == self.sandbox {
                     let mut runs = history::runs(self.db, id)?;
                     self.on.into_iter().for_each(|on| runs.set_on(on));
@@ -132,17 +124,17 @@ impl<'a> Journeys<'a> {
 /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to `each`, with the
 /// header of its record and its number's journey, until it says `Break`.
 pub fn for_each(
-    db: &Connection,
+    db: Db<'_>,
     of: &Campaign,
     records: Records,
     on: Option<RunId>,
     each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let id = of.record.id;
-    db.pragma_update(None, "cache_size", CACHE_KIB)?;
+    db.expect_lookups()?;
     let mut journeys = Journeys::new(db, of.record.sandbox, on);
     let mut going = ControlFlow::Continue(());
-    let mut see = |header: &str, row: &Row| -> rusqlite::Result<bool> {
+    let mut see = |header: &str, row: &Row| -> Result<bool> {
         let asks = matches!(row.state, RowState::Job(_) | RowState::Suppressed(..));
         if let (Some(number), true, true) = (row.number, asks, going.is_continue()) {
             going = each(
@@ -168,13 +160,13 @@ pub fn for_each(
 }
 
 /// The campaigns that send, count the same as this one and know numbers of it.
-pub fn senders(db: &Connection, of: &CampaignRecord) -> rusqlite::Result<Vec<Campaign>> {
+pub fn senders(db: Db<'_>, of: &CampaignRecord) -> Result<Vec<Campaign>> {
     let sql = format!(
         "{SELECT_CAMPAIGN} WHERE operation = 'send' AND sandbox = ?2 AND id IN (
              SELECT k.campaign FROM known v JOIN known k ON k.number = v.number
               WHERE v.campaign = ?1) ORDER BY id"
     );
-    let mut select = db.prepare(&sql)?;
-    let found = select.query_map(params![of.id.0, of.sandbox], |row| Ok(campaign(row)?.0))?;
-    found.collect()
+    db.all(&sql, &[of.id.0.into(), of.sandbox.into()], |row| {
+        Ok(campaign(row)?.0)
+    })
 }

@@ -7,16 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::error::damaged;
+use super::campaigns;
+use super::db::Db;
+use super::error::{Result, damaged};
 use super::rows::Facts;
-use super::{SELECT_CAMPAIGN, campaign, empty_the_log, former, history};
+use super::{former, history};
 use crate::job::UnixMicros;
 use crate::ledger::{Campaign, Purged, Records};
 use crate::record::CampaignId;
-use crate::run::RunId;
+use crate::run::{End, RunId, Stop};
 use crate::status::Status;
 use crate::summary::Counts;
 
@@ -28,14 +29,15 @@ const TIMES_KEPT: Duration = Duration::from_hours(48);
 /// person noted.
 const LAST_ACTIVE: &str = "
     SELECT max(at) FROM (
-        SELECT max(r.started_at, coalesce(r.finished_at, 0), CASE WHEN r.finished_at IS NULL
-                   THEN (SELECT coalesce(max(begun_at), 0) FROM intent WHERE run = r.id) ELSE 0 END) AS at
-          FROM run r WHERE r.campaign = ?1
+        SELECT started_at AS at FROM run WHERE campaign = ?1
+        UNION ALL SELECT finished_at FROM run WHERE campaign = ?1
+        UNION ALL SELECT max(i.begun_at) FROM intent i JOIN run r ON r.id = i.run
+          WHERE r.campaign = ?1 AND r.finished_at IS NULL
         UNION ALL SELECT l.at FROM lookup l JOIN intent i ON i.id = l.attempt
-          JOIN run r ON r.id = i.run WHERE r.campaign = ?1)";
+          JOIN run r ON r.id = i.run WHERE r.campaign = ?1) t";
 
 /// The rows of a campaign, and all that is known of its people.
-const FORGET: [&str; 8] = [
+const FORGET: [&str; 7] = [
     "DELETE FROM code WHERE job IN (SELECT job FROM known WHERE campaign = ?1)",
     "DELETE FROM lookup WHERE attempt IN
         (SELECT i.id FROM intent i JOIN run r ON r.id = i.run WHERE r.campaign = ?1)",
@@ -46,8 +48,6 @@ const FORGET: [&str; 8] = [
     // Words of the gateway; what else is noted of a run counts for others, too.
     "DELETE FROM run_fact WHERE run IN (SELECT id FROM run WHERE campaign = ?1)
         AND fact <> '\"endpoint_proven\"' AND fact NOT LIKE '{\"clock_moved\"%'",
-    "UPDATE run SET end = json_set(end, '$.stopped.message', '')
-      WHERE campaign = ?1 AND end LIKE '{\"stopped\"%'",
 ];
 
 /// The requests of all campaigns that were purged.
@@ -61,20 +61,23 @@ struct Accounts {
 }
 
 /// The campaigns that were purged.
-pub fn all(db: &Connection) -> rusqlite::Result<Vec<Purged>> {
+pub fn all(db: Db<'_>) -> Result<Vec<Purged>> {
     let sql = "SELECT at, last_active, counts FROM purged WHERE campaign = ?1";
-    let mut select = db.prepare(sql)?;
     let mut purged = Vec::new();
-    for of in campaigns(db)? {
+    for of in campaigns::all(db)? {
         let id = of.record.id;
-        let mut found = select.query([id.0])?;
-        let Some(row) = found.next()? else { continue };
-        let accounts: Accounts = serde_json::from_str(row.get_ref(2)?.as_str()?)
+        let found = db.first(sql, &[id.0.into()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<String>(2)?))
+        })?;
+        let Some((at, last_active, counts)) = found else {
+            continue;
+        };
+        let accounts: Accounts = serde_json::from_str(&counts)
             .map_err(|_| damaged(format!("campaign {}: its counts cannot be read", id.0)))?;
         purged.push(Purged {
             campaign: of.record,
-            at: UnixMicros(row.get(0)?),
-            last_active: UnixMicros(row.get(1)?),
+            at: UnixMicros(at),
+            last_active: UnixMicros(last_active),
             counts: accounts.rows.into_iter().collect(),
             earlier: accounts.earlier.into_iter().collect(),
         });
@@ -82,25 +85,19 @@ pub fn all(db: &Connection) -> rusqlite::Result<Vec<Purged>> {
     Ok(purged)
 }
 
-fn campaigns(db: &Connection) -> rusqlite::Result<Vec<Campaign>> {
-    let mut select = db.prepare(&format!("{SELECT_CAMPAIGN} ORDER BY id"))?;
-    let found = select.query_map([], |row| Ok(campaign(row)?.0))?;
-    found.collect()
-}
-
 /// What would be purged now: campaigns in which nothing has happened for so long, but the one whose
 /// run is on.
 pub fn due(
-    db: &Connection,
+    db: Db<'_>,
     now: UnixMicros,
     older_than: Duration,
     on: Option<RunId>,
-) -> rusqlite::Result<Vec<Purged>> {
+) -> Result<Vec<Purged>> {
     let gone: Vec<CampaignId> = all(db)?.iter().map(|purged| purged.campaign.id).collect();
     let mut due = Vec::new();
-    for of in campaigns(db)? {
+    for of in campaigns::all(db)? {
         let id = of.record.id;
-        let last: Option<i64> = db.query_row(LAST_ACTIVE, [id.0], |row| row.get(0))?;
+        let last: Option<i64> = db.one(LAST_ACTIVE, &[id.0.into()], |row| row.get(0))?;
         let Some(last_active) = last.map(UnixMicros).filter(|_| !gone.contains(&id)) else {
             continue;
         };
@@ -113,12 +110,7 @@ pub fn due(
 }
 
 /// What became of the rows of a campaign.
-fn account(
-    db: &Connection,
-    of: Campaign,
-    at: UnixMicros,
-    last_active: UnixMicros,
-) -> rusqlite::Result<Purged> {
+fn account(db: Db<'_>, of: Campaign, at: UnixMicros, last_active: UnixMicros) -> Result<Purged> {
     let id = of.record.id;
     let runs = history::runs(db, id)?;
     let (mut counts, mut earlier) = (Counts::default(), Counts::default());
@@ -140,69 +132,71 @@ fn account(
     })
 }
 
-/// Takes the people out of these campaigns, and out of the file's bytes. Returns `false` when a
-/// reader beside us keeps the log: the next purge then empties it.
-pub fn purge(db: &mut Connection, gone: &[Purged], now: UnixMicros) -> rusqlite::Result<bool> {
-    let step = db.transaction()?;
+/// Takes the people out of these campaigns; within a step.
+pub fn purge(db: Db<'_>, gone: &[Purged], now: UnixMicros) -> Result<()> {
     for purged in gone {
-        forget(&step, purged)?;
+        forget(db, purged)?;
     }
     let until = now
         .0
         .saturating_sub(i64::try_from(TIMES_KEPT.as_micros()).unwrap_or(i64::MAX));
     let silent = format!("UPDATE answer SET text = '' WHERE text <> '' AND id IN ({OF_PURGED})");
-    step.execute(&silent, [])?;
+    db.execute(&silent, &[])?;
     for table in ["answer", "intent"] {
         let sql = format!("DELETE FROM {table} WHERE id IN ({OF_PURGED} WHERE p.last_active < ?1)");
-        step.execute(&sql, [until])?;
+        db.execute(&sql, &[until.into()])?;
     }
-    step.commit()?;
-    sweep(db)
+    Ok(())
 }
 
-fn forget(db: &Connection, purged: &Purged) -> rusqlite::Result<()> {
+fn forget(db: Db<'_>, purged: &Purged) -> Result<()> {
     let id = purged.campaign.id.0;
-    let span = db.query_row(
-        "SELECT first_row, first_row + rows FROM campaign WHERE id = ?1",
-        [id],
-        |row| Ok([row.get::<_, i64>(0)?, row.get::<_, i64>(1)?]),
-    )?;
+    let span = "SELECT first_row, first_row + rows FROM campaign WHERE id = ?1";
+    let [first, end] = db.one(span, &[id.into()], |row| {
+        Ok([row.get::<i64>(0)?, row.get(1)?])
+    })?;
     for (table, row) in [("contact", "id"), ("special", "row"), ("block", "first")] {
         let sql = format!("DELETE FROM {table} WHERE {row} >= ?1 AND {row} < ?2");
-        db.execute(&sql, span)?;
+        db.execute(&sql, &[first.into(), end.into()])?;
     }
     for sql in FORGET {
-        db.execute(sql, [id])?;
+        db.execute(sql, &[id.into()])?;
     }
-    db.execute(
-        "UPDATE campaign SET input_name = '', input_sha256 = '', reading = '', header = '', rows = 0
-          WHERE id = ?1",
-        [id],
-    )?;
+    forget_words(db, id)?;
+    let empty = "UPDATE campaign
+            SET input_name = '', input_sha256 = '', reading = '', header = '', rows = 0
+          WHERE id = ?1";
+    db.execute(empty, &[id.into()])?;
     let some = |counts: &Counts| counts.iter().filter(|(_, count)| *count > 0).collect();
     let accounts = Accounts {
         rows: some(&purged.counts),
         earlier: some(&purged.earlier),
     };
     let accounts = serde_json::to_string(&accounts).unwrap_or_default();
-    db.execute(
-        "INSERT INTO purged (campaign, at, last_active, counts, swept) VALUES (?1, ?2, ?3, ?4, 0)",
-        params![id, purged.at.0, purged.last_active.0, accounts],
-    )
-    .map(drop)
+    let note =
+        "INSERT INTO purged (campaign, at, last_active, counts, swept) VALUES (?1, ?2, ?3, ?4, 0)";
+    let values = [
+        id.into(),
+        purged.at.0.into(),
+        purged.last_active.0.into(),
+        accounts.into(),
+    ];
+    db.execute(note, &values).map(drop)
 }
 
-/// Writes the file anew, without what was deleted from it, and empties the log; unless that was done
-/// since the last purge.
-fn sweep(db: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM purged WHERE swept = 0)";
-    if !db.query_row(sql, [], |row| row.get::<_, bool>(0))? {
-        return Ok(true);
+/// Takes the words with which runs were stopped out of their ends: they may be the gateway's.
+fn forget_words(db: Db<'_>, campaign: i64) -> Result<()> {
+    let sql = "SELECT id, \"end\" FROM run WHERE campaign = ?1 AND \"end\" IS NOT NULL";
+    let ends = db.all(sql, &[campaign.into()], |row| {
+        Ok((row.get::<i64>(0)?, row.get::<String>(1)?))
+    })?;
+    for (run, end) in ends {
+        if let Ok(End::Stopped(stop)) = serde_json::from_str(&end) {
+            let message = String::new();
+            let end = serde_json::to_string(&End::Stopped(Stop { message, ..stop }));
+            let values = [run.into(), end.unwrap_or_default().into()];
+            db.execute("UPDATE run SET \"end\" = ?2 WHERE id = ?1", &values)?;
+        }
     }
-    db.execute_batch("VACUUM")?;
-    if !empty_the_log(db)? {
-        return Ok(false);
-    }
-    db.execute("UPDATE purged SET swept = 1 WHERE swept = 0", [])?;
-    empty_the_log(db)
+    Ok(())
 }

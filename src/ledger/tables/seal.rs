@@ -3,9 +3,9 @@
 //! changed would be somebody else's.
 
 use ring::hmac;
-use rusqlite::Connection;
 
-use super::error::damaged;
+use super::db::Db;
+use super::error::{Result, damaged};
 use crate::job::{JobId, Lane};
 use crate::ledger::rules::CodePrint;
 use crate::number::Number;
@@ -29,8 +29,8 @@ pub struct Sealed {
 
 impl Seals {
     /// Reads the key of this ledger.
-    pub fn of(db: &Connection) -> rusqlite::Result<Self> {
-        let salt: Vec<u8> = db.query_row("SELECT salt FROM ledger", [], |row| row.get(0))?;
+    pub fn of(db: Db<'_>) -> Result<Self> {
+        let salt = db.salt()?;
         if salt.len() != 32 {
             return Err(damaged("its key is gone".to_owned()));
         }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
-
-use super::bulk::{insert_all, optional};
+use super::campaigns::{SELECT_CAMPAIGN, campaign};
+use super::db::{Db, Table};
+use super::error::Result;
+use super::history;
 use super::journey::Journeys;
 use super::rows::Facts;
-use super::{SELECT_CAMPAIGN, campaign, history};
 use crate::job::{JobId, Operation, UnixMicros};
 use crate::ledger::rules::{Departure, is_recent};
 use crate::ledger::{Campaign, LeaveOut, Records};
@@ -21,14 +21,9 @@ use crate::record::RowState;
 use crate::run::Runs;
 
 /// Notes for whom a run, the latest of `runs`, would do something but is not to.
-pub fn note(
-    db: &Connection,
-    of: &Campaign,
-    runs: &Runs,
-    whom: &LeaveOut<'_>,
-) -> rusqlite::Result<()> {
+pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Result<()> {
     let id = of.record.id;
-    db.execute("DELETE FROM suppressed WHERE campaign = ?1", [id.0])?;
+    db.execute("DELETE FROM suppressed WHERE campaign = ?1", &[id.0.into()])?;
     let recent = if of.record.operation == Operation::Send {
         recent(db, of, whom)?
     } else {
@@ -60,13 +55,16 @@ pub fn note(
         left_out.extend(why.map(|(by, at)| (stored.job, by, at)));
         Ok(true)
     })?;
-    let into = "INSERT INTO suppressed (job, campaign, by, at)";
-    insert_all(db, into, &left_out, |(job, by, at)| {
+    let into = Table {
+        name: "suppressed",
+        columns: ["job", "campaign", "by", "at"],
+    };
+    db.insert_all(&into, &left_out, |(job, by, at)| {
         [
             job.0.into(),
             id.0.into(),
             (&**by).into(),
-            optional(at.map(|at| at.0)),
+            at.map(|at| at.0).into(),
         ]
     })
 }
@@ -78,11 +76,7 @@ struct Sent {
 }
 
 /// Whom the other campaigns have sent to, or may have sent to, within the cool-down.
-fn recent(
-    db: &Connection,
-    of: &Campaign,
-    whom: &LeaveOut<'_>,
-) -> rusqlite::Result<HashMap<Number, Sent>> {
+fn recent(db: Db<'_>, of: &Campaign, whom: &LeaveOut<'_>) -> Result<HashMap<Number, Sent>> {
     let mut numbers = HashMap::new();
     if whom.cooldown.is_zero() || is_made(Mistake::NoCooldown) {
         return Ok(numbers);
@@ -95,12 +89,13 @@ fn recent(
             AND EXISTS (SELECT 1 FROM run WHERE campaign = campaign.id
                            AND coalesce(last_left_at, finished_at, 9223372036854775807) >= ?3)"
     );
-    let mut select = db.prepare(&others)?;
-    let found = select.query_map(params![of.record.sandbox, of.record.id.0, begun.0], |row| {
-        Ok(campaign(row)?.0)
-    })?;
-    for other in found {
-        let other = other?.record;
+    let values = [
+        of.record.sandbox.into(),
+        of.record.id.0.into(),
+        begun.0.into(),
+    ];
+    for other in db.all(&others, &values, |row| Ok(campaign(row)?.0))? {
+        let other = other.record;
         let runs = history::runs(db, other.id)?;
         let facts = Facts::of(db, other.id)?;
         let mut jobs: HashMap<JobId, UnixMicros> = HashMap::new();
@@ -112,21 +107,23 @@ fn recent(
             }
         })?;
         let name = Rc::from(other.name);
-        let mut select = db.prepare("SELECT number, job FROM known WHERE campaign = ?1")?;
-        let mut found = select.query([other.id.0])?;
-        while let Some(row) = found.next()? {
+        let known = "SELECT number, job FROM known WHERE campaign = ?1";
+        db.each(known, &[other.id.0.into()], |row| {
             let Some(at) = jobs.get(&JobId(row.get(1)?)).copied() else {
-                continue;
+                return Ok(true);
             };
-            let number = Number::new(row.get::<_, i64>(0)?.cast_unsigned());
-            let Some(number) = number else { continue };
+            let number = Number::new(row.get::<i64>(0)?.cast_unsigned());
+            let Some(number) = number else {
+                return Ok(true);
+            };
             let campaign = Rc::clone(&name);
             let sent = numbers.entry(number).or_insert(Sent { campaign, at });
             if sent.at < at {
                 let campaign = Rc::clone(&name);
                 *sent = Sent { campaign, at };
             }
-        }
+            Ok(true)
+        })?;
     }
     Ok(numbers)
 }

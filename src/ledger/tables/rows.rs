@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 use secrecy::SecretString;
 
-use super::bulk::{insert_all, optional};
-use super::error::damaged;
+use super::db::{Columns, Db, Statement, Table};
+use super::error::{Result, damaged, out_of_range};
 use super::seal::{Sealed, Seals};
 use crate::job::{
     Answer, Attempt, Found, Job, JobId, Lane, Lookup, RowId, UnixMicros, Verdict, VerdictKind,
@@ -80,8 +79,9 @@ impl Stored {
     }
 }
 
-/// What came of the attempts of some runs: where their answers are, which lie in the order in which
-/// they came (16 bytes per answer), and what a person looked up.
+/// What came of the attempts of some runs, besides what is read with them: where their answers are
+/// in a file, which lie in the order in which they came (16 bytes per answer), and what a person
+/// looked up.
 #[derive(Default)]
 struct Answers {
     seqs: Vec<(i64, i64)>,
@@ -90,27 +90,15 @@ struct Answers {
 
 impl Answers {
     /// Those of the runs of a campaign before run `end`.
-    fn of(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
-        let mut select = db.prepare(
-            "SELECT a.id, a.seq FROM (
-                SELECT id AS run, campaign, first_answer AS first,
-                       lead(first_answer, 1, 9223372036854775807) OVER (ORDER BY id) AS end FROM run
-             ) r CROSS JOIN answer a ON a.seq >= r.first AND a.seq < r.end
-             WHERE r.campaign = ?1 AND r.run < ?2",
-        )?;
-        let found = select.query_map([campaign.0, end.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut answers: Vec<(i64, i64)> = found.collect::<Result<_, _>>()?;
-        answers.sort_unstable();
-        let twice = answers.windows(2).find(|pair| pair[0].0 == pair[1].0);
-        if let Some([(id, _), _]) = twice {
-            let job = job_of(*id).0;
-            return Err(damaged(format!("job {job}: an attempt has two answers")));
-        }
-        let mut select = db.prepare(
-            "SELECT l.attempt, l.sent, l.at FROM lookup l CROSS JOIN intent i ON i.id = l.attempt
-               JOIN run r ON r.id = i.run WHERE r.campaign = ?1 ORDER BY l.attempt, l.at",
-        )?;
-        let found = select.query_map([campaign.0], |row| {
+    fn of(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Self> {
+        let seqs = match db {
+            Db::Sqlite(_) => seqs(db, campaign, end)?,
+            Db::Postgres(_) => Vec::new(),
+        };
+        let sql = "SELECT l.attempt, l.sent, l.at FROM lookup l CROSS JOIN intent i
+               JOIN run r ON r.id = i.run
+              WHERE i.id = l.attempt AND r.campaign = ?1 ORDER BY l.attempt, l.at";
+        let found = db.all(sql, &[campaign.0.into()], |row| {
             let found = if row.get(1)? {
                 Found::Sent
             } else {
@@ -120,8 +108,8 @@ impl Answers {
             Ok((row.get(0)?, Lookup { found, at }))
         })?;
         Ok(Self {
-            seqs: answers,
-            lookups: found.collect::<Result<_, _>>()?,
+            seqs,
+            lookups: found.into_iter().collect(),
         })
     }
 
@@ -129,6 +117,24 @@ impl Answers {
         let place = self.seqs.binary_search_by_key(&attempt, |(id, _)| *id);
         Some(self.seqs[place.ok()?].1)
     }
+}
+
+/// The attempts that were answered, in their order, and where their answers are.
+fn seqs(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Vec<(i64, i64)>> {
+    let sql = "SELECT a.id, a.seq FROM (
+                SELECT id AS run, campaign, first_answer AS first,
+                       lead(first_answer, 1, 9223372036854775807) OVER (ORDER BY id) AS end FROM run
+             ) r CROSS JOIN answer a ON a.seq >= r.first AND a.seq < r.end
+             WHERE r.campaign = ?1 AND r.run < ?2";
+    let values = [campaign.0.into(), end.0.into()];
+    let mut answers = db.all(sql, &values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    answers.sort_unstable();
+    let twice = answers.windows(2).find(|pair| pair[0].0 == pair[1].0);
+    if let Some([(id, _), _]) = twice {
+        let job = job_of(*id).0;
+        return Err(damaged(format!("job {job}: an attempt has two answers")));
+    }
+    Ok(answers)
 }
 
 /// What it takes to read the rows of a campaign.
@@ -140,12 +146,12 @@ pub struct Facts {
 
 impl Facts {
     /// With all that came of its attempts.
-    pub fn of(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Self> {
+    pub fn of(db: Db<'_>, campaign: CampaignId) -> Result<Self> {
         Self::before(db, campaign, RunId::NEXT)
     }
 
     /// With what came of the attempts before run `end`.
-    pub fn before(db: &Connection, campaign: CampaignId, end: RunId) -> rusqlite::Result<Self> {
+    pub fn before(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Self> {
         Ok(Self {
             answers: Answers::of(db, campaign, end)?,
             ..Self::without_answers(db, campaign)?
@@ -153,7 +159,7 @@ impl Facts {
     }
 
     /// For whom it is enough to know that there are attempts.
-    pub fn without_answers(db: &Connection, campaign: CampaignId) -> rusqlite::Result<Self> {
+    pub fn without_answers(db: Db<'_>, campaign: CampaignId) -> Result<Self> {
         Ok(Self {
             campaign,
             seals: Seals::of(db)?,
@@ -161,29 +167,46 @@ impl Facts {
         })
     }
 
-    pub fn scan<'a>(&'a self, db: &'a Connection) -> Scan<'a> {
+    pub fn scan<'a>(&'a self, db: Db<'a>) -> Scan<'a> {
         Scan { db, facts: self }
     }
 }
 
 /// Reads the rows of a campaign.
 pub struct Scan<'a> {
-    db: &'a Connection,
+    db: Db<'a>,
     facts: &'a Facts,
 }
 
 /// Neither a code, nor what is to be said, nor attempts are looked for where there can be none.
-const SELECT_ROWS: &str = "
+fn select_rows(db: Db<'_>) -> String {
+    let (answer, joined) = with_answer(db);
+    format!(
+        "
     SELECT c.id, coalesce(c.job, c.id), c.line, c.lane, c.kind, c.assumed, c.number, c.seal,
-           s.text, k.code, p.by, p.at, i.id, i.run, i.lane, i.begun_at
+           s.text, k.code, p.by, p.at, i.id, i.run, i.lane, i.begun_at{answer}
       FROM contact c
       LEFT JOIN special s ON s.row = CASE WHEN c.kind <> 0 THEN c.id END
       LEFT JOIN code k ON k.job = CASE WHEN c.kind = 0 AND c.lane = 2 THEN coalesce(c.job, c.id) END
       LEFT JOIN suppressed p ON p.job = CASE WHEN c.kind = 0 THEN coalesce(c.job, c.id) END
       LEFT JOIN intent i ON i.id > CASE c.kind WHEN 0 THEN coalesce(c.job, c.id) << 20 END
-                        AND i.id < (coalesce(c.job, c.id) + 1) << 20
+                        AND i.id < (coalesce(c.job, c.id) + 1) << 20{joined}
      WHERE c.id >= ?1 AND c.id < ?2
-     ORDER BY c.id, i.id";
+     ORDER BY c.id, i.id"
+    )
+}
+
+/// An answer that is read with its attempt `i`: the columns behind the attempt's own, and how it is
+/// found. In a file they lie in another order, and are looked for one by one.
+fn with_answer(db: Db<'_>) -> (&'static str, &'static str) {
+    match db {
+        Db::Sqlite(_) => ("", ""),
+        Db::Postgres(_) => (
+            ", a.left_at, a.answered_at, a.verdict, a.text, a.retry_at",
+            " LEFT JOIN answer a ON a.id = i.id",
+        ),
+    }
+}
 
 impl Scan<'_> {
     /// Hands each row of the span to `each`, in input order, until it says `false`. A row that is
@@ -193,8 +216,8 @@ impl Scan<'_> {
         &self,
         span: Span,
         records: Records,
-        mut each: impl FnMut(Stored) -> rusqlite::Result<bool>,
-    ) -> rusqlite::Result<()> {
+        mut each: impl FnMut(Stored) -> Result<bool>,
+    ) -> Result<()> {
         let mut block = Vec::new().into_iter();
         let mut complete = |mut stored: Stored| {
             if records == Records::Read {
@@ -205,27 +228,32 @@ impl Scan<'_> {
             }
             each(stored)
         };
-        let mut select = self.db.prepare_cached(SELECT_ROWS)?;
-        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
-        let mut found = select.query([span.first, span.end])?;
+        let mut answer = self.db.prepare(SELECT_ANSWER)?;
         let mut current: Option<Stored> = None;
         let mut next = span.first;
-        while let Some(db_row) = found.next()? {
-            let id: i64 = db_row.get(0)?;
+        let mut is_complete = true;
+        let bounds = [span.first.into(), span.end.into()];
+        self.db.each(&select_rows(self.db), &bounds, |columns| {
+            let id: i64 = columns.get(0)?;
             if current.as_ref().is_none_or(|stored| stored.row.0 != id) {
                 if id != next {
-                    break;
+                    return Ok(false);
                 }
                 next += 1;
-                if let Some(before) = current.replace(self.stored(db_row, id)?)
+                if let Some(before) = current.replace(self.stored(columns, id)?)
                     && !complete(before)?
                 {
-                    return Ok(());
+                    is_complete = false;
+                    return Ok(false);
                 }
             }
             if let Some(stored) = &mut current {
-                self.add_attempt(db_row, stored, &mut answer)?;
+                self.add_attempt(columns, stored, &mut answer)?;
             }
+            Ok(true)
+        })?;
+        if !is_complete {
+            return Ok(());
         }
         if next < span.end {
             return Err(damaged(format!("row {next} is missing")));
@@ -234,13 +262,13 @@ impl Scan<'_> {
         last.map_or(Ok(()), |last| complete(last).map(|_| ()))
     }
 
-    fn stored(&self, row: &DbRow<'_>, id: i64) -> rusqlite::Result<Stored> {
+    fn stored(&self, row: &Columns<'_>, id: i64) -> Result<Stored> {
         let damaged = |why: &str| damaged(format!("row {id}: {why}"));
-        let digits = row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned);
+        let digits = row.get::<Option<i64>>(6)?.map(i64::cast_unsigned);
         let sealed = Sealed {
             row: id,
             job: JobId(row.get(1)?),
-            line: row.get::<_, i64>(2)?.cast_unsigned(),
+            line: row.get::<i64>(2)?.cast_unsigned(),
             lane: lane(row.get(3)?, 3)?,
             kind: row.get(4)?,
             assumed: row.get(5)?,
@@ -254,7 +282,7 @@ impl Scan<'_> {
         }
         let text: Option<String> = row.get(8)?;
         let state = match (sealed.kind, text) {
-            (JOB, _) => match row.get::<_, Option<String>>(10)? {
+            (JOB, _) => match row.get::<Option<String>>(10)? {
                 None => RowState::Job(Vec::new()),
                 Some(by) => {
                     RowState::Suppressed(suppression(by, row.get(11)?, sealed.lane), Vec::new())
@@ -274,7 +302,10 @@ impl Scan<'_> {
             lane: sealed.lane,
             number: sealed.number,
             assumed_mobile: sealed.assumed,
-            code: row.get::<_, Option<String>>(9)?.map(SecretString::from),
+            code: row
+                .get::<Option<&str>>(9)?
+                .map(|code| self.db.open(sealed.job, code))
+                .transpose()?,
             state,
         })
     }
@@ -282,10 +313,10 @@ impl Scan<'_> {
     /// Adds the attempt that stands in this line of the scan, if any.
     fn add_attempt(
         &self,
-        row: &DbRow<'_>,
+        row: &Columns<'_>,
         stored: &mut Stored,
         answer: &mut Statement<'_>,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<()> {
         let Some(id) = row.get(12)? else {
             return Ok(());
         };
@@ -308,20 +339,27 @@ impl Scan<'_> {
     /// The attempt whose run, lane and time stand in the columns from `column` on.
     fn attempt(
         &self,
-        row: &DbRow<'_>,
+        row: &Columns<'_>,
         id: i64,
         column: usize,
         answer: &mut Statement<'_>,
-    ) -> rusqlite::Result<Attempt> {
-        let seq = self.facts.answers.seq(id);
+    ) -> Result<Attempt> {
+        let came = match self.db {
+            Db::Sqlite(_) => match self.facts.answers.seq(id) {
+                Some(seq) => answer.first(&[seq.into()], |row| read_answer(row, 0))?,
+                None => None,
+            },
+            Db::Postgres(_) => match row.get::<Option<i64>>(column + 4)? {
+                Some(_) => Some(read_answer(row, column + 3)?),
+                None => None,
+            },
+        };
         Ok(Attempt {
             n: u32::try_from(id & ((1 << N_BITS) - 1)).unwrap_or(0),
             run: RunId(row.get(column)?),
             lane: lane(row.get(column + 1)?, column + 1)?,
             begun_at: UnixMicros(row.get(column + 2)?),
-            answer: seq
-                .map(|seq| answer.query_row([seq], read_answer))
-                .transpose()?,
+            answer: came,
             lookup: self.facts.answers.lookups.get(&id).copied(),
         })
     }
@@ -332,33 +370,34 @@ impl Scan<'_> {
         &self,
         since: UnixMicros,
         mut each: impl FnMut(JobId, &Attempt),
-    ) -> rusqlite::Result<()> {
-        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
-        let mut select = self.db.prepare(
-            "SELECT id, run, lane, begun_at FROM intent
-              WHERE begun_at >= ?2 AND run IN (SELECT id FROM run WHERE campaign = ?1)
-              ORDER BY id",
-        )?;
-        let mut found = select.query([self.facts.campaign.0, since.0])?;
-        while let Some(row) = found.next()? {
+    ) -> Result<()> {
+        let mut answer = self.db.prepare(SELECT_ANSWER)?;
+        let (with, joined) = with_answer(self.db);
+        let sql = format!(
+            "SELECT i.id, i.run, i.lane, i.begun_at{with} FROM intent i{joined}
+              WHERE i.begun_at >= ?2 AND i.run IN (SELECT id FROM run WHERE campaign = ?1)
+              ORDER BY i.id"
+        );
+        let values = [self.facts.campaign.0.into(), since.0.into()];
+        self.db.each(&sql, &values, |row| {
             let id = row.get(0)?;
             each(job_of(id), &self.attempt(row, id, 1, &mut answer)?);
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 
     /// The attempts of one job.
-    pub fn attempts_of(&self, job: JobId) -> rusqlite::Result<Vec<Attempt>> {
-        let mut answer = self.db.prepare_cached(SELECT_ANSWER)?;
-        let mut select = self.db.prepare_cached(
-            "SELECT id, run, lane, begun_at FROM intent WHERE id > ?1 AND id < ?2 ORDER BY id",
-        )?;
-        let mut found = select.query([job.0 << N_BITS, (job.0 + 1) << N_BITS])?;
-        let mut attempts = Vec::new();
-        while let Some(row) = found.next()? {
-            attempts.push(self.attempt(row, row.get(0)?, 1, &mut answer)?);
-        }
-        Ok(attempts)
+    pub fn attempts_of(&self, job: JobId) -> Result<Vec<Attempt>> {
+        let mut answer = self.db.prepare(SELECT_ANSWER)?;
+        let (with, joined) = with_answer(self.db);
+        let sql = format!(
+            "SELECT i.id, i.run, i.lane, i.begun_at{with} FROM intent i{joined}
+              WHERE i.id > ?1 AND i.id < ?2 ORDER BY i.id"
+        );
+        let bounds = [(job.0 << N_BITS).into(), ((job.0 + 1) << N_BITS).into()];
+        self.db.all(&sql, &bounds, |row| {
+            self.attempt(row, row.get(0)?, 1, &mut answer)
+        })
     }
 }
 
@@ -374,46 +413,50 @@ fn suppression(by: String, at: Option<i64>, lane: Lane) -> Suppression {
 }
 
 /// Writes rows down, sealed.
-pub fn write(
-    db: &Connection,
-    seals: &Seals,
-    campaign: CampaignId,
-    rows: &[Sealed],
-) -> rusqlite::Result<()> {
-    let into = "INSERT INTO contact (id, line, lane, kind, assumed, number, job, seal)";
-    insert_all(db, into, rows, |row| {
+pub fn write(db: Db<'_>, seals: &Seals, campaign: CampaignId, rows: &[Sealed]) -> Result<()> {
+    let into = Table {
+        name: "contact",
+        columns: [
+            "id", "line", "lane", "kind", "assumed", "number", "job", "seal",
+        ],
+    };
+    db.insert_all(&into, rows, |row| {
         [
             row.row.into(),
             row.line.cast_signed().into(),
             (row.lane as i64).into(),
             row.kind.into(),
             row.assumed.into(),
-            optional(row.number.map(|number| number.digits().cast_signed())),
-            optional(Some(row.job.0).filter(|job| *job != row.row)),
+            row.number
+                .map(|number| number.digits().cast_signed())
+                .into(),
+            Some(row.job.0).filter(|job| *job != row.row).into(),
             seals.row(campaign, row).into(),
         ]
     })
 }
 
 /// Writes down what is to be said of rows that ask for no work.
-pub fn write_special(db: &Connection, special: &[(i64, String)]) -> rusqlite::Result<()> {
-    let into = "INSERT INTO special (row, text)";
-    insert_all(db, into, special, |(row, text)| {
-        [(*row).into(), text.as_str().into()]
-    })
+pub fn write_special(db: Db<'_>, special: &[(i64, String)]) -> Result<()> {
+    let into = Table {
+        name: "special",
+        columns: ["row", "text"],
+    };
+    db.insert_all(&into, special, |(row, text)| [(*row).into(), text.into()])
 }
 
 const SELECT_ANSWER: &str =
     "SELECT left_at, answered_at, verdict, text, retry_at FROM answer WHERE seq = ?1";
 
-fn read_answer(row: &DbRow<'_>) -> rusqlite::Result<Answer> {
+/// The answer that stands in the columns from `column` on.
+fn read_answer(row: &Columns<'_>, column: usize) -> Result<Answer> {
     Ok(Answer {
-        left_at: row.get::<_, Option<i64>>(0)?.map(UnixMicros),
-        answered_at: UnixMicros(row.get(1)?),
+        left_at: row.get::<Option<i64>>(column)?.map(UnixMicros),
+        answered_at: UnixMicros(row.get(column + 1)?),
         verdict: Verdict {
-            kind: kind(row.get(2)?, 2)?,
-            text: row.get(3)?,
-            retry_at: row.get::<_, Option<i64>>(4)?.map(UnixMicros),
+            kind: kind(row.get(column + 2)?, column + 2)?,
+            text: row.get(column + 3)?,
+            retry_at: row.get::<Option<i64>>(column + 4)?.map(UnixMicros),
         },
     })
 }
@@ -423,11 +466,11 @@ const BLOCK_ROWS: usize = 1_000;
 const BLOCK_BYTES: usize = 256 * 1_024;
 
 /// Reads the records of a block, and checks them.
-fn read_block(db: &Connection, seals: &Seals, first: i64) -> rusqlite::Result<Vec<String>> {
-    let block: Option<(i64, String)> = db
-        .prepare_cached("SELECT sum, records FROM block WHERE first = ?1")?
-        .query_row([first], |block| Ok((block.get(0)?, block.get(1)?)))
-        .optional()?;
+fn read_block(db: Db<'_>, seals: &Seals, first: i64) -> Result<Vec<String>> {
+    let sql = "SELECT sum, records FROM block WHERE first = ?1";
+    let block: Option<(i64, String)> = db.first(sql, &[first.into()], |block| {
+        Ok((block.get(0)?, block.get(1)?))
+    })?;
     block
         .filter(|(sum, records)| seals.records(first, records) == *sum)
         .and_then(|(_, records)| serde_json::from_str(&records).ok())
@@ -436,7 +479,7 @@ fn read_block(db: &Connection, seals: &Seals, first: i64) -> rusqlite::Result<Ve
 
 /// Writes the records of an input down, block by block.
 pub struct BlockWriter<'a> {
-    db: &'a Connection,
+    db: Db<'a>,
     seals: &'a Seals,
     first: i64,
     records: Vec<String>,
@@ -445,7 +488,7 @@ pub struct BlockWriter<'a> {
 
 impl<'a> BlockWriter<'a> {
     /// For rows from `first` on.
-    pub fn new(db: &'a Connection, seals: &'a Seals, first: i64) -> Self {
+    pub fn new(db: Db<'a>, seals: &'a Seals, first: i64) -> Self {
         Self {
             db,
             seals,
@@ -455,7 +498,7 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
-    pub fn add(&mut self, record: String) -> rusqlite::Result<()> {
+    pub fn add(&mut self, record: String) -> Result<()> {
         self.bytes += record.len();
         self.records.push(record);
         if self.records.len() < BLOCK_ROWS && self.bytes < BLOCK_BYTES {
@@ -465,13 +508,13 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Writes what is left.
-    pub fn end(&mut self) -> rusqlite::Result<()> {
+    pub fn end(&mut self) -> Result<()> {
         if !self.records.is_empty() {
             let records = serde_json::to_string(&self.records).unwrap_or_default();
             let sum = self.seals.records(self.first, &records);
-            self.db
-                .prepare_cached("INSERT INTO block (first, sum, records) VALUES (?1, ?2, ?3)")?
-                .execute(params![self.first, sum, records])?;
+            let into = "INSERT INTO block (first, sum, records) VALUES (?1, ?2, ?3)";
+            let values = [self.first.into(), sum.into(), records.into()];
+            self.db.execute(into, &values)?;
         }
         self.first += i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         self.records.clear();
@@ -481,12 +524,11 @@ impl<'a> BlockWriter<'a> {
 }
 
 /// The lane stored as this number: its place in [`Lane::ALL`], part of the format.
-pub fn lane(index: i64, column: usize) -> rusqlite::Result<Lane> {
+pub fn lane(index: i64, column: usize) -> Result<Lane> {
     let lane = usize::try_from(index)
         .ok()
         .and_then(|index| Lane::ALL.get(index));
-    lane.copied()
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, index))
+    lane.copied().ok_or_else(|| out_of_range(column))
 }
 
 /// The kinds of answers in the order of the numbers that they are stored as, from 1 on: part of the
@@ -515,9 +557,9 @@ pub fn kind_index(kind: VerdictKind) -> i64 {
 }
 
 /// The kind of answer that is stored as this number.
-pub fn kind(index: u32, column: usize) -> rusqlite::Result<VerdictKind> {
+pub fn kind(index: u32, column: usize) -> Result<VerdictKind> {
     let kind = KINDS.get(index.wrapping_sub(1) as usize).copied();
-    kind.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, 0))
+    kind.ok_or_else(|| out_of_range(column))
 }
 
 #[cfg(test)]
@@ -550,12 +592,13 @@ mod tests {
 
     #[test]
     fn records_are_whatever_text_they_are() {
-        let db = super::super::schema::made(2).unwrap();
-        let seals = Seals::of(&db).unwrap();
+        let made = crate::ledger::sqlite::made(2);
+        let db = Db::Sqlite(&made);
+        let seals = Seals::of(db).unwrap();
         let mut records = vec!["\"a\",b\u{1f4de}\n".to_owned(), String::new()];
         records.push("x".repeat(BLOCK_BYTES));
         records.extend((0..BLOCK_ROWS * 2).map(|n| format!("row {n}")));
-        let mut writer = BlockWriter::new(&db, &seals, 7);
+        let mut writer = BlockWriter::new(db, &seals, 7);
         for record in &records {
             writer.add(record.clone()).unwrap();
         }
@@ -563,11 +606,11 @@ mod tests {
         let mut read = Vec::new();
         while read.len() < records.len() {
             let first = 7 + i64::try_from(read.len()).unwrap();
-            read.extend(read_block(&db, &seals, first).unwrap());
+            read.extend(read_block(db, &seals, first).unwrap());
         }
         assert_eq!(read, records);
-        db.execute_batch("UPDATE block SET records = '[\"\"]' WHERE first = 7")
+        made.execute_batch("UPDATE block SET records = '[\"\"]' WHERE first = 7")
             .unwrap();
-        assert!(read_block(&db, &seals, 7).is_err());
+        assert!(read_block(db, &seals, 7).is_err());
     }
 }

@@ -8,7 +8,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::error::damaged;
+use super::error::{Result, damaged};
 use super::sorter::{Sorted, Sorter};
 
 /// Most bytes of a code; a list has none that is longer.
@@ -27,7 +27,7 @@ pub struct Codes {
 
 impl Codes {
     /// None yet. What does not fit into memory lies beside this other file.
-    pub fn beside(path: &Path) -> rusqlite::Result<Self> {
+    pub fn beside(path: &Path) -> Result<Self> {
         let mut key = [0; 32];
         let made = SystemRandom::new().fill(&mut key);
         let key = made.and_then(|()| UnboundKey::new(&CHACHA20_POLY1305, &key));
@@ -39,7 +39,7 @@ impl Codes {
     }
 
     /// Adds the code of a row.
-    pub fn push(&mut self, row: i64, code: &SecretString) -> rusqlite::Result<()> {
+    pub fn push(&mut self, row: i64, code: &SecretString) -> Result<()> {
         let code = code.expose_secret().as_bytes();
         let mut bytes = [0; SEALED];
         let (text, tag) = bytes.split_at_mut(CODE_MAX);
@@ -60,7 +60,7 @@ impl Codes {
     }
 
     /// All of them, by row.
-    pub fn sorted(self) -> rusqlite::Result<SortedCodes> {
+    pub fn sorted(self) -> Result<SortedCodes> {
         Ok(SortedCodes {
             key: self.key,
             records: self.sorter.sorted()?.peekable(),
@@ -76,7 +76,7 @@ pub struct SortedCodes {
 
 impl SortedCodes {
     /// The code of this row, if it has one; rows have to be asked for in their order.
-    pub fn of(&mut self, row: i64) -> rusqlite::Result<Option<SecretString>> {
+    pub fn of(&mut self, row: i64) -> Result<Option<SecretString>> {
         let is_other = |record: &Record| record[0] != row.cast_unsigned();
         let record = (self.records).next_if(|record| !record.as_ref().is_ok_and(is_other));
         let Some(record) = record.transpose()? else {

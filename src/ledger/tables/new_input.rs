@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use rusqlite::{Connection, Statement, Transaction, params};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::asked::{Asked, Fact};
-use super::bulk::{CHUNK, insert_all};
 use super::codes::Codes;
+use super::db::{CHUNK, Db, Statement, Table};
+use super::error::Result;
 use super::former;
 use super::intake::Settled;
 use super::rows::{self, BlockWriter};
@@ -31,13 +31,13 @@ const NO_KNOWN_CODE: &str =
 /// Stores an input in place of the campaign's `old` one, and counts the rows that say something of
 /// which the campaign knows nothing.
 pub fn store<E>(
-    db: &Transaction<'_>,
+    db: Db<'_>,
     path: &Path,
     old: Option<&Campaign>,
     settled: &Settled,
     (key, input, reading): (&CampaignKey, &InputRecord, &str),
     contacts: impl IntoIterator<Item = Result<Contact, E>>,
-) -> rusqlite::Result<Result<(Campaign, u64), E>> {
+) -> Result<Result<(Campaign, u64), E>> {
     if let Some(old) = old {
         former::note_lines(db, old)?;
     }
@@ -65,7 +65,7 @@ pub fn store<E>(
 
 /// An input on its way into the tables.
 struct NewInput<'t> {
-    db: &'t Transaction<'t>,
+    db: Db<'t>,
     campaign: Campaign,
     seals: Seals,
     /// What is known of the rows, row by row: [`Fact`].
@@ -80,7 +80,7 @@ impl NewInput<'_> {
         &mut self,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
         all_asked: &mut Sorter<6>,
-    ) -> rusqlite::Result<Result<(), E>> {
+    ) -> Result<Result<(), E>> {
         let mut records = BlockWriter::new(self.db, &self.seals, self.campaign.span.first);
         let mut special = Vec::new();
         let lane = match self.campaign.record.operation {
@@ -129,11 +129,7 @@ impl NewInput<'_> {
 
     /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
     /// Returns how many rows say something of which the campaign knows nothing.
-    fn claim(
-        &mut self,
-        all_asked: Sorter<6>,
-        mut known: Option<KnownJobs<'_>>,
-    ) -> rusqlite::Result<u64> {
+    fn claim(&mut self, all_asked: Sorter<6>, mut known: Option<KnownJobs<'_>>) -> Result<u64> {
         let (db, id) = (self.db, self.campaign.record.id);
         let mut added = Vec::with_capacity(CHUNK);
         let mut elsewhere = 0;
@@ -173,7 +169,7 @@ impl NewInput<'_> {
 
     /// Writes the rows down as they are by now, with what is to be said of them and the codes that are
     /// still to be checked.
-    fn write(self) -> rusqlite::Result<Campaign> {
+    fn write(self) -> Result<Campaign> {
         let (seals, id) = (&self.seals, self.campaign.record.id);
         let mut codes = self.codes.sorted()?;
         let mut chunk = Chunk::default();
@@ -229,20 +225,18 @@ impl Chunk {
         }
     }
 
-    fn write(
-        &mut self,
-        db: &Connection,
-        seals: &Seals,
-        campaign: CampaignId,
-    ) -> rusqlite::Result<()> {
+    fn write(&mut self, db: Db<'_>, seals: &Seals, campaign: CampaignId) -> Result<()> {
         rows::write(db, seals, campaign, &self.rows)?;
         rows::write_special(db, &self.special)?;
         let codes = self.codes.drain(..);
         let codes: Vec<(JobId, SecretString)> =
             codes.filter_map(|(job, code)| Some((job, code?))).collect();
-        let into = "INSERT INTO code (job, code)";
-        insert_all(db, into, &codes, |(job, code)| {
-            [job.0.into(), code.expose_secret().into()]
+        let into = Table {
+            name: "code",
+            columns: ["job", "code"],
+        };
+        db.insert_all(&into, &codes, |(job, code)| {
+            [job.0.into(), db.seal(*job, code.expose_secret())]
         })?;
         self.rows.clear();
         self.special.clear();
@@ -258,25 +252,19 @@ struct KnownJobs<'t> {
 }
 
 impl<'t> KnownJobs<'t> {
-    fn of_campaign(
-        db: &'t Connection,
-        campaign: CampaignId,
-        settled: &'t Settled,
-    ) -> rusqlite::Result<Self> {
-        let select = db.prepare(
-            "SELECT job, code_print, code_print <> 0 AND EXISTS (SELECT 1 FROM code c WHERE c.job = k.job)
-               FROM known k WHERE number = ?1 AND campaign = ?2",
-        )?;
+    fn of_campaign(db: Db<'t>, campaign: CampaignId, settled: &'t Settled) -> Result<Self> {
+        let sql = "SELECT job, code_print, code_print <> 0 AND EXISTS (SELECT 1 FROM code c WHERE c.job = k.job)
+               FROM known k WHERE number = ?1 AND campaign = ?2";
         Ok(Self {
-            select,
+            select: db.prepare(sql)?,
             campaign,
             settled,
         })
     }
 
-    fn of(&mut self, number: Number) -> rusqlite::Result<Vec<KnownJob>> {
-        let bound = [number.digits().cast_signed(), self.campaign.0];
-        let found = self.select.query_map(bound, |row| {
+    fn of(&mut self, number: Number) -> Result<Vec<KnownJob>> {
+        let values = [number.digits().cast_signed().into(), self.campaign.0.into()];
+        self.select.all(&values, |row| {
             let job = JobId(row.get(0)?);
             Ok(KnownJob {
                 job,
@@ -284,26 +272,27 @@ impl<'t> KnownJobs<'t> {
                 settled_at: self.settled.get(&job).copied(),
                 has_code: row.get(2)?,
             })
-        })?;
-        found.collect()
+        })
     }
 }
 
 /// Was a request made for any of these jobs?
-fn is_tried(db: &Connection, jobs: &[KnownJob]) -> rusqlite::Result<bool> {
-    let mut select =
-        db.prepare_cached("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
+fn is_tried(db: Db<'_>, jobs: &[KnownJob]) -> Result<bool> {
+    let mut select = db.prepare("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
     for known in jobs {
-        if select.query_row([known.job.0], |row| row.get(0))? {
+        if select.one(&[known.job.0.into()], |row| row.get(0))? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn add_known(db: &Connection, campaign: CampaignId, claims: &[Claim]) -> rusqlite::Result<()> {
-    let into = "INSERT INTO known (number, campaign, code_print, job)";
-    insert_all(db, into, claims, |claim| {
+fn add_known(db: Db<'_>, campaign: CampaignId, claims: &[Claim]) -> Result<()> {
+    let into = Table {
+        name: "known",
+        columns: ["number", "campaign", "code_print", "job"],
+    };
+    db.insert_all(&into, claims, |claim| {
         [
             claim.number.digits().cast_signed().into(),
             campaign.0.into(),
@@ -315,36 +304,36 @@ fn add_known(db: &Connection, campaign: CampaignId, claims: &[Claim]) -> rusqlit
 
 /// Gives the input a range of ids and makes it the campaign's latest.
 fn put_campaign(
-    db: &Transaction<'_>,
+    db: Db<'_>,
     id: Option<CampaignId>,
     key: &CampaignKey,
     input: &InputRecord,
     reading: &str,
-) -> rusqlite::Result<Campaign> {
+) -> Result<Campaign> {
     let rows = input.rows.cast_signed();
-    let first: i64 = db.query_row(
-        "UPDATE ledger SET next_id = next_id + ?1 RETURNING next_id - ?1",
-        [rows],
-        |row| row.get(0),
-    )?;
-    let id: i64 = db.query_row(
-        "INSERT OR REPLACE INTO campaign (id, operation, name, sandbox, input_name, input_sha256,
+    let give = "UPDATE ledger SET next_id = next_id + ?1 RETURNING next_id - ?1";
+    let first: i64 = db.one(give, &[rows.into()], |row| row.get(0))?;
+    let put = "INSERT INTO campaign (id, operation, name, sandbox, input_name, input_sha256,
                 reading, header, rows, first_row)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
-        params![
-            id.map(|id| id.0),
-            key.operation.name(),
-            key.name,
-            key.sandbox,
-            input.name,
-            input.sha256,
-            reading,
-            input.header,
-            rows,
-            first
-        ],
-        |row| row.get(0),
-    )?;
+         VALUES (coalesce(?1, (SELECT coalesce(max(id), 0) + 1 FROM campaign)), ?2, ?3, ?4, ?5, ?6,
+                 ?7, ?8, ?9, ?10)
+         ON CONFLICT (id) DO UPDATE SET input_name = excluded.input_name,
+                input_sha256 = excluded.input_sha256, reading = excluded.reading,
+                header = excluded.header, rows = excluded.rows, first_row = excluded.first_row
+         RETURNING id";
+    let values = [
+        id.map(|id| id.0).into(),
+        key.operation.name().into(),
+        (&key.name).into(),
+        key.sandbox.into(),
+        (&input.name).into(),
+        (&input.sha256).into(),
+        reading.into(),
+        (&input.header).into(),
+        rows.into(),
+        first.into(),
+    ];
+    let id: i64 = db.one(put, &values, |row| row.get(0))?;
     Ok(Campaign {
         record: CampaignRecord {
             id: CampaignId(id),

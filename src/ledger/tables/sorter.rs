@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::vec;
 
-use rusqlite::ffi;
+use super::error::{Fault, Result};
 
 /// What a sorter holds in memory, in bytes; what is more lies in its file.
 const HELD: usize = 4 << 20;
@@ -47,9 +47,9 @@ impl<const N: usize> Sorter<N> {
     }
 
     /// Adds a record.
-    pub fn push(&mut self, record: [u64; N]) -> rusqlite::Result<()> {
+    pub fn push(&mut self, record: [u64; N]) -> Result<()> {
         if self.held.len() == self.held_most {
-            self.write_stretch().map_err(|error| fault(&error))?;
+            self.write_stretch().map_err(Fault::Temporary)?;
         }
         self.held.push(record);
         Ok(())
@@ -72,16 +72,18 @@ impl<const N: usize> Sorter<N> {
     }
 
     /// All records, the least first.
-    pub fn sorted(mut self) -> rusqlite::Result<Sorted<N>> {
+    pub fn sorted(mut self) -> Result<Sorted<N>> {
         if self.file.is_some() {
-            self.write_stretch().map_err(|error| fault(&error))?;
+            self.write_stretch().map_err(Fault::Temporary)?;
             self.held = Vec::new();
         }
         let Some(file) = self.file else {
             self.held.sort_unstable();
             return Ok(Sorted::Held(self.held.into_iter()));
         };
-        let file = file.into_inner().map_err(|error| fault(error.error()))?;
+        let file = file
+            .into_inner()
+            .map_err(|error| Fault::Temporary(error.into_error()))?;
         let file = Rc::new(file);
         let mut merged = Merged {
             stretches: Vec::with_capacity(self.ends.len()),
@@ -91,7 +93,7 @@ impl<const N: usize> Sorter<N> {
         for (place, end) in self.ends.into_iter().enumerate() {
             let file = Rc::clone(&file);
             let mut stretch = BufReader::with_capacity(READ, Stretch { file, start, end });
-            let first = read_record(&mut stretch).map_err(|error| fault(&error))?;
+            let first = read_record(&mut stretch).map_err(Fault::Temporary)?;
             merged
                 .next
                 .extend(first.map(|first| Reverse((first, place))));
@@ -117,7 +119,7 @@ pub struct Merged<const N: usize> {
 }
 
 impl<const N: usize> Iterator for Sorted<N> {
-    type Item = rusqlite::Result<[u64; N]>;
+    type Item = Result<[u64; N]>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
@@ -128,12 +130,12 @@ impl<const N: usize> Iterator for Sorted<N> {
 }
 
 impl<const N: usize> Merged<N> {
-    fn next(&mut self) -> rusqlite::Result<Option<[u64; N]>> {
+    fn next(&mut self) -> Result<Option<[u64; N]>> {
         let Some(mut least) = self.next.peek_mut() else {
             return Ok(None);
         };
         let Reverse((record, place)) = *least;
-        match read_record(&mut self.stretches[place]).map_err(|error| fault(&error))? {
+        match read_record(&mut self.stretches[place]).map_err(Fault::Temporary)? {
             Some(following) => *least = Reverse((following, place)),
             None => drop(PeekMut::pop(least)),
         }
@@ -174,16 +176,6 @@ fn read_record<const N: usize>(from: &mut BufReader<Stretch>) -> io::Result<Opti
     Ok(Some(record))
 }
 
-/// A fault of the file, as the database would tell it of its own.
-fn fault(error: &io::Error) -> rusqlite::Error {
-    let code = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
-        _ => ffi::SQLITE_IOERR,
-    };
-    let why = format!("a temporary file beside it: {error}");
-    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(why))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +209,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_an_error_that_says_so() {
         let mut sorter = Sorter::holding(1, Path::new("/nowhere/otpdrive.db"));
         sorter.push([1]).unwrap();
-        let error = sorter.push([2]).unwrap_err().to_string();
+        let error = super::super::error::words(&sorter.push([2]).unwrap_err());
         assert!(error.contains("a temporary file beside it"), "{error}");
     }
 }

@@ -4,11 +4,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use rusqlite::{Connection, params, params_from_iter};
-
-use super::bulk::{CHUNK, insert_all};
-use super::error::damaged;
-use super::intake::{blank_code, delete_blank_codes};
+use super::db::{CHUNK, Db, Table, Value};
+use super::error::{Result, damaged};
+use super::intake::forget_codes;
 use super::rows::{self, Facts};
 use super::sorter::Sorter;
 use crate::job::{JobId, Operation};
@@ -18,17 +16,17 @@ use crate::number::Number;
 use crate::record::{CampaignId, Row, RowState};
 
 /// Notes on which lines the codes of an input stand, before it is replaced.
-pub fn note_lines(db: &Connection, old: &Campaign) -> rusqlite::Result<()> {
+pub fn note_lines(db: Db<'_>, old: &Campaign) -> Result<()> {
     if old.record.operation == Operation::Send {
         return Ok(());
     }
-    db.execute(
-        "INSERT OR IGNORE INTO stood
+    let note = "INSERT INTO stood
          SELECT ?1, line, CASE kind WHEN ?4 THEN -number ELSE coalesce(job, id) END FROM contact
-          WHERE id >= ?2 AND id < ?3 AND (kind <> ?4 OR number IS NOT NULL)",
-        params![old.record.id.0, old.span.first, old.span.end, rows::INVALID],
-    )
-    .map(|_| ())
+          WHERE id >= ?2 AND id < ?3 AND (kind <> ?4 OR number IS NOT NULL)
+         ON CONFLICT DO NOTHING";
+    let (id, Span { first, end }) = (old.record.id.0, old.span);
+    let values = [id.into(), first.into(), end.into(), rows::INVALID.into()];
+    db.execute(note, &values).map(drop)
 }
 
 /// Stands for the job of a row whose masked code could not be told: no job of its number.
@@ -37,23 +35,19 @@ pub fn not_told(number: Number) -> JobId {
 }
 
 /// The jobs whose codes stood on this line, in any of the campaign's inputs; see also [`not_told`].
-pub fn stood_on(
-    db: &Connection,
-    campaign: CampaignId,
-    line: u64,
-) -> rusqlite::Result<HashSet<JobId>> {
-    db.prepare_cached("SELECT job FROM stood WHERE campaign = ?1 AND line = ?2")?
-        .query_map([campaign.0, line.cast_signed()], |row| {
-            row.get(0).map(JobId)
-        })?
-        .collect()
+pub fn stood_on(db: Db<'_>, campaign: CampaignId, line: u64) -> Result<HashSet<JobId>> {
+    let sql = "SELECT job FROM stood WHERE campaign = ?1 AND line = ?2";
+    let values = [campaign.0.into(), line.cast_signed().into()];
+    let jobs = db.all(sql, &values, |row| row.get(0).map(JobId))?;
+    Ok(jobs.into_iter().collect())
 }
 
 /// Removes the rows of an input that those of `new` have replaced, and the codes that none of them
 /// means; keeps the rows that were attempted and that no new one asks for.
-pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusqlite::Result<()> {
+pub fn replace(db: Db<'_>, path: &Path, old: &Campaign, new: Span) -> Result<()> {
     let has_codes = old.record.operation == Operation::Verify;
     let mut left = Sorter::beside(path);
+    let mut codes = Vec::new();
     let mut asked_for = None;
     for record in jobs(db, path, old, new)?.sorted()? {
         let [job, whose, row] = record?;
@@ -61,23 +55,20 @@ pub fn replace(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusql
         match whose {
             ASKED_FOR => asked_for = Some(job),
             FORMER if asked_for == Some(job) => {
-                db.prepare_cached("DELETE FROM former WHERE job = ?1")?
-                    .execute([job.0])?;
+                db.execute("DELETE FROM former WHERE job = ?1", &[job.0.into()])?;
             }
             OLD if asked_for != Some(job) => {
-                if has_codes {
-                    blank_code(db, job)?;
-                }
+                codes.extend(has_codes.then_some(job));
                 left.push([row])?;
             }
             _ => {}
         }
     }
-    delete_blank_codes(db)?;
+    forget_codes(db, &codes)?;
     keep(db, old, left)?;
     for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
         let delete = format!("DELETE FROM {table} WHERE {id} >= ?1 AND {id} < ?2");
-        db.execute(&delete, [old.span.first, old.span.end])?;
+        db.execute(&delete, &[old.span.first.into(), old.span.end.into()])?;
     }
     Ok(())
 }
@@ -88,29 +79,29 @@ const FORMER: u64 = 1;
 const OLD: u64 = 2;
 
 /// The jobs of the rows that are new, of those that were left behind before, and of the old rows.
-fn jobs(db: &Connection, path: &Path, old: &Campaign, new: Span) -> rusqlite::Result<Sorter<3>> {
+fn jobs(db: Db<'_>, path: &Path, old: &Campaign, new: Span) -> Result<Sorter<3>> {
     let mut jobs = Sorter::beside(path);
     let of_rows = "SELECT coalesce(job, id), id FROM contact
                     WHERE id >= ?1 AND id < ?2 AND kind <> ?3 ORDER BY id";
     let invalid = i64::from(rows::INVALID);
-    let of_former = "SELECT job, 0 FROM former WHERE campaign = ?1";
+    let of_former = "SELECT job, job FROM former WHERE campaign = ?1";
     for (whose, sql, bound) in [
         (ASKED_FOR, of_rows, &[new.first, new.end, invalid][..]),
         (FORMER, of_former, &[old.record.id.0][..]),
         (OLD, of_rows, &[old.span.first, old.span.end, invalid][..]),
     ] {
-        let mut select = db.prepare(sql)?;
-        let mut found = select.query(params_from_iter(bound))?;
-        while let Some(row) = found.next()? {
+        let bound: Vec<Value<'_>> = bound.iter().map(|bound| (*bound).into()).collect();
+        db.each(sql, &bound, |row| {
             let (job, row): (i64, i64) = (row.get(0)?, row.get(1)?);
             jobs.push([job.cast_unsigned(), whose, row.cast_unsigned()])?;
-        }
+            Ok(true)
+        })?;
     }
     Ok(jobs)
 }
 
 /// Keeps those rows of an input that is replaced that are `left` and were attempted.
-fn keep(db: &Connection, old: &Campaign, left: Sorter<1>) -> rusqlite::Result<()> {
+fn keep(db: Db<'_>, old: &Campaign, left: Sorter<1>) -> Result<()> {
     let mut left = left.sorted()?.peekable();
     let mut kept = Vec::new();
     let facts = Facts::without_answers(db, old.record.id)?;
@@ -136,9 +127,17 @@ fn keep(db: &Connection, old: &Campaign, left: Sorter<1>) -> rusqlite::Result<()
     write(db, old, &kept)
 }
 
-fn write(db: &Connection, old: &Campaign, kept: &[(JobId, Row)]) -> rusqlite::Result<()> {
-    let into = "INSERT OR REPLACE INTO former (job, campaign, line, lane, number, header, record)";
-    insert_all(db, into, kept, |(job, row)| {
+fn write(db: Db<'_>, old: &Campaign, kept: &[(JobId, Row)]) -> Result<()> {
+    let into = Table {
+        name: "former",
+        columns: [
+            "job", "campaign", "line", "lane", "number", "header", "record",
+        ],
+    };
+    let otherwise = "ON CONFLICT (job) DO UPDATE SET campaign = excluded.campaign,
+        line = excluded.line, lane = excluded.lane, number = excluded.number,
+        header = excluded.header, record = excluded.record";
+    db.insert_or(&into, otherwise, kept, |(job, row)| {
         let number = row.number.map_or(0, Number::digits);
         [
             job.0.into(),
@@ -155,35 +154,33 @@ fn write(db: &Connection, old: &Campaign, kept: &[(JobId, Row)]) -> rusqlite::Re
 /// Hands each number that was attempted and that the campaign's latest input has no more to `each`
 /// (or `only` that of one job), with its job and the header of its record, until it says `false`.
 pub fn for_each(
-    db: &Connection,
+    db: Db<'_>,
     campaign: CampaignId,
     only: Option<JobId>,
     mut each: impl FnMut(JobId, &str, &Row) -> bool,
-) -> rusqlite::Result<()> {
-    let mut select = db.prepare(
-        "SELECT job, line, lane, number, header, record FROM former
-          WHERE campaign = ?1 AND job = coalesce(?2, job) ORDER BY job",
-    )?;
-    let mut found = select.query(params![campaign.0, only.map(|job| job.0)])?;
+) -> Result<()> {
+    let sql = "SELECT job, line, lane, number, header, record FROM former
+          WHERE campaign = ?1 AND job = coalesce(?2, job) ORDER BY job";
     // Mostly there are none, and answers are many.
     let mut facts = None;
-    while let Some(row) = found.next()? {
-        let facts = match &mut facts {
-            Some(facts) => facts,
-            none => none.insert(Facts::of(db, campaign)?),
-        };
-        let job = JobId(row.get(0)?);
-        let number = Number::new(row.get::<_, i64>(3)?.cast_unsigned());
-        let former = Row {
-            line: row.get::<_, i64>(1)?.cast_unsigned(),
-            record: row.get(5)?,
-            number: Some(number.ok_or_else(|| damaged(format!("job {}: no number", job.0)))?),
-            lane: rows::lane(row.get(2)?, 2)?,
-            state: RowState::Job(facts.scan(db).attempts_of(job)?),
-        };
-        if !each(job, row.get_ref(4)?.as_str()?, &former) {
-            break;
-        }
-    }
-    Ok(())
+    db.each(
+        sql,
+        &[campaign.0.into(), only.map(|job| job.0).into()],
+        |row| {
+            let facts = match &mut facts {
+                Some(facts) => facts,
+                none => none.insert(Facts::of(db, campaign)?),
+            };
+            let job = JobId(row.get(0)?);
+            let number = Number::new(row.get::<i64>(3)?.cast_unsigned());
+            let former = Row {
+                line: row.get::<i64>(1)?.cast_unsigned(),
+                record: row.get(5)?,
+                number: Some(number.ok_or_else(|| damaged(format!("job {}: no number", job.0)))?),
+                lane: rows::lane(row.get(2)?, 2)?,
+                state: RowState::Job(facts.scan(db).attempts_of(job)?),
+            };
+            Ok(each(job, row.get(4)?, &former))
+        },
+    )
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use secrecy::ExposeSecret;
 
-use super::error::damaged;
+use super::error::{Result, damaged};
 use super::former;
 use super::rows;
 use super::seal::{Sealed, Seals};
@@ -83,7 +83,7 @@ impl Asked {
         ]
     }
 
-    pub fn from_numbers(numbers: [u64; 6]) -> rusqlite::Result<Self> {
+    pub fn from_numbers(numbers: [u64; 6]) -> Result<Self> {
         let [number, print, row, line, masked_line, settled_at] = numbers;
         let number =
             Number::new(number).ok_or_else(|| damaged("a number has changed".to_owned()))?;
@@ -171,7 +171,7 @@ impl Fact {
         [row.cast_unsigned(), what, one, other]
     }
 
-    pub fn from_numbers([row, what, one, other]: [u64; 4]) -> rusqlite::Result<Self> {
+    pub fn from_numbers([row, what, one, other]: [u64; 4]) -> Result<Self> {
         let row = row.cast_signed();
         let job = JobId(one.cast_signed());
         Ok(match what {

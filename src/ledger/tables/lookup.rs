@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, params};
-
+use super::campaigns;
+use super::db::Db;
+use super::error::Result;
 use super::rows::{Facts, attempt_id};
-use super::{SELECT_CAMPAIGN, campaign, former, history};
+use super::{former, history};
 use crate::job::{Attempt, Found, JobId, Lookup};
 use crate::ledger::{Campaign, Life, Noted, Records};
 use crate::number::Number;
@@ -13,31 +14,25 @@ use crate::record::{Row, RowState};
 use crate::run::{Meaning, Runs};
 use crate::status::Status;
 
-/// Notes what was found out about those of these numbers that are unknown, in one transaction. What
+/// Notes what was found out about those of these numbers that are unknown; within a step. What
 /// was found out before can be put right as long as nothing has followed from it.
-pub fn settle(
-    db: &mut Connection,
-    of: &Campaign,
-    numbers: &[Number],
-    lookup: Lookup,
-) -> rusqlite::Result<Noted> {
+pub fn settle(db: Db<'_>, of: &Campaign, numbers: &[Number], lookup: Lookup) -> Result<Noted> {
     let mut noted = Noted::default();
-    let step = db.transaction()?;
     let id = of.record.id;
-    let runs = history::runs(&step, id)?;
+    let runs = history::runs(db, id)?;
     let mut wanted: HashSet<Number> = numbers.iter().copied().collect();
-    let rows = rows_of(&step, of, &wanted)?;
+    let rows = rows_of(db, of, &wanted)?;
     for (job, row, is_former) in &rows {
         let doubted = doubted(row, &runs);
         for attempt in &doubted {
-            step.execute(
-                "INSERT OR REPLACE INTO lookup (attempt, at, sent) VALUES (?1, ?2, ?3)",
-                params![
-                    attempt_id(*job, attempt.n),
-                    lookup.at.0,
-                    lookup.found == Found::Sent
-                ],
-            )?;
+            let note = "INSERT INTO lookup (attempt, at, sent) VALUES (?1, ?2, ?3)
+                ON CONFLICT (attempt, at) DO UPDATE SET sent = excluded.sent";
+            let values = [
+                attempt_id(*job, attempt.n).into(),
+                lookup.at.0.into(),
+                (lookup.found == Found::Sent).into(),
+            ];
+            db.execute(note, &values)?;
         }
         row.number.map(|number| wanted.remove(&number));
         if doubted.is_empty() {
@@ -49,23 +44,18 @@ pub fn settle(
     }
     // Of those who left the list before anything was done for them there is no row.
     for number in wanted {
-        if jobs_of(&step, number, id.0)?.is_empty() {
+        if jobs_of(db, number, id.0)?.is_empty() {
             noted.strange += 1;
         } else {
             noted.not_unknown += 1;
         }
     }
-    step.commit()?;
     Ok(noted)
 }
 
 /// The rows of a campaign for these numbers, those of earlier inputs too, each with its job: in one
 /// pass, for the numbers may be many.
-fn rows_of(
-    db: &Connection,
-    of: &Campaign,
-    wanted: &HashSet<Number>,
-) -> rusqlite::Result<Vec<(JobId, Row, bool)>> {
+fn rows_of(db: Db<'_>, of: &Campaign, wanted: &HashSet<Number>) -> Result<Vec<(JobId, Row, bool)>> {
     let id = of.record.id;
     let is_wanted = |number: Option<Number>| number.is_some_and(|number| wanted.contains(&number));
     let mut rows = Vec::new();
@@ -104,12 +94,9 @@ fn doubted<'a>(row: &'a Row, runs: &Runs) -> Vec<&'a Attempt> {
 }
 
 /// All that is known of a number, campaign by campaign.
-pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
-    let mut select = db.prepare(&format!("{SELECT_CAMPAIGN} ORDER BY id"))?;
-    let campaigns = select.query_map([], |row| Ok(campaign(row)?.0))?;
+pub fn lives(db: Db<'_>, number: Number) -> Result<Vec<Life>> {
     let mut lives = Vec::new();
-    for of in campaigns {
-        let of = of?;
+    for of in campaigns::all(db)? {
         if jobs_of(db, number, of.record.id.0)?.is_empty() {
             continue;
         }
@@ -124,11 +111,8 @@ pub fn lives(db: &Connection, number: Number) -> rusqlite::Result<Vec<Life>> {
 }
 
 /// A campaign's jobs for a number; with codes there may be several.
-fn jobs_of(db: &Connection, number: Number, campaign: i64) -> rusqlite::Result<Vec<JobId>> {
+fn jobs_of(db: Db<'_>, number: Number, campaign: i64) -> Result<Vec<JobId>> {
     let sql = "SELECT job FROM known WHERE number = ?1 AND campaign = ?2 ORDER BY job";
-    db.prepare_cached(sql)?
-        .query_map([number.digits().cast_signed(), campaign], |row| {
-            row.get(0).map(JobId)
-        })?
-        .collect()
+    let values = [number.digits().cast_signed().into(), campaign.into()];
+    db.all(sql, &values, |row| row.get(0).map(JobId))
 }

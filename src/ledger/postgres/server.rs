@@ -1,0 +1,275 @@
+//! One connection to a server, for statements that are waited for.
+//!
+//! A step sets where the tables are, so that nothing depends on the session: statements pass through
+//! a pooler that hands out connections by transaction.
+
+use std::cell::Cell;
+use std::pin::pin;
+
+use futures::executor::block_on;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row};
+
+use super::codes::Sealing;
+use crate::job::JobId;
+use crate::ledger::tables::db::{CHUNK, Value};
+use crate::ledger::tables::error::Result;
+use secrecy::SecretString;
+
+/// A connection, with the schema in which the tables are.
+pub struct Server {
+    client: Client,
+    schema: String,
+    sealing: Sealing,
+    /// A step is under way.
+    in_step: Cell<bool>,
+    /// Cursors that are open.
+    cursors: Cell<u32>,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It sees the tables as they are at one moment, whatever others write.
+    Read,
+    /// It writes.
+    Write,
+}
+
+impl Server {
+    /// Tables in this schema, whose codes are sealed so.
+    pub fn new(client: Client, schema: String, sealing: Sealing) -> Self {
+        Self {
+            client,
+            schema,
+            sealing,
+            in_step: Cell::new(false),
+            cursors: Cell::new(0),
+        }
+    }
+
+    /// Several statements of ours, without values.
+    pub fn batch(&self, sql: &str) -> Result<()> {
+        Ok(block_on(self.client.batch_execute(sql))?)
+    }
+
+    /// Begins a step.
+    pub fn step(&self, purpose: Purpose) -> Result<Step<'_>> {
+        let how = match purpose {
+            Purpose::Read => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Purpose::Write => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        };
+        self.batch(&format!(
+            "BEGIN {how}; SET LOCAL search_path TO {}; SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL statement_timeout TO 0",
+            self.schema
+        ))?;
+        self.in_step.set(true);
+        Ok(Step {
+            server: self,
+            is_over: false,
+        })
+    }
+
+    /// Within the step that is under way, or one of its own.
+    fn within<T>(&self, purpose: Purpose, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.in_step.get() {
+            return work();
+        }
+        let step = self.step(purpose)?;
+        let done = work()?;
+        step.commit()?;
+        Ok(done)
+    }
+
+    /// All rows that a statement finds, which are few.
+    pub fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.within(Purpose::Write, || {
+            let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
+            Ok(block_on(self.client.query_typed(&placed(sql), &values))?)
+        })
+    }
+
+    /// Changes something; returns how many rows that were.
+    pub fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        self.within(Purpose::Write, || {
+            let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
+            Ok(block_on(self.client.execute_typed(&placed(sql), &values))?)
+        })
+    }
+
+    /// Hands each row that a statement finds to `each`, until it says `false`, however many there
+    /// are; other statements may be used meanwhile.
+    pub fn each(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        mut each: impl FnMut(&Row) -> Result<bool>,
+    ) -> Result<()> {
+        self.within(Purpose::Read, || {
+            let cursor = self.cursors.get();
+            self.cursors.set(cursor + 1);
+            let declare = format!("DECLARE c{cursor} NO SCROLL CURSOR FOR {sql}");
+            self.execute(&declare, values)?;
+            let fetch = format!("FETCH {CHUNK} FROM c{cursor}");
+            let mut walk = || -> Result<()> {
+                loop {
+                    let rows = self.query(&fetch, &[])?;
+                    for row in &rows {
+                        if !each(row)? {
+                            return Ok(());
+                        }
+                    }
+                    if rows.len() < CHUNK {
+                        return Ok(());
+                    }
+                }
+            };
+            walk()?;
+            self.cursors.set(cursor);
+            self.batch(&format!("CLOSE c{cursor}"))
+        })
+    }
+
+    /// Writes rows into a table, in which none of them may be yet.
+    pub fn copy<'v, const COLUMNS: usize>(
+        &self,
+        table: &str,
+        columns: &[&str; COLUMNS],
+        rows: impl Iterator<Item = [Value<'v>; COLUMNS]>,
+    ) -> Result<()> {
+        let mut rows = rows.peekable();
+        let Some(first) = rows.peek() else {
+            return Ok(());
+        };
+        let types = first.each_ref().map(Value::sql_type);
+        let sql = format!(
+            "COPY {table} ({}) FROM STDIN (FORMAT binary)",
+            columns.join(", ")
+        );
+        self.within(Purpose::Write, || {
+            block_on(async {
+                let sink = self.client.copy_in(&sql).await?;
+                let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
+                for row in rows {
+                    let values = row.each_ref().map(Value::as_sql);
+                    writer.as_mut().write(&values).await?;
+                }
+                writer.finish().await?;
+                Ok(())
+            })
+        })
+    }
+
+    /// Deletes codes.
+    pub fn forget_codes(&self, jobs: &[JobId]) -> Result<()> {
+        let jobs: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+        self.within(Purpose::Write, || {
+            let values: [(&(dyn ToSql + Sync), Type); 1] = [(&jobs, Type::INT8_ARRAY)];
+            let sql = "DELETE FROM code WHERE job = ANY($1)";
+            block_on(self.client.execute_typed(sql, &values))?;
+            Ok(())
+        })
+    }
+
+    /// A code as it is stored.
+    pub fn seal(&self, job: JobId, code: &str) -> String {
+        self.sealing.seal(job, code)
+    }
+
+    /// A stored code.
+    pub fn open(&self, job: JobId, sealed: &str) -> Result<SecretString> {
+        self.sealing.open(job, sealed)
+    }
+}
+
+/// Changes that become durable together, or not at all: dropped, they are undone.
+pub struct Step<'a> {
+    server: &'a Server,
+    is_over: bool,
+}
+
+impl<'a> Step<'a> {
+    /// To read and write within it.
+    pub fn server(&self) -> &'a Server {
+        self.server
+    }
+
+    /// Makes it durable.
+    pub fn commit(mut self) -> Result<()> {
+        self.is_over = true;
+        self.server.in_step.set(false);
+        self.server.batch("COMMIT")
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.server.in_step.set(false);
+            self.server.cursors.set(0);
+            // Where the connection is gone, so is the step.
+            let _ = self.server.batch("ROLLBACK");
+        }
+    }
+}
+
+impl Value<'_> {
+    fn sql_type(&self) -> Type {
+        match self {
+            Self::Number(_) => Type::INT8,
+            Self::Text(_) => Type::TEXT,
+        }
+    }
+
+    fn as_sql(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Number(number) => number,
+            Self::Text(text) => text,
+        }
+    }
+}
+
+fn typed<'v>(value: &'v Value<'_>) -> (&'v (dyn ToSql + Sync), Type) {
+    (value.as_sql(), value.sql_type())
+}
+
+/// A statement with the server's form of the places for values. No text of ours has a `?` elsewhere.
+fn placed(sql: &str) -> String {
+    sql.replace('?', "$")
+}
+
+/// Does the error say that the tables are not as they were made?
+pub fn is_damage(error: &Error) -> bool {
+    let of_ours = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::DATATYPE_MISMATCH,
+        SqlState::DATA_CORRUPTED,
+        SqlState::INDEX_CORRUPTED,
+    ];
+    error.code().is_some_and(|code| of_ours.contains(code))
+}
+
+/// What the server said, and what to do about it; never its details, which quote numbers.
+pub fn words(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(said) => {
+            let advice = match said.code() {
+                &SqlState::DISK_FULL => ". Make room on its disk, then run the same command again",
+                &SqlState::INSUFFICIENT_PRIVILEGE => {
+                    ". Its role needs more rights: see `otpdrive help fleet`"
+                }
+                _ => "",
+            };
+            format!(
+                "{} (SQLSTATE {}){advice}",
+                said.message(),
+                said.code().code()
+            )
+        }
+        None if error.is_closed() => "the connection to the server was lost".to_owned(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,398 @@
+//! What everybody but the engine asks of the durable memory: it is opened, inputs are taken in, and
+//! what is known is read.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use super::sqlite::{Restored, RunLedger, SqliteLedger};
+use super::tables::db::{Db, Step};
+use super::tables::error::{Fault, failed_to};
+use super::tables::rows::Facts;
+use super::tables::{accounts, campaigns, former, history, journey, lookup, purge};
+use super::{
+    Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Verified,
+};
+use crate::clock::Clock;
+use crate::job::{Contact, Lookup, UnixMicros};
+use crate::journey::Journey;
+use crate::number::Number;
+use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
+use crate::run::{End, RunId, Runs};
+
+/// A ledger that is open.
+pub struct Store {
+    pub(super) place: Place,
+}
+
+/// Where it is.
+pub(super) enum Place {
+    Sqlite(SqliteLedger),
+}
+
+impl From<SqliteLedger> for Store {
+    fn from(ledger: SqliteLedger) -> Self {
+        let place = Place::Sqlite(ledger);
+        Self { place }
+    }
+}
+
+impl Store {
+    /// Is there a ledger? See [`open`](Self::open) for what is refused.
+    ///
+    /// # Errors
+    /// When what is there cannot be one, or is what is left of one.
+    pub fn exists(path: &Path) -> Result<bool, LedgerError> {
+        SqliteLedger::exists(path)
+    }
+
+    /// Opens a ledger for a run, and makes a new one when there is none; see [`SqliteLedger::open`].
+    ///
+    /// # Errors
+    /// When another run holds it, when it is damaged, no ledger or too new, when it has several
+    /// names or may lack requests, when it cannot be written.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        Self::open_restored(path, Restored::Refuse)
+    }
+
+    /// Opens it for a run, also one that may lack requests if that is what is wished.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_restored(path: &Path, restored: Restored) -> Result<Self, LedgerError> {
+        SqliteLedger::open_restored(path, restored).map(Self::from)
+    }
+
+    /// Opens it to read beside a run.
+    ///
+    /// # Errors
+    /// When there is none, when it is damaged, no ledger or too new, when it has several names.
+    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
+        SqliteLedger::open_to_read(path).map(Self::from)
+    }
+
+    pub(super) fn db(&self) -> Db<'_> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.db(),
+        }
+    }
+
+    fn step(&mut self) -> Result<Step<'_>, Fault> {
+        match &mut self.place {
+            Place::Sqlite(ledger) => Ok(Step::Sqlite(ledger.step()?)),
+        }
+    }
+
+    /// The ledger as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.path(),
+        }
+    }
+
+    /// Who works with the ledger now, if anybody; to be asked of one that was opened to read.
+    #[must_use]
+    pub fn holder(&self) -> Option<String> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.holder(),
+        }
+    }
+
+    /// The run that is on right now, if any; to be asked of one that was opened to read.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn on(&self) -> Result<Option<RunId>, LedgerError> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.on(),
+        }
+    }
+
+    /// Looks at the ledger anew, and says whether it may have changed; to be asked of one that was
+    /// opened to read.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub fn look_again(&mut self) -> Result<bool, LedgerError> {
+        match &mut self.place {
+            Place::Sqlite(ledger) => ledger.look_again(),
+        }
+    }
+
+    /// Why requests that were made may be missing in it, if so; to be asked of one that was opened to
+    /// read.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&'static str> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.doubt(),
+        }
+    }
+
+    /// Does the ledger's path lead to another file by now, or to none?
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.has_moved(),
+        }
+    }
+
+    /// Looks through the whole ledger for what cannot be so.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub fn verify(&self) -> Result<Verified, LedgerError> {
+        let damage = || match &self.place {
+            Place::Sqlite(ledger) => ledger.damage(),
+        };
+        accounts::verify(self.db(), damage)
+            .map_err(failed_to("look through the ledger", self.path()))
+    }
+
+    /// Takes in an input. `reading` names the settings it was read with: the same bytes read in the
+    /// same way are not taken in again.
+    ///
+    /// # Errors
+    /// The outer one when the ledger fails, the inner one is the input's own.
+    pub fn take_in<E>(
+        &mut self,
+        key: &CampaignKey,
+        input: &InputRecord,
+        reading: &str,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    ) -> Result<Result<Intake<'_>, E>, LedgerError> {
+        let (path, fault) = (
+            self.path().to_owned(),
+            failed_to("write to the ledger", self.path()),
+        );
+        let step = self.step().map_err(fault)?;
+        Intake::take(step, path, key, input, reading, contacts)
+    }
+
+    /// All campaigns, in the order in which they were first run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn campaigns(&self) -> Result<Vec<Campaign>, LedgerError> {
+        campaigns::all(self.db()).map_err(failed_to("list the campaigns", self.path()))
+    }
+
+    /// The campaign's runs with their facts: they say what its attempts mean.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn runs(&self, campaign: CampaignId) -> Result<Runs, LedgerError> {
+        history::runs(self.db(), campaign).map_err(failed_to("read the runs", self.path()))
+    }
+
+    /// The campaign's latest run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn latest_run(&self, campaign: CampaignId) -> Result<Option<RunRecord>, LedgerError> {
+        history::latest(self.db(), campaign).map_err(failed_to("read the run", self.path()))
+    }
+
+    /// When the campaign's latest run ended that came to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_complete(&self, campaign: CampaignId) -> Result<Option<UnixMicros>, LedgerError> {
+        history::last_complete(self.db(), campaign).map_err(failed_to("read the run", self.path()))
+    }
+
+    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
+    /// against the numbering plan's data.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_row(
+        &self,
+        campaign: &Campaign,
+        records: Records,
+        each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        let mut read = || {
+            let facts = Facts::of(self.db(), campaign.record.id)?;
+            let scan = facts.scan(self.db());
+            scan.for_each(campaign.span, records, |stored| {
+                Ok(each(&stored.into_row()).is_continue())
+            })
+        };
+        read().map_err(failed_to("read the rows", self.path()))
+    }
+
+    /// Hands each number that was attempted and that the input has no more to `each`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_former(
+        &self,
+        campaign: CampaignId,
+        each: &mut dyn FnMut(&str, &Row) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        former::for_each(self.db(), campaign, None, |_, header, row| {
+            each(header, row).is_continue()
+        })
+        .map_err(failed_to("read what earlier inputs asked for", self.path()))
+    }
+
+    /// The campaign's latest run that made requests, or else its latest; and when its first began.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn latest_at_work(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<(RunRecord, UnixMicros)>, LedgerError> {
+        history::latest_at_work(self.db(), campaign).map_err(failed_to("read the run", self.path()))
+    }
+
+    /// Notes what a person found out about those of these numbers that are `unknown` in a campaign.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn settle(
+        &mut self,
+        campaign: &Campaign,
+        numbers: &[Number],
+        lookup: Lookup,
+    ) -> Result<Noted, LedgerError> {
+        let fault = failed_to::<Fault>("note what was looked up", self.path());
+        let mut settle = || {
+            let step = self.step()?;
+            let noted = lookup::settle(step.db(), campaign, numbers, lookup)?;
+            step.commit()?;
+            Ok(noted)
+        };
+        settle().map_err(fault)
+    }
+
+    /// All that the ledger knows of a number, campaign by campaign.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn lives(&self, number: Number) -> Result<Vec<Life>, LedgerError> {
+        lookup::lives(self.db(), number).map_err(failed_to("look the number up", self.path()))
+    }
+
+    /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to
+    /// `each`, with the header of its record and its number's journey through all campaigns that count the same,
+    /// until it says `Break`. `on` is the run that is on right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_journey(
+        &self,
+        of: &Campaign,
+        records: Records,
+        on: Option<RunId>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
+        journey::for_each(self.db(), of, records, on, each)
+            .map_err(failed_to("read what numbers went through", self.path()))
+    }
+
+    /// The campaigns that send, count the same as this one and know numbers of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn senders(&self, of: &CampaignRecord) -> Result<Vec<Campaign>, LedgerError> {
+        journey::senders(self.db(), of)
+            .map_err(failed_to("find out who sent to these numbers", self.path()))
+    }
+
+    /// The campaigns that were purged.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn purged(&self) -> Result<Vec<Purged>, LedgerError> {
+        purge::all(self.db()).map_err(failed_to("read what was purged", self.path()))
+    }
+
+    /// The campaigns in which nothing has happened for so long, as [`purge`](Store::purge) takes them;
+    /// but not the one whose run is `on` right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn due_for_purge(
+        &self,
+        now: UnixMicros,
+        older_than: Duration,
+        on: Option<RunId>,
+    ) -> Result<Vec<Purged>, LedgerError> {
+        purge::due(self.db(), now, older_than, on)
+            .map_err(failed_to("find out what is to be purged", self.path()))
+    }
+
+    /// Takes numbers, rows, references and codes of these campaigns out of the ledger and out of the
+    /// bytes of its files, and those of earlier purges that did not come to their end. `false`:
+    /// somebody who reads beside us keeps some of the bytes until the next purge.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn purge(&mut self, due: &[Purged], now: UnixMicros) -> Result<bool, LedgerError> {
+        let fault = failed_to::<Fault>("purge the ledger", self.path());
+        let mut purge = || {
+            let step = self.step()?;
+            purge::purge(step.db(), due, now)?;
+            step.commit()?;
+            match &self.place {
+                Place::Sqlite(ledger) => Ok(ledger.sweep()?),
+            }
+        };
+        purge().map_err(fault)
+    }
+
+    /// The times at which the requests of a run left, ascending: of those without an answer, when they
+    /// were begun.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError> {
+        let departures = history::departures(self.db(), run)
+            .map_err(failed_to("read the attempts", self.path()))?;
+        let times = departures.into_iter().map(|(_, departure)| departure.at());
+        let mut times: Vec<UnixMicros> = times.collect();
+        times.sort_unstable();
+        Ok(times)
+    }
+
+    /// Gives the ledger to a run: from now on only the run writes.
+    ///
+    /// # Errors
+    /// When what earlier runs left cannot be read.
+    pub fn start(
+        self,
+        campaign: &Campaign,
+        run: RunId,
+        clock: Clock,
+        execution: Execution,
+    ) -> Result<RunLedger, LedgerError> {
+        match self.place {
+            Place::Sqlite(ledger) => RunLedger::start(ledger, campaign, run, clock, execution),
+        }
+    }
+
+    /// Ends the run's hold on the ledger; also says how many answers could not be written down.
+    pub async fn close(run: RunLedger) -> (Self, usize) {
+        let (ledger, lost) = run.close().await;
+        (ledger.into(), lost)
+    }
+
+    /// Notes how a run ended, and when its last request left.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish_run(
+        &self,
+        run: RunId,
+        now: UnixMicros,
+        end: &End,
+        last_left_at: Option<UnixMicros>,
+    ) -> Result<(), LedgerError> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.finish_run(run, now, end, last_left_at),
+        }
+    }
+}

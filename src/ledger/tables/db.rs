@@ -1,0 +1,487 @@
+//! One way to speak to both databases. The tables and nearly all statements are the same; what a
+//! statement needs to be understood by both is told here, and nowhere else.
+//!
+//! Statements are written with `?1`, `?2`, …; values are whole numbers of 64 bits (also for yes and
+//! no) and texts.
+
+use std::borrow::Cow;
+
+use rusqlite::Connection;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use secrecy::SecretString;
+
+use super::error::{Fault, Result, out_of_range};
+use crate::job::JobId;
+use crate::ledger::postgres::server::{self, Server};
+
+/// Rows that are gathered to be written together.
+pub const CHUNK: usize = 4_096;
+
+/// Most rows in one statement of `SQLite`: most of what an insert costs is the statement, not the
+/// row. Fewer go as the powers of two that they are made of, so that there are few texts to prepare.
+const ROWS_MAX: usize = 64;
+
+/// A connection to a database with the tables of a ledger.
+#[derive(Clone, Copy)]
+pub enum Db<'a> {
+    /// The file.
+    Sqlite(&'a Connection),
+    /// The server.
+    Postgres(&'a Server),
+}
+
+impl<'a> From<&'a Connection> for Db<'a> {
+    fn from(connection: &'a Connection) -> Self {
+        Self::Sqlite(connection)
+    }
+}
+
+/// Changes that become durable together, or not at all: dropped, they are undone.
+pub enum Step<'a> {
+    /// Of the file.
+    Sqlite(rusqlite::Transaction<'a>),
+    /// Of the server.
+    Postgres(server::Step<'a>),
+}
+
+impl Step<'_> {
+    /// To read and write within it.
+    pub fn db(&self) -> Db<'_> {
+        match self {
+            Self::Sqlite(step) => Db::Sqlite(step),
+            Self::Postgres(step) => Db::Postgres(step.server()),
+        }
+    }
+
+    /// Makes it durable.
+    pub fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(step) => Ok(step.commit()?),
+            Self::Postgres(step) => step.commit(),
+        }
+    }
+}
+
+/// A value of a statement, or none.
+#[derive(Clone, Debug)]
+pub enum Value<'v> {
+    /// A number.
+    Number(Option<i64>),
+    /// A text.
+    Text(Option<Cow<'v, str>>),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(is: bool) -> Self {
+        Self::Number(Some(is.into()))
+    }
+}
+
+impl From<u8> for Value<'_> {
+    fn from(number: u8) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(text: &'v str) -> Self {
+        Self::Text(Some(Cow::Borrowed(text)))
+    }
+}
+
+impl<'v> From<&'v String> for Value<'v> {
+    fn from(text: &'v String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Some(Cow::Owned(text)))
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Number(None) | Self::Text(None) => ValueRef::Null,
+            Self::Number(Some(number)) => ValueRef::Integer(*number),
+            Self::Text(Some(text)) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+/// One row of what a statement finds.
+pub enum Columns<'r> {
+    /// Of the file.
+    Sqlite(&'r rusqlite::Row<'r>),
+    /// Of the server.
+    Postgres(&'r tokio_postgres::Row),
+}
+
+impl<'r> Columns<'r> {
+    /// What stands in a column.
+    pub fn get<T: FromColumn<'r>>(&self, column: usize) -> Result<T> {
+        T::from_column(self, column)
+    }
+}
+
+/// What can be read from a column.
+pub trait FromColumn<'r>: Sized {
+    /// Reads it.
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self>;
+}
+
+impl<'r> FromColumn<'r> for Option<i64> {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        Ok(match row {
+            Columns::Sqlite(row) => row.get(column)?,
+            Columns::Postgres(row) => row.try_get(column)?,
+        })
+    }
+}
+
+impl<'r> FromColumn<'r> for Option<&'r str> {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        match row {
+            Columns::Sqlite(row) => {
+                let text = row.get_ref(column)?.as_str_or_null();
+                Ok(text.map_err(rusqlite::Error::from)?)
+            }
+            Columns::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+}
+
+impl<'r> FromColumn<'r> for bool {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        match row {
+            Columns::Sqlite(row) => Ok(row.get(column)?),
+            // What is asked, and not stored, is a truth value there.
+            Columns::Postgres(row) => match row.try_get(column) {
+                Ok(is) => Ok(is),
+                Err(_) => Ok(row.try_get::<_, i64>(column)? != 0),
+            },
+        }
+    }
+}
+
+/// What must be there.
+fn there<T>(value: Option<T>, column: usize) -> Result<T> {
+    value.ok_or(Fault::Unreadable(column))
+}
+
+impl<'r> FromColumn<'r> for i64 {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        there(row.get(column)?, column)
+    }
+}
+
+impl<'r> FromColumn<'r> for u8 {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        Self::try_from(row.get::<i64>(column)?).map_err(|_| out_of_range(column))
+    }
+}
+
+impl<'r> FromColumn<'r> for u32 {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        Self::try_from(row.get::<i64>(column)?).map_err(|_| out_of_range(column))
+    }
+}
+
+impl<'r> FromColumn<'r> for &'r str {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        there(row.get(column)?, column)
+    }
+}
+
+impl<'r> FromColumn<'r> for String {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        row.get::<&str>(column).map(Into::into)
+    }
+}
+
+impl<'r> FromColumn<'r> for Option<String> {
+    fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
+        Ok(row.get::<Option<&str>>(column)?.map(Into::into))
+    }
+}
+
+/// A statement that is used again and again.
+pub enum Statement<'a> {
+    /// Of the file: it is prepared.
+    Sqlite(rusqlite::CachedStatement<'a>),
+    /// Of the server: prepared ones do not pass through a pooler.
+    Postgres(&'a Server, String),
+}
+
+impl Statement<'_> {
+    /// Hands each row that is found to `each`, until it says `false`. Nothing else may be asked of
+    /// the statement meanwhile.
+    pub fn each(
+        &mut self,
+        values: &[Value<'_>],
+        mut each: impl FnMut(&Columns<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        match self {
+            Self::Sqlite(select) => {
+                let mut found = select.query(rusqlite::params_from_iter(values))?;
+                while let Some(row) = found.next()? {
+                    if !each(&Columns::Sqlite(row))? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Self::Postgres(server, sql) => {
+                server.each(sql, values, |row| each(&Columns::Postgres(row)))
+            }
+        }
+    }
+
+    /// All rows that are found, which are few.
+    pub fn all<T>(
+        &mut self,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        if let Self::Postgres(server, sql) = self {
+            for row in server.query(sql, values)? {
+                all.push(read(&Columns::Postgres(&row))?);
+            }
+            return Ok(all);
+        }
+        self.each(values, |row| {
+            all.push(read(row)?);
+            Ok(true)
+        })?;
+        Ok(all)
+    }
+
+    /// The first row that is found, if there is one.
+    pub fn first<T>(
+        &mut self,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut first = None;
+        if let Self::Postgres(server, sql) = self {
+            let found = server.query(sql, values)?;
+            let row = found.first();
+            return row.map(|row| read(&Columns::Postgres(row))).transpose();
+        }
+        self.each(values, |row| {
+            first = Some(read(row)?);
+            Ok(false)
+        })?;
+        Ok(first)
+    }
+
+    /// The row that has to be there.
+    pub fn one<T>(
+        &mut self,
+        values: &[Value<'_>],
+        read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.first(values, read)?.ok_or(Fault::NoRow)
+    }
+
+    /// Changes something; returns how many rows that were.
+    pub fn execute(&mut self, values: &[Value<'_>]) -> Result<u64> {
+        match self {
+            Self::Sqlite(statement) => {
+                let changed = statement.execute(rusqlite::params_from_iter(values))?;
+                Ok(changed as u64)
+            }
+            Self::Postgres(server, sql) => server.execute(sql, values),
+        }
+    }
+}
+
+impl<'a> Db<'a> {
+    /// A statement that is used again and again.
+    pub fn prepare(self, sql: &str) -> Result<Statement<'a>> {
+        Ok(match self {
+            Self::Sqlite(db) => Statement::Sqlite(db.prepare_cached(sql)?),
+            Self::Postgres(server) => Statement::Postgres(server, sql.to_owned()),
+        })
+    }
+
+    /// See [`Statement::each`].
+    pub fn each(
+        self,
+        sql: &str,
+        values: &[Value<'_>],
+        each: impl FnMut(&Columns<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        self.prepare(sql)?.each(values, each)
+    }
+
+    /// See [`Statement::all`].
+    pub fn all<T>(
+        self,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.prepare(sql)?.all(values, read)
+    }
+
+    /// See [`Statement::first`].
+    pub fn first<T>(
+        self,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.prepare(sql)?.first(values, read)
+    }
+
+    /// See [`Statement::one`].
+    pub fn one<T>(
+        self,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.prepare(sql)?.one(values, read)
+    }
+
+    /// See [`Statement::execute`].
+    pub fn execute(self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        self.prepare(sql)?.execute(values)
+    }
+
+    /// Inserts rows in their order. None of them may be there yet.
+    pub fn insert_all<'r, T, const COLUMNS: usize>(
+        self,
+        into: &Table<COLUMNS>,
+        rows: &'r [T],
+        values: impl Fn(&'r T) -> [Value<'r>; COLUMNS],
+    ) -> Result<()> {
+        match self {
+            Self::Sqlite(db) => into.insert(db, "", rows, values),
+            Self::Postgres(server) => {
+                server.copy(into.name, &into.columns, rows.iter().map(values))
+            }
+        }
+    }
+
+    /// Inserts rows in their order; `otherwise` says what happens to those that are there already,
+    /// as in `ON CONFLICT (id) DO NOTHING`.
+    pub fn insert_or<'r, T, const COLUMNS: usize>(
+        self,
+        into: &Table<COLUMNS>,
+        otherwise: &str,
+        rows: &'r [T],
+        values: impl Fn(&'r T) -> [Value<'r>; COLUMNS],
+    ) -> Result<()> {
+        match self {
+            Self::Sqlite(db) => into.insert(db, otherwise, rows, values),
+            Self::Postgres(server) => {
+                for rows in rows.chunks(ROWS_MAX) {
+                    let sql = into.statement(otherwise, rows.len());
+                    let values: Vec<Value<'_>> = rows.iter().flat_map(&values).collect();
+                    server.execute(&sql, &values)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Memory for pages, in KiB (negative: `SQLite`'s way to say so): where numbers lie in another order
+/// than their rows, each page is wanted many times.
+const LOOKUP_CACHE_KIB: i64 = -32 * 1_024;
+
+impl Db<'_> {
+    /// The key of a ledger's checksums.
+    pub fn salt(self) -> Result<Vec<u8>> {
+        const SQL: &str = "SELECT salt FROM ledger";
+        match self {
+            Self::Sqlite(db) => Ok(db.query_row(SQL, [], |row| row.get(0))?),
+            Self::Postgres(server) => {
+                let found = server.query(SQL, &[])?;
+                Ok(found.first().ok_or(Fault::NoRow)?.try_get(0)?)
+            }
+        }
+    }
+
+    /// Numbers are going to be looked up in any order.
+    pub fn expect_lookups(self) -> Result<()> {
+        match self {
+            Self::Sqlite(db) => Ok(db.pragma_update(None, "cache_size", LOOKUP_CACHE_KIB)?),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// A code as it is stored: a server never sees it.
+    pub fn seal<'v>(self, job: JobId, code: &'v str) -> Value<'v> {
+        match self {
+            Self::Sqlite(_) => code.into(),
+            Self::Postgres(server) => server.seal(job, code).into(),
+        }
+    }
+
+    /// A stored code.
+    pub fn open(self, job: JobId, code: &str) -> Result<SecretString> {
+        match self {
+            Self::Sqlite(_) => Ok(SecretString::from(code)),
+            Self::Postgres(server) => server.open(job, code),
+        }
+    }
+}
+
+/// Where rows are inserted: a table and its columns.
+pub struct Table<const COLUMNS: usize> {
+    pub name: &'static str,
+    pub columns: [&'static str; COLUMNS],
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    fn insert<'r, T>(
+        &self,
+        db: &Connection,
+        otherwise: &str,
+        mut rows: &'r [T],
+        values: impl Fn(&'r T) -> [Value<'r>; COLUMNS],
+    ) -> Result<()> {
+        while !rows.is_empty() {
+            let (now, later) = rows.split_at(1 << rows.len().min(ROWS_MAX).ilog2());
+            let mut insert = db.prepare_cached(&self.statement(otherwise, now.len()))?;
+            for (row, first) in now.iter().zip((1..).step_by(COLUMNS)) {
+                for (value, place) in values(row).into_iter().zip(first..) {
+                    insert.raw_bind_parameter(place, value)?;
+                }
+            }
+            insert.raw_execute()?;
+            rows = later;
+        }
+        Ok(())
+    }
+
+    fn statement(&self, otherwise: &str, rows: usize) -> String {
+        let place = |row: usize, column: usize| format!("?{}", row * COLUMNS + column + 1);
+        let values: Vec<String> = (0..rows)
+            .map(|row| {
+                let places: Vec<String> = (0..COLUMNS).map(|column| place(row, column)).collect();
+                format!("({})", places.join(","))
+            })
+            .collect();
+        let (table, columns, values) = (self.name, self.columns.join(", "), values.join(","));
+        format!("INSERT INTO {table} ({columns}) VALUES {values} {otherwise}")
+    }
+}

@@ -1,0 +1,248 @@
+//! Taking in an input: store its rows, and find for each number the job it belongs to.
+//!
+//! Everything happens in one transaction: until [`Intake::begin_run`] the ledger is as it was, so
+//! a plan can be looked at and dropped.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::campaigns::{self, find};
+use super::db::{Db, Step};
+use super::error::{Fault, Result, failed_to};
+use super::rows::Facts;
+use super::{former, history, new_input, suppress};
+use crate::job::{Contact, JobId, Lane, Operation, UnixMicros};
+use crate::ledger::rules::is_settled;
+use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, Records};
+use crate::record::{CampaignRecord, InputRecord, Row};
+use crate::run::{RunFact, RunFacts, RunId, Runs};
+
+/// An input taken in but not yet durable: dropped, it leaves no mark.
+pub struct Intake<'l> {
+    step: Step<'l>,
+    campaign: Campaign,
+    told_elsewhere: u64,
+    path: PathBuf,
+}
+
+impl<'l> Intake<'l> {
+    /// Stores the input's rows, unless exactly this input, read in the same way, is there already.
+    pub(crate) fn take<E>(
+        step: Step<'l>,
+        path: PathBuf,
+        key: &CampaignKey,
+        input: &InputRecord,
+        reading: &str,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    ) -> Result<Result<Self, E>, LedgerError> {
+        let db = step.db();
+        let take = || {
+            // What the run was refused may keep its codes.
+            history::note_waves_of_killed(db)?;
+            for killed in history::killed(db)? {
+                settled(db, &campaigns::of(db, killed.campaign)?)?;
+            }
+            let old = find(db, key)?;
+            let settled = match &old {
+                Some((campaign, _)) => settled(db, campaign)?,
+                None => HashMap::new(),
+            };
+            match old {
+                Some((campaign, old_reading))
+                    if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
+                {
+                    Ok(Ok((campaign, 0)))
+                }
+                old => {
+                    let old = old.map(|(old, _)| old);
+                    let input = (key, input, reading);
+                    new_input::store(db, &path, old.as_ref(), &settled, input, contacts)
+                }
+            }
+        };
+        let campaign = take().map_err(failed_to("store the input", &path))?;
+        Ok(campaign.map(|(campaign, told_elsewhere)| Self {
+            step,
+            campaign,
+            told_elsewhere,
+            path,
+        }))
+    }
+
+    /// The campaign that it is for.
+    #[must_use]
+    pub fn campaign(&self) -> &CampaignRecord {
+        &self.campaign.record
+    }
+
+    /// How many rows say something of themselves of which this ledger's campaign knows nothing:
+    /// another ledger does.
+    #[must_use]
+    pub fn told_elsewhere(&self) -> u64 {
+        self.told_elsewhere
+    }
+
+    /// The campaign's earlier runs, and the one that would begin now as [`RunId::NEXT`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn runs(&self, new: &NewRun<'_>) -> Result<Runs, LedgerError> {
+        let (db, campaign) = (self.step.db(), self.campaign.record.id);
+        let read = || -> Result<Runs> {
+            let mut runs = history::runs(db, campaign)?;
+            runs.insert(RunId::NEXT, RunFacts::new(new.policy));
+            if history::is_proven(db, campaign, new.endpoint)? {
+                runs.add(RunId::NEXT, &RunFact::EndpointProven);
+            }
+            Ok(runs)
+        };
+        read().map_err(failed_to("read the runs", &self.path))
+    }
+
+    /// Notes whom a run, the latest of `runs`, leaves out on purpose, of those for whom it would do
+    /// something; and forgets whom the one before left out.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
+        suppress::note(self.step.db(), &self.campaign, runs, whom)
+            .map_err(failed_to("find out whom to leave out", &self.path))
+    }
+
+    /// Hands each number that was attempted and that the input has no more to `each`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_former(&self, mut each: impl FnMut(&Row)) -> Result<(), LedgerError> {
+        former::for_each(
+            self.step.db(),
+            self.campaign.record.id,
+            None,
+            |_, _, row| {
+                each(row);
+                true
+            },
+        )
+        .map_err(failed_to("read the plan", &self.path))
+    }
+
+    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
+    /// against the numbering plan's data.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn for_each_row(
+        &self,
+        records: Records,
+        mut each: impl FnMut(&Row, bool),
+    ) -> Result<(), LedgerError> {
+        let db = self.step.db();
+        let mut read = || {
+            let facts = Facts::of(db, self.campaign.record.id)?;
+            facts
+                .scan(db)
+                .for_each(self.campaign.span, records, |stored| {
+                    let assumed_mobile = stored.assumed_mobile;
+                    each(&stored.into_row(), assumed_mobile);
+                    Ok(true)
+                })
+        };
+        read().map_err(failed_to("read the plan", &self.path))
+    }
+
+    /// How many requests of all campaigns left on each lane, or may have, while a clock on the wall
+    /// was within `day`. Rehearsals and real runs are apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn left_on(&self, day: &Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        history::left_on(
+            self.step.db(),
+            self.campaign.record.sandbox,
+            RunId::NEXT,
+            day,
+        )
+        .map_err(failed_to("count what left on a day", &self.path))
+    }
+
+    /// How long the gateway took of late to answer on each lane, over all campaigns: half of the
+    /// answers took no longer. `None`: there were none. Rehearsals and real runs are apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn latencies(&self) -> Result<[Option<Duration>; Lane::ALL.len()], LedgerError> {
+        history::latencies(self.step.db(), self.campaign.record.sandbox)
+            .map_err(failed_to("read how long answers took", &self.path))
+    }
+
+    /// Makes the input durable and notes that a run begins.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing was.
+    pub fn begin_run(
+        self,
+        now: UnixMicros,
+        new: &NewRun<'_>,
+    ) -> Result<(Campaign, RunId), LedgerError> {
+        let write = || {
+            let run = history::begin(self.step.db(), self.campaign.record.id, now, new)?;
+            self.step.commit()?;
+            Ok::<_, Fault>((self.campaign, run))
+        };
+        write().map_err(failed_to("store the input", &self.path))
+    }
+}
+
+/// Jobs whose code was answered, and when.
+pub type Settled = HashMap<JobId, UnixMicros>;
+
+/// Reads which codes of a campaign were answered, and forgets those of them that a crash has left.
+fn settled(db: Db<'_>, campaign: &Campaign) -> Result<Settled> {
+    let mut settled = HashMap::new();
+    if campaign.record.operation != Operation::Verify {
+        return Ok(settled);
+    }
+    let id = campaign.record.id;
+    let runs = history::runs(db, id)?;
+    let facts = Facts::of(db, id)?;
+    facts
+        .scan(db)
+        .for_each_attempt(UnixMicros(0), |job, attempt| {
+            if let (true, Some(answer)) = (is_settled(attempt, &runs), &attempt.answer) {
+                settled.insert(job, answer.answered_at);
+            }
+        })?;
+    let mut left = Vec::new();
+    db.each("SELECT job FROM code", &[], |row| {
+        let job = JobId(row.get(0)?);
+        left.extend(settled.contains_key(&job).then_some(job));
+        Ok(true)
+    })?;
+    forget_codes(db, &left)?;
+    Ok(settled)
+}
+
+/// Deletes a code; in a file its bytes are overwritten.
+pub fn forget_code(db: Db<'_>, job: JobId) -> Result<()> {
+    db.execute("DELETE FROM code WHERE job = ?1", &[job.0.into()])
+        .map(drop)
+}
+
+/// Deletes codes. In a file deleting moves what lies beside one, and leaves copies: so codes are
+/// blank before the first of many is deleted. A server never sees them.
+pub fn forget_codes(db: Db<'_>, jobs: &[JobId]) -> Result<()> {
+    if let Db::Postgres(server) = db {
+        return server.forget_codes(jobs);
+    }
+    let blank = "UPDATE code SET code = substr('--------------------------------', 1, length(code))
+                  WHERE job = ?1";
+    let mut blank = db.prepare(blank)?;
+    for job in jobs {
+        blank.execute(&[job.0.into()])?;
+    }
+    // No code begins like a blank.
+    db.execute("DELETE FROM code WHERE code LIKE '-%'", &[])
+        .map(drop)
+}
