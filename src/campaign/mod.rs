@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Ready};
 use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
-use crate::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
+use crate::ledger::{self, Begun, Due, Grant, Ledger, LedgerError, News, Rest, Share};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_number, mask_numbers};
@@ -178,6 +178,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     let mut reads = FuturesUnordered::new();
     let mut counts = FuturesUnordered::new();
     let mut stop = pin!(stop.fuse());
+    let mut news = pin!(context.ledger.news());
     loop {
         let now = Instant::now();
         let (wake, over) = loop {
@@ -223,6 +224,10 @@ pub async fn run<L: Ledger, G: Gateway>(
             Some(()) = lives.next() => while let Some(Some(())) = lives.next().now_or_never() {},
             Some((lane, due)) = reads.next() => engine.take_in(lane, due),
             Some((day, left)) = counts.next() => engine.take_count(&day, left),
+            heard = &mut news => {
+                engine.hear(heard);
+                news.set(context.ledger.news());
+            }
             () = slots.changed() => {}
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
@@ -303,7 +308,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     async fn deliver<'e>(&'e self, mut job: Job, mut slot: Slot<'_>, mut hand: InHand<'e>) {
         let mut shown = self.status(&job);
         let mut failures = 0;
-        loop {
+        let how = loop {
             let lane = slot.lane;
             // A connection is there, warm or new; or none, and it surely was not sent.
             let ready = self.connect(&job, lane).await;
@@ -313,12 +318,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 && self.line_up(lane).await
             {
                 // Durable: from here on a crash leaves `unknown`, never a second sending.
-                let Some(attempt) = self.begin(&job, lane).await else {
+                let Some(leave_by) = self.begin(&mut job, lane).await else {
                     return;
                 };
-                job.attempts.push(attempt);
                 // The next thing to happen is the first byte.
-                let answer = self.go(ready, &slot).await;
+                let answer = self.go(ready, &slot, leave_by).await;
                 // To wait for a `Retry-After` is enough.
                 let held = answer.verdict.retry_at.is_some();
                 failures += u32::from(answer.left_at.is_some() && !held);
@@ -331,11 +335,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.show(&job, &mut shown);
             let step = |runs: &Runs| next_step(job.lane, &job.attempts, runs);
             let Step::Try(next) = self.watch.with_runs(step) else {
-                break;
+                break self.how(&job);
             };
             let withdrawn = job.attempts.last().is_some_and(Attempt::never_left);
             if withdrawn && is_made(Mistake::WithdrawnForgotten) {
-                break;
+                break self.how(&job);
             }
             hand = self.hand(next);
             if next != lane {
@@ -343,11 +347,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }
             // Parked: holds no slot.
             let Some(granted) = self.slots.take(&job, next, self.wait(failures)).await else {
-                break;
+                break Rest::Unfinished;
             };
             slot = granted;
-        }
-        self.rest(&job).await;
+        };
+        self.context.ledger.rest(&job, how).await;
         drop(hand);
     }
 
@@ -436,8 +440,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         intents.set(intents.get().saturating_add_signed(more));
     }
 
-    /// Writes the intent of the next attempt down; `None`: the request must not leave.
-    async fn begin(&self, job: &Job, lane: Lane) -> Option<Attempt> {
+    /// Writes the intent of the next attempt down, and says until when it may leave; `None`: the
+    /// request must not leave.
+    async fn begin(&self, job: &mut Job, lane: Lane) -> Option<LeaveBy> {
         let attempt = Attempt {
             n: job.attempts.last().map_or(0, |last| last.n) + 1,
             run: self.run,
@@ -449,8 +454,13 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         // Before the request, or its day could not be told after a crash.
         self.note_moves().await;
         let begun = self.context.ledger.begin(job, &attempt).await;
-        if matches!(begun, Ok(Begun::Go)) || is_made(Mistake::IntentIgnored) {
-            return Some(attempt);
+        let leave_by = match begun {
+            Ok(Begun::Go { leave_by }) => Some(LeaveBy(leave_by)),
+            _ => is_made(Mistake::IntentIgnored).then_some(LeaveBy(None)),
+        };
+        if leave_by.is_some() {
+            job.attempts.push(attempt);
+            return leave_by;
         }
         self.intends(lane, -1);
         if let Err(error) = begun {
@@ -460,8 +470,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     /// Waits for its turn and lets the request go; says what came of it.
-    async fn go(&self, ready: G::Ready<'_>, slot: &Slot<'_>) -> Answer {
-        let has_turn = self.turn(slot.lane).await;
+    async fn go(&self, ready: G::Ready<'_>, slot: &Slot<'_>, leave_by: LeaveBy) -> Answer {
+        let has_turn = self.turn(slot.lane, leave_by).await;
         self.intends(slot.lane, -1);
         slot.is_ready();
         let mut left_at = None;
@@ -493,14 +503,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     /// Waits for a turn to leave; says whether there is one.
-    async fn turn(&self, lane: Lane) -> bool {
+    async fn turn(&self, lane: Lane, leave_by: LeaveBy) -> bool {
         tokio::select! {
             biased;
             () = self.turns(lane), if !is_made(Mistake::NoTurn) => {}
             () = std::future::ready(()), if is_made(Mistake::NoTurn) => {}
             () = self.ending(), if !is_made(Mistake::LeavesAfterEnd) => return false,
         }
-        let may = self.may_leave(lane) || is_made(Mistake::LeavesAfterEnd);
+        let may = self.may_leave(lane) && leave_by.is_ahead();
+        let may = may || is_made(Mistake::LeavesAfterEnd);
         if !may {
             self.put_back(lane, Instant::now());
         }
@@ -606,15 +617,14 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         self.settings.backoff.delay(failures, random)
     }
 
-    /// Lets a number rest.
-    async fn rest(&self, job: &Job) {
-        let settled = match self.status(job) {
+    /// How a number comes to rest for which nothing more is done.
+    fn how(&self, job: &Job) -> Rest {
+        match self.status(job) {
             Status::Sent | Status::Verified | Status::NotVerified | Status::Rejected => {
-                Settled::Yes
+                Rest::Settled
             }
-            _ => Settled::No,
-        };
-        self.context.ledger.rest(job, settled).await;
+            _ => Rest::Open,
+        }
     }
 
     fn status(&self, job: &Job) -> Status {
@@ -727,6 +737,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
+    /// Others ran into something.
+    fn hear(&self, news: News) {
+        match news {
+            News::Hold(lane, at) => self.watch.hold(lane, self.held(lane, at)),
+            News::Fact(fact) => self.watch.told(&fact),
+            News::Stop(stop) => self.stop(stop.kind, &stop.message),
+        }
+    }
+
     /// Settles the doubts of lanes on which nothing more can come back.
     fn settle_doubts(&self) {
         let now = Instant::now();
@@ -781,16 +800,29 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let batch = self.settings.rate.map_or(1, |rate| {
             (rate.per_second() * BATCH.as_secs_f64()).ceil() as u32
         });
-        let grant = match self.context.ledger.reserve(batch.max(1)).await {
+        let grant = match self
+            .context
+            .ledger
+            .reserve(Share::Common, batch.max(1))
+            .await
+        {
             Ok(grant) => grant,
             Err(error) => {
                 self.stop(StopKind::Ledger, &error.to_string());
                 return None;
             }
         };
-        self.reserved.set(grant.slots.saturating_sub(1));
+        if let ledger::Slots::Own { count, after } = grant.slots {
+            self.reserved.set(count.saturating_sub(1));
+            self.keep_distance(after);
+        }
+        Some(grant)
+    }
+
+    /// The first requests keep their distance from the one that left then.
+    fn keep_distance(&self, after: Option<UnixMicros>) {
         for pace in [&self.pace.common, &self.pace.calls] {
-            let Some(after) = grant.after else { break };
+            let Some(after) = after else { break };
             let interval = pace.interval();
             // A clock that was set back must not make this a long wait, nor one that was set forth
             // none at all: an earlier run may have ended just now.
@@ -800,7 +832,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 pace.not_before(at);
             }
         }
-        Some(grant)
     }
 
     fn may_leave(&self, lane: Lane) -> bool {
@@ -885,6 +916,16 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 async fn is_near(pace: &Pace, waiting: impl Fn() -> usize) {
     while let Some(at) = pace.intent_at(waiting()).filter(|at| *at > Instant::now()) {
         sleep_until(at).await;
+    }
+}
+
+/// A request that was begun must not leave after this.
+#[derive(Clone, Copy, Debug)]
+struct LeaveBy(Option<Instant>);
+
+impl LeaveBy {
+    fn is_ahead(self) -> bool {
+        self.0.is_none_or(|at| Instant::now() <= at)
     }
 }
 

@@ -204,6 +204,18 @@ impl<'a> Watch<'a> {
         std::mem::take(&mut self.state.borrow_mut().news)
     }
 
+    /// Others who work on this run have found something out: it says what attempts mean. That it is
+    /// an outage here, too, has to show here.
+    pub fn told(&self, fact: &RunFact) {
+        let mut state = self.state.borrow_mut();
+        if *fact == RunFact::EndpointProven {
+            state.proven();
+        }
+        state.runs.add(self.run, fact);
+        drop(state);
+        self.settled.notify_waiters();
+    }
+
     /// A connection was made.
     pub fn reached(&self) {
         let connecting = &mut self.state.borrow_mut().connecting;
@@ -655,12 +667,16 @@ impl State {
         }
         let proven = self.runs.get(run).is_some_and(RunFacts::endpoint_proven);
         if heard.verdict.kind.proves_endpoint() && !proven {
-            self.suspects = 0;
-            // What looked like a wrong endpoint was about the numbers.
-            for lane in &mut self.lanes {
-                lane.bare.clear();
-            }
+            self.proven();
             self.note(run, RunFact::EndpointProven);
+        }
+    }
+
+    /// What looked like a wrong endpoint was about the numbers.
+    fn proven(&mut self) {
+        self.suspects = 0;
+        for lane in &mut self.lanes {
+            lane.bare.clear();
         }
     }
 }

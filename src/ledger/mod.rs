@@ -29,8 +29,11 @@ use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, Operation, UnixMicros};
 use crate::number::Number;
 use crate::record::{CampaignRecord, Row};
-use crate::run::{Policy, RunFact};
+use crate::run::{Policy, RunFact, Stop};
 use crate::summary::Counts;
+
+/// How long before its request an intent is handed over to a ledger on this machine's own disk.
+const LOOKAHEAD: Duration = Duration::from_millis(20);
 
 /// What the engine asks of the durable memory during a run.
 ///
@@ -63,13 +66,25 @@ pub trait Ledger {
 
     /// The engine has nothing more to do for this job in this run. A code that is settled is
     /// forgotten now.
-    fn rest(&self, job: &Job, settled: Settled) -> impl Future<Output = ()>;
+    fn rest(&self, job: &Job, how: Rest) -> impl Future<Output = ()>;
 
     /// Returns when everything handed over is durable, or cannot be made so.
     fn flush(&self) -> impl Future<Output = Result<(), LedgerError>>;
 
-    /// Asks for slots of the account's common rate before requests leave.
-    fn reserve(&self, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
+    /// Asks for slots of a rate before requests leave. The engine asks once when a run begins, and
+    /// then while there is something to send; it never asks twice at once for the same share.
+    fn reserve(&self, of: Share, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
+
+    /// What others ran into: the next of it each time. Never returns where there are no others.
+    fn news(&self) -> impl Future<Output = News> {
+        std::future::pending()
+    }
+
+    /// An intent is handed over this long before its request may leave: enough for a commit that is
+    /// slow, short enough that a crash finds few intents whose requests had not left.
+    fn lookahead(&self) -> Duration {
+        LOOKAHEAD
+    }
 
     /// How many requests of other runs, of all campaigns, left on each lane, or may have, while a
     /// clock on the wall was within `day`. Rehearsals and real runs are apart.
@@ -234,30 +249,95 @@ pub enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// The intent is durable: the request may leave.
-    Go,
+    Go {
+        /// It must not leave after this, for then it may be in other hands; `None`: it is never too
+        /// late.
+        leave_by: Option<Instant>,
+    },
     /// Somebody else has begun this attempt: the job is not ours any more.
     Taken,
 }
 
-/// Has a job that comes to rest an answer that is final?
+impl Begun {
+    /// The request may leave whenever it is its turn.
+    pub const GO: Self = Self::Go { leave_by: None };
+}
+
+/// How a job comes to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It has.
-    Yes,
-    /// A later run may go on with it.
-    No,
+pub enum Rest {
+    /// It has an answer that is final.
+    Settled,
+    /// It has none, and this run does nothing more for it; a later one may go on with it.
+    Open,
+    /// The run ended before: whoever works on may go on with it at once.
+    Unfinished,
+}
+
+/// Which rate slots are asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The account's common rate.
+    Common,
+    /// That which calls pay besides.
+    Calls,
+}
+
+impl Share {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Common, Self::Calls];
+
+    /// Its place in [`Share::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// An answer to [`Ledger::reserve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// How many requests may leave, at least 1.
-    pub slots: u32,
-    /// When the latest request before these left, as far as is known: the first of these has to
-    /// keep its distance from it.
-    pub after: Option<UnixMicros>,
-    /// What holds each lane back, from others or from before: a `Retry-After`.
+    /// When requests may leave.
+    pub slots: Slots,
+    /// What holds each lane back from before this run: a `Retry-After`. What others are told
+    /// meanwhile is [`News`].
     pub holds: [Option<UnixMicros>; Lane::ALL.len()],
+}
+
+/// When requests may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// The rate is this process's alone.
+    Own {
+        /// So many may leave, at least 1, at its own pace.
+        count: u32,
+        /// When the latest request before these left, as far as is known: the first of these has to
+        /// keep its distance from it.
+        after: Option<UnixMicros>,
+    },
+    /// Places on the one line of time that all processes share: `first`, `first + interval`, and so
+    /// on. One that is not used in time is lost.
+    At {
+        /// The first of them.
+        first: Instant,
+        /// From one to the next.
+        interval: Duration,
+        /// How many.
+        count: u32,
+    },
+    /// None now: ask again then.
+    Later(Instant),
+}
+
+/// What others ran into, who work on the same campaign or with the same account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The gateway asked to wait until then.
+    Hold(Lane, UnixMicros),
+    /// Something turned up that is true of the run.
+    Fact(RunFact),
+    /// Something that ends the run for all.
+    Stop(Stop),
 }
 
 /// Why a ledger could not be used. The texts fit behind "failed to …" and say what to do.

@@ -20,7 +20,8 @@ use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, Noted, holds, last_departure};
 use crate::ledger::tables::rows::{Facts, attempt_id};
 use crate::ledger::{
-    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Settled, Span, Then,
+    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Rest, Share, Slots, Span,
+    Then,
 };
 use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
@@ -165,7 +166,7 @@ impl Ledger for RunLedger {
         let (done, heard) = oneshot::channel();
         self.put(Entry::Begin { intent, done }).await;
         if is_made(Mistake::NotDurable) {
-            return Ok(Begun::Go);
+            return Ok(Begun::GO);
         }
         self.heard(heard, WHAT).await
     }
@@ -190,8 +191,8 @@ impl Ledger for RunLedger {
         self.put(Entry::Note(noted)).await;
     }
 
-    async fn rest(&self, job: &Job, settled: Settled) {
-        if settled == Settled::Yes && job.lane == Lane::Verify {
+    async fn rest(&self, job: &Job, how: Rest) {
+        if how == Rest::Settled && job.lane == Lane::Verify {
             self.put(Entry::Forget(job.id)).await;
         }
     }
@@ -204,12 +205,13 @@ impl Ledger for RunLedger {
 
     /// The file is this process's alone, and so is the rate; all there is to keep is what earlier
     /// runs have left: the distance from their last request, said once, and what holds lanes back.
-    async fn reserve(&self, slots: u32) -> Result<Grant, LedgerError> {
-        Ok(Grant {
-            slots: slots.max(1),
+    async fn reserve(&self, _: Share, slots: u32) -> Result<Grant, LedgerError> {
+        let slots = Slots::Own {
+            count: slots.max(1),
             after: self.last_left_at.take(),
-            holds: self.holds,
-        })
+        };
+        let holds = self.holds;
+        Ok(Grant { slots, holds })
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {

@@ -18,7 +18,7 @@ use crate::job::{
 };
 use crate::job::{Contact, Operation};
 use crate::ledger::store::Place;
-use crate::ledger::{Begun, Ledger, NewRun, Settled, Then};
+use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Slots, Then};
 use crate::ledger::{Campaign, CampaignKey, Execution, Records, Store};
 use crate::number::Number;
 use crate::record::RowState;
@@ -199,7 +199,7 @@ fn answer(kind: VerdictKind) -> Answer {
 /// Begins an attempt, which is to be the next.
 async fn begin(ledger: &RunLedger, job: &mut Job, run: RunId) {
     let attempt = intent(job, run);
-    assert_eq!(ledger.begin(job, &attempt).await.unwrap(), Begun::Go);
+    assert_eq!(ledger.begin(job, &attempt).await.unwrap(), Begun::GO);
     job.attempts.push(attempt);
 }
 
@@ -255,8 +255,9 @@ async fn what_is_written_reads_back() {
         ]
     );
     let (ledger, _) = home.start(Operation::Send, &input);
-    let grant = ledger.reserve(0).await.unwrap();
-    assert_eq!(grant.slots, 1);
+    let grant = ledger.reserve(Share::Common, 0).await.unwrap();
+    let (count, after) = (1, Some(NOW + Duration::from_secs(1)));
+    assert_eq!(grant.slots, Slots::Own { count, after });
     let held = [Some(held_until), None, None];
     assert_eq!(grant.holds, held, "a Retry-After outlives its run");
     let ledger = close(ledger).await;
@@ -295,7 +296,7 @@ async fn an_attempt_is_begun_once_and_answers_survive_what_fails() {
         ledger.answer(jobs[0].id, 1, &accepted),
     );
     assert_eq!(taken.unwrap(), Begun::Taken);
-    assert_eq!(begun.unwrap(), Begun::Go);
+    assert_eq!(begun.unwrap(), Begun::GO);
     assert_eq!(twice.unwrap(), Begun::Taken);
     let impossible = Attempt { n: 1 << 20, ..new };
     let error = ledger.begin(&jobs[2], &impossible).await.unwrap_err();
@@ -438,7 +439,7 @@ async fn a_masked_code_is_the_one_that_was_given_before() {
     let (ledger, run) = home.start(Operation::Verify, &given);
     let mut jobs = all_due(&ledger, Lane::Verify).await;
     attempt(&ledger, &mut jobs[0], run, VerdictKind::NotVerified).await;
-    ledger.rest(&jobs[0], Settled::Yes).await;
+    ledger.rest(&jobs[0], Rest::Settled).await;
     drop(close(ledger).await);
     // A row of a result file, which tells on which line the row stood that it was made from.
     let masked = |line, n, was| {
@@ -518,8 +519,8 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
         attempt(&ledger, job, run, VerdictKind::Accepted).await;
     }
     attempt(&ledger, &mut jobs[2], run, VerdictKind::Throttled).await;
-    ledger.rest(&jobs[0], Settled::Yes).await;
-    ledger.rest(&jobs[2], Settled::No).await;
+    ledger.rest(&jobs[0], Rest::Settled).await;
+    ledger.rest(&jobs[2], Rest::Open).await;
     drop(close(ledger).await);
     drop(Store::open(&home.path()).unwrap());
     assert_eq!(codes(&home), ["222222", "333333"]);
@@ -607,12 +608,20 @@ async fn refusals_alike_before_a_kill_are_a_wave_unless_they_were_acted_on_or_wa
     assert!(!wave_after_a_kill(&Value::Null, called).await);
 }
 
+/// When the latest request before this run left, as far as is known.
+async fn after(ledger: &RunLedger) -> Option<UnixMicros> {
+    match ledger.reserve(Share::Common, 1).await.unwrap().slots {
+        Slots::Own { count: 1, after } => after,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn the_last_departure_is_known_after_a_killed_run_too() {
     let home = Home::new();
     let input = sends(&[1, 2, 3]);
     let (ledger, run) = home.start(Operation::Send, &input);
-    assert_eq!(ledger.reserve(1).await.unwrap().after, None);
+    assert_eq!(after(&ledger).await, None);
     let mut jobs = all_due(&ledger, Lane::Sms).await;
     attempt(&ledger, &mut jobs[0], run, VerdictKind::Accepted).await;
     attempt(&ledger, &mut jobs[1], run, VerdictKind::Withdrawn).await;
@@ -620,9 +629,8 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     drop(close(ledger).await);
     let (ledger, run) = home.start(Operation::Send, &input);
     let left_at = NOW + Duration::from_secs(1);
-    let grant = ledger.reserve(1).await.unwrap();
-    assert_eq!(grant.after, Some(left_at));
-    assert_eq!(ledger.reserve(1).await.unwrap().after, None, "said once");
+    assert_eq!(after(&ledger).await, Some(left_at));
+    assert_eq!(after(&ledger).await, None, "said once");
     let ledger = close(ledger).await;
     let later = left_at + Duration::from_mins(1);
     ledger
@@ -633,7 +641,7 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     assert_eq!(run.end, Some(End::Complete));
     drop(ledger);
     let (ledger, _) = home.start(Operation::Send, &input);
-    assert_eq!(ledger.reserve(1).await.unwrap().after, Some(later));
+    assert_eq!(after(&ledger).await, Some(later));
     close(ledger).await;
 }
 
@@ -646,8 +654,8 @@ async fn a_request_without_an_answer_may_have_left_a_second_after_its_intent() {
     begin(&ledger, &mut jobs[0], run).await;
     drop(close(ledger).await);
     let (ledger, _) = home.start(Operation::Send, &input);
-    let after = ledger.reserve(1).await.unwrap().after;
-    assert_eq!(after, Some(NOW + Duration::from_secs(1)));
+    let left_at = NOW + Duration::from_secs(1);
+    assert_eq!(after(&ledger).await, Some(left_at));
     close(ledger).await;
 }
 

@@ -229,7 +229,7 @@ impl Group {
                     return Begun::Taken;
                 }
                 self.under_way += 1;
-                Begun::Go
+                Begun::GO
             });
             // Nobody waits any more: the run was dropped.
             let _ = done.send(begun.map_err(String::clone));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, RowId, UnixMicros, VerdictKind};
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled, Then};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Share, Slots, Then};
 use otpdrive::next::due_on;
 use otpdrive::number::Number;
 use otpdrive::run::{Policy, RunFact, RunFacts, RunId, Runs};
@@ -258,7 +258,7 @@ impl Ledger for Memory {
         });
         let ahead = self.intents.get() - self.unsent.get() - self.left.get();
         self.ahead_max.set(self.ahead_max.get().max(ahead));
-        Ok(Begun::Go)
+        Ok(Begun::GO)
     }
 
     async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
@@ -276,19 +276,19 @@ impl Ledger for Memory {
         self.facts.borrow_mut().push(fact.clone());
     }
 
-    async fn rest(&self, job: &Job, settled: Settled) {
+    async fn rest(&self, job: &Job, how: Rest) {
         let known = self.with_job(job.id, |known| known.clone());
         assert_eq!(known.attempts, job.attempts, "it knows the facts");
         let was_in_hand = self.in_hand.borrow_mut().remove(&job.id);
         assert!(was_in_hand, "at rest twice: {job:?}");
         let status = self.status(&known);
         self.said.borrow_mut().push((job.id, status));
-        match settled {
-            Settled::Yes => assert!(
+        match how {
+            Rest::Settled => assert!(
                 !matches!(status, Status::Pending | Status::Failed | Status::Unknown),
                 "settled, but {status:?}"
             ),
-            Settled::No => assert!(
+            Rest::Open | Rest::Unfinished => assert!(
                 !matches!(
                     status,
                     Status::Sent | Status::Verified | Status::NotVerified
@@ -303,14 +303,16 @@ impl Ledger for Memory {
         Ok(())
     }
 
-    async fn reserve(&self, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+        assert_eq!(of, Share::Common, "the rate of calls is its own");
         assert!(slots > 0);
         self.granted.set(self.granted.get() + slots as usize);
-        Ok(Grant {
-            slots,
+        let slots = Slots::Own {
+            count: slots,
             after: self.after.take(),
-            holds: self.holds.get(),
-        })
+        };
+        let holds = self.holds.get();
+        Ok(Grant { slots, holds })
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {

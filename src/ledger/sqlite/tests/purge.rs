@@ -57,7 +57,7 @@ async fn live(home: &Home, random: &mut fastrand::Rng, name: &str, operation: Op
             }
         }
         if random.bool() {
-            ledger.rest(&job, Settled::Yes).await;
+            ledger.rest(&job, Rest::Settled).await;
         }
     }
     let ledger = close(ledger).await;

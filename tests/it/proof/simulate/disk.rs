@@ -10,7 +10,7 @@ use otpdrive::campaign::{EarlierHolds, Progress};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use otpdrive::ledger::sqlite::RunLedger;
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Settled};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Share};
 use otpdrive::run::RunFact;
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, sleep};
@@ -140,8 +140,8 @@ impl Ledger for Disk<'_> {
         self.killer.point("a fact was handed over").await;
     }
 
-    async fn rest(&self, job: &Job, settled: Settled) {
-        self.ledger.rest(job, settled).await;
+    async fn rest(&self, job: &Job, how: Rest) {
+        self.ledger.rest(job, how).await;
         self.killer.point("a number is at rest").await;
     }
 
@@ -162,9 +162,9 @@ impl Ledger for Disk<'_> {
         flushed
     }
 
-    async fn reserve(&self, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
         self.killer.point("reserving").await;
-        let grant = self.ledger.reserve(slots).await?;
+        let grant = self.ledger.reserve(of, slots).await?;
         if !self.was_granted.replace(true) {
             let now = Some(self.clock().now());
             let held = grant.holds.iter().any(|at| *at > now);
