@@ -1,4 +1,13 @@
 //! The ledger on a `PostgreSQL` server, which several machines share.
+//!
+//! `address` says where it is and how sure its server has to be, `tls` what that asks of a
+//! certificate; `connect` makes one connection, and says in plain words why there is none.
 
+mod address;
 mod codes;
+mod connect;
 pub(crate) mod server;
+mod tls;
+
+pub use address::{Address, AddressError, SslMode};
+pub use connect::{Cause, NoConnection, connect, describe};
