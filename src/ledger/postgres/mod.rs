@@ -1,13 +1,17 @@
 //! The ledger on a `PostgreSQL` server, which several machines share.
 //!
 //! `address` says where it is and how sure its server has to be, `tls` what that asks of a
-//! certificate; `connect` makes one connection, and says in plain words why there is none.
+//! certificate; `connect` makes one connection, and says in plain words why there is none; `driver`
+//! keeps connections moving on a thread of their own, so that any code can wait for what comes
+//! through them.
 
 mod address;
 mod codes;
 mod connect;
+mod driver;
 pub(crate) mod server;
 mod tls;
 
 pub use address::{Address, AddressError, SslMode};
 pub use connect::{Cause, NoConnection, connect, describe};
+pub use driver::{Driver, wait};
