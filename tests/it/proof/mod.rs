@@ -8,6 +8,7 @@
 
 mod crash;
 mod disk;
+mod fleet;
 mod fuzz;
 mod network;
 mod order;

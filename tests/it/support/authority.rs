@@ -1,6 +1,7 @@
 //! TLS for tests: an authority made on the spot, and servers with certificates from it.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -31,6 +32,18 @@ impl Authority {
         let file = NamedTempFile::new().unwrap();
         fs::write(file.path(), issuer.pem()).unwrap();
         Self { issuer, file }
+    }
+
+    /// The file with its own certificate.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// A certificate like this from it, and its key, both in PEM.
+    pub fn pem(&self, params: &CertificateParams) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
     }
 
     /// A server with nothing wrong about it.
@@ -66,7 +79,7 @@ pub fn localhost() -> CertificateParams {
 /// Has the program trust this authority, and nobody else.
 pub fn trusting(command: Otpdrive, authority: Option<&Authority>) -> Otpdrive {
     match authority {
-        Some(it) => command.env("SSL_CERT_FILE", it.file.path().to_str().unwrap()),
+        Some(it) => command.env("SSL_CERT_FILE", it.path().to_str().unwrap()),
         None => command,
     }
 }

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod facts;
 pub mod gate;
+pub mod postgres;
 pub mod stub;
 pub mod terminal;
 pub mod wire;
