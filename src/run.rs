@@ -238,9 +238,9 @@ impl Meaning {
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
     facts: BTreeMap<RunId, RunFacts>,
-    /// The run that is on right now, for those who look at it from outside: what it has begun is
-    /// under way, not lost.
-    on: Option<RunId>,
+    /// The runs that are on right now, for those who look at them from outside: what they have begun
+    /// is under way, not lost.
+    on: Vec<RunId>,
 }
 
 /// The policy in force where there is no run at all.
@@ -254,19 +254,19 @@ const NO_POLICY: Policy = Policy {
 impl Runs {
     /// Tells that a run is on right now, in another process.
     pub fn set_on(&mut self, run: RunId) {
-        self.on = Some(run);
+        self.on.push(run);
     }
 
-    /// The run that is on right now, in another process, of this campaign or another one.
+    /// The runs that are on right now, in other processes, of this campaign or others.
     #[must_use]
-    pub fn on(&self) -> Option<RunId> {
-        self.on
+    pub fn on(&self) -> &[RunId] {
+        &self.on
     }
 
     /// Is this run on right now, in another process?
     #[must_use]
     pub fn is_on(&self, run: RunId) -> bool {
-        self.on == Some(run)
+        self.on.contains(&run)
     }
 
     /// Adds a run, or replaces what is known of it.

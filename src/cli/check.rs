@@ -17,8 +17,8 @@ use super::values::Values;
 use crate::contacts::{self, Purpose};
 use crate::gateway;
 use crate::job::Operation::{Send, Verify};
-use crate::ledger::Store;
 use crate::ledger::sqlite::Restored;
+use crate::ledger::{At, Opening, Store};
 use crate::status::Status;
 
 /// Shows the plan and makes no request. A ledger that is not there is not made.
@@ -38,12 +38,17 @@ pub fn check(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         .tempdir()
         .context("no place for a temporary file; set TMPDIR")?;
     let there = input.find_ledger(config)?;
-    let path = match (there, config.restored) {
-        (true, Restored::Refuse) => config.ledger.clone(),
-        (true, Restored::Accept) => copied(&config.ledger, scratch.path())?,
-        (false, _) => scratch.path().join("ledger.db"),
+    let at = match (there, config.restored, config.ledger.file()) {
+        (true, Restored::Accept, Some(file)) => At::File(copied(file, scratch.path())?),
+        (true, ..) => config.ledger.clone(),
+        (false, ..) => At::File(scratch.path().join("ledger.db")),
     };
-    let mut ledger = Store::open_restored(&path, config.restored)?;
+    // Codes are not looked at.
+    let opening = Opening {
+        key: None,
+        ..config.opening()
+    };
+    let mut ledger = Store::open_as(&at, &opening)?;
     let wanted = Wanted {
         purpose,
         form: values.choose("json", Form::Json, Form::Table),

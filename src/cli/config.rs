@@ -18,8 +18,9 @@ use crate::campaign::{EarlierHolds, Limits, LogNumbers, Settings};
 use crate::contacts::ReadOptions;
 use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation, UnixMicros};
-use crate::ledger::CampaignKey;
+use crate::ledger::postgres::Timeline;
 use crate::ledger::sqlite::Restored;
+use crate::ledger::{At, CampaignKey, Opening};
 use crate::number::mask_name;
 use crate::report::results::Form;
 use crate::run::Policy;
@@ -48,11 +49,12 @@ pub struct Config {
     /// Does it count?
     pub mode: Mode,
     /// The ledger.
-    pub ledger: PathBuf,
+    pub ledger: At,
     /// Was the ledger named, or is it the one of this folder?
     pub ledger_is_named: bool,
     /// What to do when it may lack requests that were made.
     pub restored: Restored,
+    pub timeline: Timeline,
     /// The file that the key was read from.
     pub key_file: Option<PathBuf>,
     /// Whether a person is asked before the first request.
@@ -133,18 +135,22 @@ impl Mode {
     /// Where the ledger is.
     ///
     /// # Errors
-    /// When it is no file. What was given is not repeated, for it may hold a password.
-    pub fn ledger(self, values: &Values) -> anyhow::Result<PathBuf> {
+    /// When it is neither a file nor a server. What was given is not repeated, for it may hold a
+    /// password.
+    pub fn ledger(self, values: &Values) -> anyhow::Result<At> {
         let ledger = values.path("ledger");
         let ledger = ledger.unwrap_or_else(|| self.default_ledger());
-        let text = ledger.to_string_lossy();
-        let on_server = text.split_once("://");
-        let on_server = on_server.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
+        let Some(text) = ledger.to_str() else {
+            return Ok(At::File(ledger));
+        };
+        let at = At::parse(text, |name| std::env::var(name).ok()).context("--ledger")?;
+        let is_other = text.split_once("://");
+        let is_other = is_other.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
         ensure!(
-            !text.trim().is_empty() && !on_server,
-            "--ledger: wanted a file, such as ./otpdrive.db; a ledger on a server is not known to this version"
+            !text.trim().is_empty() && !(is_other && at.file().is_some()),
+            "--ledger: wanted a file, such as ./otpdrive.db, or a server: postgres://USER@HOST/DATABASE"
         );
-        Ok(ledger)
+        Ok(at)
     }
 
     /// The ledger where none is named.
@@ -239,6 +245,7 @@ impl Config {
             ledger: mode.ledger(values)?,
             ledger_is_named: values.path("ledger").is_some(),
             restored: values.choose("accept-restored-ledger", Restored::Accept, Restored::Refuse),
+            timeline: values.choose("accept-timeline", Timeline::Accept, Timeline::Refuse),
             key_file: values.path("api-key-file"),
             consent: Consent::of(operation, mode, values),
             notify: values.optional("notify", private_address)?,
@@ -320,6 +327,15 @@ impl Config {
             operation: self.operation,
             name: name.to_owned(),
             sandbox: self.mode == Mode::Rehearsal,
+        }
+    }
+
+    /// How the ledger is opened.
+    pub fn opening(&self) -> Opening<'_> {
+        Opening {
+            restored: self.restored,
+            timeline: self.timeline,
+            key: Some(&self.gateway.key),
         }
     }
 
@@ -461,6 +477,16 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
     shown
 }
 
+/// A ledger as it was named, without a password.
+fn shown_ledger(word: &str) -> String {
+    match At::parse(word, |_| None) {
+        Ok(at @ At::Server(_)) => at.to_string(),
+        Ok(At::File(_)) => word.to_owned(),
+        // What cannot be read may hold one anywhere.
+        Err(_) => "postgres://…".to_owned(),
+    }
+}
+
 /// The command line as it was given, to be pasted into a shell, but for the key, numbers in names, which
 /// are masked, and of `--notify` and `--proxy` all but the host.
 fn command(key: &SecretString) -> String {
@@ -474,10 +500,11 @@ fn command(key: &SecretString) -> String {
             return notify::shown(&word);
         }
         match word.split_once('=') {
+            Some(("--ledger", ledger)) => format!("--ledger={}", shown_ledger(ledger)),
             Some((flag, address)) if ADDRESSES.contains(&flag) => {
                 format!("{flag}={}", notify::shown(address))
             }
-            _ => word,
+            _ => shown_ledger(&word),
         }
     });
     let words = std::iter::once("otpdrive".to_owned()).chain(words);

@@ -46,10 +46,11 @@ pub fn ensure_lists(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// When an output is one of them, by whatever name, or the ledger is the input.
 pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
+    let ledger = config.ledger.file();
     ensure!(
-        own(config, &Place::of(&config.ledger)) != Some("input"),
+        !ledger.is_some_and(|file| own(config, &Place::of(file)) == Some("input")),
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
-        config.ledger.display()
+        config.ledger
     );
     if let Some(file) = out.ancestors().find(|place| place.exists()) {
         ensure!(
@@ -115,17 +116,22 @@ fn own(config: &Config, place: &Place) -> Option<&'static str> {
     let mut inputs = vec![Place::of_input(&config.input)];
     inputs.extend(config.exclude.iter().map(|list| Place::of(list)));
     let key_file = config.key_file.as_deref().map(Place::of);
+    let ledger = config.ledger.file();
     let beside = ["-wal", "-shm", ".otpdrive-lock"].map(|end| {
-        let mut path = config.ledger.clone().into_os_string();
+        let mut path = ledger?.to_owned().into_os_string();
         path.push(end);
-        PathBuf::from(path)
+        Some(PathBuf::from(path))
     });
     let mut settings = config.settings_file.iter();
     if inputs.iter().any(|input| input.is(place)) {
         Some("input")
-    } else if Place::of(&config.ledger).is(place) {
+    } else if ledger.is_some_and(|file| Place::of(file).is(place)) {
         Some("ledger")
-    } else if beside.iter().any(|path| Place::of(path).is(place)) {
+    } else if beside
+        .iter()
+        .flatten()
+        .any(|path| Place::of(path).is(place))
+    {
         Some("ledger's log or lock")
     } else if settings.any(|file| Place::of(file).is(place)) {
         Some("file of settings")
@@ -138,8 +144,8 @@ fn own(config: &Config, place: &Place) -> Option<&'static str> {
 
 /// Says which of the files that hold the key, codes and numbers are open to others.
 pub fn warn_of_readers(config: &Config, screen: &Screen) {
-    let ledger = ("ledger", Some(&config.ledger));
-    for (what, path) in [ledger, ("key file", config.key_file.as_ref())] {
+    let ledger = ("ledger", config.ledger.file());
+    for (what, path) in [ledger, ("key file", config.key_file.as_deref())] {
         if let Some(path) = path
             && let Ok(found) = fs::metadata(path)
             && found.is_file()

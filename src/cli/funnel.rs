@@ -30,7 +30,7 @@ pub fn funnel(
     ledger: &Store,
     of: &Campaign,
     at_work: &RunRecord,
-    on: Option<RunId>,
+    on: &[RunId],
     by: Option<&str>,
 ) -> anyhow::Result<Option<Funnel>> {
     let id = of.record.id;

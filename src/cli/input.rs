@@ -141,7 +141,7 @@ impl Input {
         ensure!(
             there || self.named_by != NamedBy::Rows,
             "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
-            ledger.display()
+            ledger
         );
         if !there {
             self.ensure_not_beside(config)?;
@@ -152,9 +152,9 @@ impl Input {
     /// A ledger of the default name beside the list may be the one that is meant.
     fn ensure_not_beside(&self, config: &Config) -> anyhow::Result<()> {
         let ledger = &config.ledger;
-        if config.ledger_is_named {
+        let Some(ledger) = ledger.file().filter(|_| !config.ledger_is_named) else {
             return Ok(());
-        }
+        };
         let real = |path: &Path| path.canonicalize().ok();
         let stdin = Path::new("/proc/self/fd/0");
         let given = match config.input.as_path() {
@@ -203,7 +203,7 @@ impl Input {
             self.named_by != NamedBy::Rows || memory.campaigns.iter().any(is_it),
             "the file belongs to campaign {0}, which the ledger {1} does not know: its numbers were tried with another ledger. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
             visible(&key.name),
-            config.ledger.display()
+            config.ledger
         );
         self.ensure_not_beside(config)
     }

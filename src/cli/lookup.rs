@@ -42,8 +42,7 @@ pub fn settle(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let ledger = Mode::of(values).ledger(values)?;
     ensure!(
         Store::exists(&ledger)?,
-        "there is no ledger {}. Name it with --ledger",
-        ledger.display()
+        "there is no ledger {ledger}. Name it with --ledger"
     );
     let mut ledger = Store::open(&ledger)?;
     let name = survey.campaign.as_deref();
@@ -152,7 +151,7 @@ pub fn who(values: &Values, _: &Screen) -> anyhow::Result<Exit> {
         let _ = writeln!(
             text,
             "  no campaign of {} knows it",
-            visible(&path.to_string_lossy())
+            visible(&path.to_string())
         );
     }
     let purged = ledger.purged()?;

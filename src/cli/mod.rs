@@ -345,7 +345,7 @@ mod tests {
         let send = config("otpdrive send list.csv").unwrap();
         assert_eq!(send.engine.refused_alike, std::num::NonZeroUsize::new(20));
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Keep);
-        assert_eq!(send.ledger.to_str(), Some("./otpdrive.db"));
+        assert_eq!(send.ledger.to_string(), "./otpdrive.db");
         assert_eq!(send.read.campaign, None);
         assert_eq!(send.out("list").to_str(), Some("./list-results"));
         assert_eq!(send.cooldown, std::time::Duration::from_hours(24));
@@ -403,7 +403,7 @@ mod tests {
         let send = config(line).unwrap();
         assert_eq!(send.engine.refused_alike, None);
         assert_eq!(send.engine.earlier_holds, EarlierHolds::Ignore);
-        assert_eq!(send.ledger.to_str(), Some("./otpdrive-sandbox.db"));
+        assert_eq!(send.ledger.to_string(), "./otpdrive-sandbox.db");
         assert_eq!(send.out("list").to_str(), Some("./list-sandbox-results"));
         assert_eq!(send.settings["endpoint"], "sandbox");
         let alike = engine("otpdrive verify list.csv --refused-alike 1").refused_alike;

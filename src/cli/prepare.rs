@@ -21,7 +21,7 @@ use crate::clock;
 use crate::contacts::{self, Purpose};
 use crate::figures::count;
 use crate::job::{Operation, UnixMicros};
-use crate::ledger::{Intake, LeaveOut, NewRun, Records, Store};
+use crate::ledger::{Intake, LeaveOut, NewRun, Records, Sharing, Store};
 use crate::record::InputRecord;
 use crate::report::WriteError;
 use crate::report::results::{self, Results};
@@ -81,7 +81,7 @@ fn ensure_no_key_in_names(input: &Input, config: &Config, screen: &Screen) -> an
     let names = [
         ("the campaign", input.campaign.name.as_str().into()),
         ("the input", input.survey.name.as_str().into()),
-        ("the ledger", config.ledger.to_string_lossy()),
+        ("the ledger", config.ledger.to_string().into()),
     ];
     for (what, name) in names.into_iter().chain(lists) {
         ensure!(
@@ -176,7 +176,7 @@ fn ensure_known(intake: &Intake<'_>, config: &Config) -> anyhow::Result<()> {
         elsewhere == 0,
         "{elsewhere} rows belong to campaign {}, as they say, but not as the ledger {} knows it: it was another ledger, this one is older than the file, or their numbers are read in another way than before. Name the right one with --ledger; leave otp_campaign empty in new rows. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
         visible(&intake.campaign().name),
-        config.ledger.display()
+        config.ledger
     );
     Ok(())
 }
@@ -283,8 +283,22 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
 pub fn new_run<'a>(config: &Config, settings: &'a Json) -> NewRun<'a> {
     NewRun {
         policy: config.engine.policy,
+        rates: [config.engine.rate, config.engine.limits.call_rate],
+        sharing: sharing(config),
         endpoint: settings["endpoint"].as_str().unwrap_or_default(),
         settings,
+    }
+}
+
+/// What this process counts alone, it cannot share.
+fn sharing(config: &Config) -> Sharing {
+    let engine = &config.engine;
+    if engine.limits.calendar.has_caps() {
+        Sharing::NotAccount
+    } else if engine.limit.is_some() || engine.limits.budget.is_some() {
+        Sharing::NotRun
+    } else {
+        Sharing::All
     }
 }
 

@@ -26,14 +26,13 @@ pub fn purge(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     let path = Mode::of(values).ledger(values)?;
     ensure!(
         Store::exists(&path)?,
-        "there is no ledger {}. Name it with --ledger",
-        path.display()
+        "there is no ledger {path}. Name it with --ledger"
     );
     let now = clock::wall();
     let out = std::io::stdout().lock();
     if values.is_on("dry-run") {
         let ledger = open(&path)?;
-        let due = ledger.due_for_purge(now, older_than, ledger.on()?)?;
+        let due = ledger.due_for_purge(now, older_than, &ledger.on()?)?;
         let text = in_words(
             &due,
             values,
@@ -42,7 +41,7 @@ pub fn purge(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         return print(out, text.as_bytes());
     }
     let mut ledger = Store::open(&path)?;
-    let due = ledger.due_for_purge(now, older_than, None)?;
+    let due = ledger.due_for_purge(now, older_than, &ledger.on()?)?;
     let swept = ledger.purge(&due, now)?;
     print(out, in_words(&due, values, "purged").as_bytes())?;
     if !swept {

@@ -18,7 +18,7 @@ use super::terminal::width_of_texts;
 use super::unverified;
 use super::values::{self, Values};
 use crate::job::Operation;
-use crate::ledger::{Campaign, LedgerError, Records, Store};
+use crate::ledger::{At, Campaign, LedgerError, Records, Store};
 use crate::number::mask_name;
 use crate::record::{CampaignId, CampaignRecord};
 use crate::report::json::schema;
@@ -123,11 +123,10 @@ fn all_printed(printed: Result<(), ReportError<LedgerError>>) -> anyhow::Result<
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn open(path: &Path) -> anyhow::Result<Store> {
-    let ledger = Store::open_to_read(path)?;
+pub fn open(at: &At) -> anyhow::Result<Store> {
+    let ledger = Store::open_to_read(at)?;
     if let Some(why) = ledger.doubt() {
-        let path = path.display();
-        tracing::warn!("the ledger {path} may lack requests that were made: {why}");
+        tracing::warn!("the ledger {at} may lack requests that were made: {why}");
     }
     Ok(ledger)
 }

@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::plan::table::all_requests;
 use super::prepare::{Wanted, ensure_usable, new_run, open, take_in};
 use super::progress::View;
-use super::report::write_results;
+use super::report::{runs, write_results};
 use super::sandbox::Rehearsal;
 use super::screen::Screen;
 use super::signals;
@@ -27,8 +27,8 @@ use crate::clock::{self, Clock};
 use crate::contacts;
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
-use crate::job::Lane;
-use crate::ledger::{Campaign, Execution, Store};
+use crate::job::{Lane, Operation};
+use crate::ledger::{At, Campaign, Execution, Store};
 use crate::record::RunRecord;
 use crate::run::{End, Stop, StopKind};
 use crate::summary::Counts;
@@ -52,10 +52,11 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     );
     input.find_ledger(config)?;
     let (mut settings, out) = (input.settings.clone(), config.out(&input.campaign.name));
-    let mut ledger = Store::open_restored(&config.ledger, config.restored)?;
+    let mut ledger = Store::open_as(&config.ledger, &config.opening())?;
     if let Some(by) = &config.by {
         ensure_tells_apart(&ledger, by, config.mode == Mode::Rehearsal)?;
     }
+    let clock = ledger.clock()?;
     let (intake, plan, before) = take_in(config, input, &Wanted::default(), &mut ledger, screen)?;
     ensure_usable(config, &plan)?;
     config.ids_for(&plan.lanes())?;
@@ -68,7 +69,6 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     crate::report::make_folder(&out)?;
     crate::report::ensure_writable(&out)?;
     settings[RunRecord::PLAN] = json!(plan.planned);
-    let clock = Clock::start();
     let started_at = clock.now();
     let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
 
@@ -83,7 +83,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     let metrics = MetricsFile::keep(config, record, &progress, started_at, last_success, screen);
     let task = Task {
         run,
-        lanes: plan.lanes(),
+        lanes: lanes(config, &plan),
         runs: ledger.runs(campaign.record.id)?,
         billed: plan.billed,
     };
@@ -101,6 +101,19 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// The lanes on which something may be due: on a server also what others leave behind.
+fn lanes(config: &Config, plan: &Plan) -> Vec<Lane> {
+    let mut lanes = plan.lanes();
+    if config.ledger.file().is_none() {
+        let fallback = config.engine.policy.fallback.map(Lane::from);
+        let sending = (config.operation == Operation::Send).then_some([Lane::Sms, Lane::Call]);
+        lanes.extend(sending.into_iter().flatten().chain(fallback));
+        lanes.sort_unstable();
+        lanes.dedup();
+    }
+    lanes
+}
+
 /// Says how the run ended, and writes the result files; gives the exit code and what is in them.
 fn conclude(
     config: &Config,
@@ -115,11 +128,11 @@ fn conclude(
     if ledger.has_moved() {
         screen.error(&format!(
             "otpdrive: the ledger {0} was moved or replaced during the run. All of the run is in the file that was {0} at its start: name that one with --ledger from now on, or everybody may be sent to again",
-            config.ledger.display()
+            config.ledger
         ));
     }
-    let runs = ledger.runs(campaign.record.id);
-    let written = runs.map_err(anyhow::Error::from).and_then(|runs| {
+    let runs = runs(ledger, campaign.record.id);
+    let written = runs.and_then(|runs| {
         let by = config.by.as_deref();
         write_results(ledger, campaign, &runs, (out, config.form), by, screen)
     });
@@ -236,15 +249,14 @@ fn work(
 
 impl Finished {
     /// Answers that could not be written down change how a run ended.
-    fn having_lost(mut self, answers: usize, ledger: &Path) -> Self {
+    fn having_lost(mut self, answers: usize, ledger: &At) -> Self {
         if answers == 0 {
             return self;
         }
         let why = match self.end {
             End::Stopped(stop) if stop.kind == StopKind::Ledger => stop.message,
             _ => format!(
-                "the ledger {} could not be written. Make room, then run the same command again",
-                ledger.display()
+                "the ledger {ledger} could not be written. Make room, then run the same command again"
             ),
         };
         self.end = End::Stopped(Stop {

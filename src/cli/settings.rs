@@ -130,11 +130,16 @@ pub const RUN: &[Setting] = settings! {
     /// The durable memory of all campaigns
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// Go on with a ledger that was restored from a backup
     ///
     /// Whoever was sent to after the backup was made may be sent to again
     switch("accept-restored-ledger") { is_seldom: true };
+    /// Go on with a ledger whose server's history is another one
+    ///
+    /// A standby took over, or a backup was restored: whoever was sent to in the last seconds before may be
+    /// sent to again
+    switch("accept-timeline") { is_seldom: true };
     /// A suppression list: its numbers are left out
     ///
     /// A CSV file with a phone column; they are `suppressed`. Can be given several times
@@ -404,7 +409,7 @@ pub const REPORT: &[Setting] = settings! {
     /// The ledger
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// The report of a rehearsal
     switch("sandbox");
 
@@ -444,7 +449,7 @@ pub const STATUS: &[Setting] = settings! {
     /// The ledger
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
     /// Look through the whole ledger for damage instead
@@ -476,7 +481,7 @@ pub const SETTLE: &[Setting] = settings! {
     /// The ledger
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// A campaign of rehearsals
     switch("sandbox");
 
@@ -505,7 +510,7 @@ pub const WHO: &[Setting] = settings! {
     /// The ledger
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
     /// The country of a national number
@@ -526,7 +531,7 @@ pub const PURGE: &[Setting] = settings! {
     /// The ledger
     ///
     /// With `--sandbox` `./otpdrive-sandbox.db`
-    value("ledger", "PATH") { derived: Some("`./otpdrive.db`") };
+    value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
 };

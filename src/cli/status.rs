@@ -2,7 +2,6 @@
 
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -80,7 +79,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     let path = Mode::of(values).ledger(values)?;
     let mut ledger = open(&path)?;
     if values.is_on("verify") {
-        return verify(&ledger, &path);
+        return verify(&ledger);
     }
     let json = values.is_on("json");
     let out = io::stdout();
@@ -121,18 +120,18 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
     }
 }
 
-/// The accounts of all campaigns, and the run that was on when they were made.
+/// The accounts of all campaigns, and the runs that were on when they were made.
 #[derive(Default)]
 struct Accounts {
     all: Vec<(Campaign, Account)>,
-    on: Option<RunId>,
+    on: Vec<RunId>,
 }
 
 impl Accounts {
     /// Makes those anew that may be others by now: while a run is on, only its campaign's.
     fn update(&mut self, ledger: &Store, is_changed: bool) -> anyhow::Result<()> {
         let on = ledger.on()?;
-        let keeps = on == self.on && (on.is_some() || !is_changed);
+        let keeps = on == self.on && (!on.is_empty() || !is_changed);
         let before = std::mem::take(&mut self.all);
         let mut before = before.into_iter().filter(|_| keeps).peekable();
         let purged = ledger.purged()?;
@@ -215,7 +214,7 @@ impl Standing {
         let record = &campaign.record;
         let run = ledger.latest_run(record.id)?;
         let end = run.as_ref().and_then(|run| run.end.as_ref());
-        let holder = ledger.holder().filter(|_| of.is_on);
+        let holder = ledger.holder()?.filter(|_| of.is_on);
         let state = State::new(end, of.is_on, &of.counts);
         let name = shown_name(&record.name, values);
         let shown = Shown::new(&name, campaign, run.as_ref(), state);
@@ -372,7 +371,7 @@ fn earlier(ledger: &Store, campaign: &Campaign, runs: &Runs) -> anyhow::Result<C
 }
 
 /// Says whether the ledger is sound, and what is wrong with it.
-fn verify(ledger: &Store, path: &Path) -> anyhow::Result<Exit> {
+fn verify(ledger: &Store) -> anyhow::Result<Exit> {
     let Verified {
         campaigns,
         rows,
@@ -397,6 +396,6 @@ fn verify(ledger: &Store, path: &Path) -> anyhow::Result<Exit> {
         1 => "one thing is wrong".to_owned(),
         more => format!("{more} things are wrong"),
     };
-    let path = path.to_owned();
+    let path = ledger.path().to_owned();
     Err(LedgerError::Damaged { path, why }.into())
 }

@@ -8,13 +8,18 @@
 //! The tables, and what is read from them, are the same in both; [`rules`] are written once, over
 //! plain values.
 
+pub mod at;
+mod group;
 pub mod postgres;
 pub mod rules;
+mod run;
 pub mod sqlite;
 pub mod store;
 mod tables;
 
-pub use store::Store;
+pub use at::At;
+pub use run::Run;
+pub use store::{Opening, Store};
 pub use tables::intake::Intake;
 
 use std::collections::HashMap;
@@ -28,6 +33,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, Operation, UnixMicros};
 use crate::number::Number;
+use crate::pace::Rate;
 use crate::record::{CampaignRecord, Row};
 use crate::run::{Policy, RunFact, Stop};
 use crate::summary::Counts;
@@ -102,6 +108,13 @@ pub struct Campaign {
     span: Span,
 }
 
+impl Campaign {
+    /// The first of its rows, and what comes behind the last.
+    fn bounds(&self) -> (i64, i64) {
+        (self.span.first, self.span.end)
+    }
+}
+
 /// A range of rows: from `first` up to, not including, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -137,6 +150,22 @@ pub struct NewRun<'a> {
     pub endpoint: &'a str,
     /// All settings, no secrets.
     pub settings: &'a serde_json::Value,
+    /// The rates of [`Share::ALL`]; `None`: any.
+    pub rates: [Option<Rate>; Share::ALL.len()],
+    /// What may be shared with other processes meanwhile.
+    pub sharing: Sharing,
+}
+
+/// What a run may share with others that are on at the same time: what it counts on its own, it
+/// cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Its campaign and its account.
+    All,
+    /// Its account: it counts numbers or money.
+    NotRun,
+    /// Nothing: it counts requests of a day.
+    NotAccount,
 }
 
 /// Whom a run leaves out on purpose.
@@ -429,6 +458,27 @@ pub enum LedgerError {
     /// The campaign is not in it.
     #[error("{0}")]
     NoCampaign(String),
+    /// Others work with it in a way that does not go together with what was asked for.
+    #[error("{0}. Nothing was sent")]
+    Refused(String),
+    /// Its server cannot be reached.
+    #[error("the ledger {path} cannot be reached: {why}")]
+    Server {
+        /// Its address.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Its server is not the one on which all was written.
+    #[error(
+        "the ledger {path} is not as it was left: {why}. What was sent in the last seconds before may be missing, and would be sent again. Nothing was sent. Find out what is missing (`otpdrive who`, the provider's own list); to go on, run the same command with --accept-timeline"
+    )]
+    ServerChanged {
+        /// Its address.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
 }
 
 /// What to do when the system refuses a file.

@@ -5,14 +5,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use super::postgres::{PostgresLedger, PostgresRun, Timeline};
 use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
 use super::tables::rows::Facts;
 use super::tables::{accounts, campaigns, former, history, journey, lookup, purge};
 use super::{
-    Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Verified,
+    At, Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Run,
+    Verified,
 };
+use secrecy::SecretString;
+
 use crate::clock::Clock;
 use crate::job::{Contact, Lookup, UnixMicros};
 use crate::journey::Journey;
@@ -25,9 +29,31 @@ pub struct Store {
     pub(super) place: Place,
 }
 
-/// Where it is.
+/// In which room it is.
 pub(super) enum Place {
     Sqlite(SqliteLedger),
+    Postgres(Box<PostgresLedger>),
+}
+
+/// How a ledger is opened for a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'k> {
+    /// Also a file that may lack requests which were made?
+    pub restored: Restored,
+    /// Also a server whose history is another one?
+    pub timeline: Timeline,
+    /// The API key: codes are sealed with a key made from it before they reach a server.
+    pub key: Option<&'k SecretString>,
+}
+
+impl Default for Opening<'_> {
+    fn default() -> Self {
+        Self {
+            restored: Restored::Refuse,
+            timeline: Timeline::Refuse,
+            key: None,
+        }
+    }
 }
 
 impl From<SqliteLedger> for Store {
@@ -37,49 +63,69 @@ impl From<SqliteLedger> for Store {
     }
 }
 
+impl From<PostgresLedger> for Store {
+    fn from(ledger: PostgresLedger) -> Self {
+        let place = Place::Postgres(Box::new(ledger));
+        Self { place }
+    }
+}
+
 impl Store {
     /// Is there a ledger? See [`open`](Self::open) for what is refused.
     ///
     /// # Errors
-    /// When what is there cannot be one, or is what is left of one.
-    pub fn exists(path: &Path) -> Result<bool, LedgerError> {
-        SqliteLedger::exists(path)
+    /// When what is there cannot be one, or is what is left of one; when a server cannot be reached.
+    pub fn exists(at: impl Into<At>) -> Result<bool, LedgerError> {
+        match at.into() {
+            At::File(path) => SqliteLedger::exists(&path),
+            At::Server(address) => PostgresLedger::exists(&address),
+        }
     }
 
-    /// Opens a ledger for a run, and makes a new one when there is none; see [`SqliteLedger::open`].
+    /// Opens a ledger for a run, and makes a new one when there is none; see [`SqliteLedger::open`]
+    /// and [`PostgresLedger::open`].
     ///
     /// # Errors
-    /// When another run holds it, when it is damaged, no ledger or too new, when it has several
-    /// names or may lack requests, when it cannot be written.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Self::open_restored(path, Restored::Refuse)
+    /// When it cannot be used, or must not be.
+    pub fn open(at: impl Into<At>) -> Result<Self, LedgerError> {
+        Self::open_as(at, &Opening::default())
     }
 
-    /// Opens it for a run, also one that may lack requests if that is what is wished.
+    /// Opens it for a run, in this way.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_restored(path: &Path, restored: Restored) -> Result<Self, LedgerError> {
-        SqliteLedger::open_restored(path, restored).map(Self::from)
+    pub fn open_as(at: impl Into<At>, how: &Opening<'_>) -> Result<Self, LedgerError> {
+        match at.into() {
+            At::File(path) => SqliteLedger::open_restored(&path, how.restored).map(Self::from),
+            At::Server(address) => {
+                PostgresLedger::open(&address, how.key, how.timeline).map(Self::from)
+            }
+        }
     }
 
-    /// Opens it to read beside a run.
+    /// Opens it to read beside runs.
     ///
     /// # Errors
-    /// When there is none, when it is damaged, no ledger or too new, when it has several names.
-    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        SqliteLedger::open_to_read(path).map(Self::from)
+    /// When there is none, when it cannot be used or must not be.
+    pub fn open_to_read(at: impl Into<At>) -> Result<Self, LedgerError> {
+        match at.into() {
+            At::File(path) => SqliteLedger::open_to_read(&path).map(Self::from),
+            At::Server(address) => PostgresLedger::open_to_read(&address).map(Self::from),
+        }
     }
 
     pub(super) fn db(&self) -> Db<'_> {
         match &self.place {
             Place::Sqlite(ledger) => ledger.db(),
+            Place::Postgres(ledger) => ledger.db(),
         }
     }
 
     fn step(&mut self) -> Result<Step<'_>, Fault> {
         match &mut self.place {
             Place::Sqlite(ledger) => Ok(Step::Sqlite(ledger.step()?)),
+            Place::Postgres(ledger) => Ok(Step::Postgres(ledger.step()?)),
         }
     }
 
@@ -88,24 +134,29 @@ impl Store {
     pub fn path(&self) -> &Path {
         match &self.place {
             Place::Sqlite(ledger) => ledger.path(),
+            Place::Postgres(ledger) => ledger.path(),
         }
     }
 
     /// Who works with the ledger now, if anybody; to be asked of one that was opened to read.
-    #[must_use]
-    pub fn holder(&self) -> Option<String> {
-        match &self.place {
-            Place::Sqlite(ledger) => ledger.holder(),
-        }
-    }
-
-    /// The run that is on right now, if any; to be asked of one that was opened to read.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn on(&self) -> Result<Option<RunId>, LedgerError> {
+    pub fn holder(&self) -> Result<Option<String>, LedgerError> {
         match &self.place {
-            Place::Sqlite(ledger) => ledger.on(),
+            Place::Sqlite(ledger) => Ok(ledger.holder()),
+            Place::Postgres(ledger) => ledger.holder(),
+        }
+    }
+
+    /// The runs that are on right now, in other processes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn on(&self) -> Result<Vec<RunId>, LedgerError> {
+        match &self.place {
+            Place::Sqlite(ledger) => Ok(ledger.on()?.into_iter().collect()),
+            Place::Postgres(ledger) => ledger.on(),
         }
     }
 
@@ -117,6 +168,10 @@ impl Store {
     pub fn look_again(&mut self) -> Result<bool, LedgerError> {
         match &mut self.place {
             Place::Sqlite(ledger) => ledger.look_again(),
+            Place::Postgres(ledger) => {
+                ledger.look()?;
+                Ok(true)
+            }
         }
     }
 
@@ -126,6 +181,7 @@ impl Store {
     pub fn doubt(&self) -> Option<&'static str> {
         match &self.place {
             Place::Sqlite(ledger) => ledger.doubt(),
+            Place::Postgres(_) => None,
         }
     }
 
@@ -134,6 +190,7 @@ impl Store {
     pub fn has_moved(&self) -> bool {
         match &self.place {
             Place::Sqlite(ledger) => ledger.has_moved(),
+            Place::Postgres(_) => false,
         }
     }
 
@@ -144,6 +201,7 @@ impl Store {
     pub fn verify(&self) -> Result<Verified, LedgerError> {
         let damage = || match &self.place {
             Place::Sqlite(ledger) => ledger.damage(),
+            Place::Postgres(_) => Ok(Vec::new()),
         };
         accounts::verify(self.db(), damage)
             .map_err(failed_to("look through the ledger", self.path()))
@@ -286,7 +344,7 @@ impl Store {
         &self,
         of: &Campaign,
         records: Records,
-        on: Option<RunId>,
+        on: &[RunId],
         each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
         journey::for_each(self.db(), of, records, on, each)
@@ -319,7 +377,7 @@ impl Store {
         &self,
         now: UnixMicros,
         older_than: Duration,
-        on: Option<RunId>,
+        on: &[RunId],
     ) -> Result<Vec<Purged>, LedgerError> {
         purge::due(self.db(), now, older_than, on)
             .map_err(failed_to("find out what is to be purged", self.path()))
@@ -339,6 +397,8 @@ impl Store {
             step.commit()?;
             match &self.place {
                 Place::Sqlite(ledger) => Ok(ledger.sweep()?),
+                // Dead rows are the server's own matter: see `otpdrive help fleet`.
+                Place::Postgres(_) => Ok(true),
             }
         };
         purge().map_err(fault)
@@ -358,6 +418,17 @@ impl Store {
         Ok(times)
     }
 
+    /// The time of this ledger: a run's times are counted by it.
+    ///
+    /// # Errors
+    /// When a server does not tell its own.
+    pub fn clock(&self) -> Result<Clock, LedgerError> {
+        match &self.place {
+            Place::Sqlite(_) => Ok(Clock::start()),
+            Place::Postgres(ledger) => ledger.clock(),
+        }
+    }
+
     /// Gives the ledger to a run: from now on only the run writes.
     ///
     /// # Errors
@@ -368,19 +439,33 @@ impl Store {
         run: RunId,
         clock: Clock,
         execution: Execution,
-    ) -> Result<RunLedger, LedgerError> {
+    ) -> Result<Run, LedgerError> {
         match self.place {
-            Place::Sqlite(ledger) => RunLedger::start(ledger, campaign, run, clock, execution),
+            Place::Sqlite(ledger) => {
+                RunLedger::start(ledger, campaign, run, clock, execution).map(Run::Sqlite)
+            }
+            Place::Postgres(ledger) => {
+                let run = PostgresRun::start(*ledger, campaign, run, clock)?;
+                Ok(Run::Postgres(Box::new(run)))
+            }
         }
     }
 
     /// Ends the run's hold on the ledger; also says how many answers could not be written down.
-    pub async fn close(run: RunLedger) -> (Self, usize) {
-        let (ledger, lost) = run.close().await;
-        (ledger.into(), lost)
+    pub async fn close(run: Run) -> (Self, usize) {
+        match run {
+            Run::Sqlite(run) => {
+                let (ledger, lost) = run.close().await;
+                (ledger.into(), lost)
+            }
+            Run::Postgres(run) => {
+                let (ledger, lost) = run.close().await;
+                (ledger.into(), lost)
+            }
+        }
     }
 
-    /// Notes how a run ended, and when its last request left.
+    /// Notes how a run ended, or this process' part of it, and when its last request left.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -393,6 +478,7 @@ impl Store {
     ) -> Result<(), LedgerError> {
         match &self.place {
             Place::Sqlite(ledger) => ledger.finish_run(run, now, end, last_left_at),
+            Place::Postgres(ledger) => ledger.finish_run(run, end, last_left_at),
         }
     }
 }

@@ -212,7 +212,10 @@ impl<'a> Document<'a> {
                     .map(|at| at.to_string()),
             },
             ledger: Ledger {
-                path: absolute(&config.ledger),
+                path: match config.ledger.file() {
+                    Some(file) => absolute(file),
+                    None => config.ledger.to_string(),
+                },
                 campaigns: memory.campaigns(),
                 last_run_at: memory.last_run().map(|at| at.to_string()),
             },

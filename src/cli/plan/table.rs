@@ -214,7 +214,10 @@ fn about_the_ledger(briefing: &Briefing<'_>, table: &mut Table) {
     };
     table.row(
         "ledger",
-        &format!("{} ({ledger})", path(&briefing.config.ledger)),
+        &format!(
+            "{} ({ledger})",
+            path(Path::new(&briefing.config.ledger.to_string()))
+        ),
     );
 }
 

@@ -6,13 +6,14 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use futures::executor::block_on;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::codes::Sealing;
+use super::fleet::Worker;
+use super::{describe, wait};
 use crate::job::JobId;
 use crate::ledger::tables::db::{CHUNK, Value};
 use crate::ledger::tables::error::Result;
@@ -27,6 +28,8 @@ pub struct Server {
     in_step: Cell<bool>,
     /// Cursors that are open.
     cursors: Cell<u32>,
+    /// What this process is to the others, once it has begun or joined a run.
+    worker: Cell<Option<Worker>>,
 }
 
 /// What a step does.
@@ -47,16 +50,58 @@ impl Server {
             sealing,
             in_step: Cell::new(false),
             cursors: Cell::new(0),
+            worker: Cell::new(None),
         }
+    }
+
+    /// What this process is to the others.
+    pub fn worker(&self) -> Option<Worker> {
+        self.worker.get()
+    }
+
+    /// From now on it is this.
+    pub fn set_worker(&self, worker: Worker) {
+        self.worker.set(Some(worker));
+    }
+
+    /// Was the connection lost?
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The schema in which the tables are.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// From now on codes are sealed so.
+    pub fn seal_with(&mut self, sealing: Sealing) {
+        self.sealing = sealing;
+    }
+
+    /// Sees the tables as they are now, until the next look.
+    pub fn look(&self) -> Result<()> {
+        if self.in_step.get() {
+            self.batch("COMMIT")?;
+        }
+        self.begin(Purpose::Read)
     }
 
     /// Several statements of ours, without values.
     pub fn batch(&self, sql: &str) -> Result<()> {
-        Ok(block_on(self.client.batch_execute(sql))?)
+        Ok(wait(self.client.batch_execute(sql))?)
     }
 
     /// Begins a step.
     pub fn step(&self, purpose: Purpose) -> Result<Step<'_>> {
+        self.begin(purpose)?;
+        Ok(Step {
+            server: self,
+            is_over: false,
+        })
+    }
+
+    fn begin(&self, purpose: Purpose) -> Result<()> {
         let how = match purpose {
             Purpose::Read => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
             Purpose::Write => "ISOLATION LEVEL READ COMMITTED READ WRITE",
@@ -66,10 +111,7 @@ impl Server {
             self.schema
         ))?;
         self.in_step.set(true);
-        Ok(Step {
-            server: self,
-            is_over: false,
-        })
+        Ok(())
     }
 
     /// Within the step that is under way, or one of its own.
@@ -87,7 +129,7 @@ impl Server {
     pub fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         self.within(Purpose::Write, || {
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
-            Ok(block_on(self.client.query_typed(&placed(sql), &values))?)
+            Ok(wait(self.client.query_typed(&placed(sql), &values))?)
         })
     }
 
@@ -95,7 +137,7 @@ impl Server {
     pub fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
         self.within(Purpose::Write, || {
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
-            Ok(block_on(self.client.execute_typed(&placed(sql), &values))?)
+            Ok(wait(self.client.execute_typed(&placed(sql), &values))?)
         })
     }
 
@@ -149,7 +191,7 @@ impl Server {
             columns.join(", ")
         );
         self.within(Purpose::Write, || {
-            block_on(async {
+            wait(async {
                 let sink = self.client.copy_in(&sql).await?;
                 let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
                 for row in rows {
@@ -168,7 +210,7 @@ impl Server {
         self.within(Purpose::Write, || {
             let values: [(&(dyn ToSql + Sync), Type); 1] = [(&jobs, Type::INT8_ARRAY)];
             let sql = "DELETE FROM code WHERE job = ANY($1)";
-            block_on(self.client.execute_typed(sql, &values))?;
+            wait(self.client.execute_typed(sql, &values))?;
             Ok(())
         })
     }
@@ -176,6 +218,11 @@ impl Server {
     /// A code as it is stored.
     pub fn seal(&self, job: JobId, code: &str) -> String {
         self.sealing.seal(job, code)
+    }
+
+    /// Is there a key to open them?
+    pub fn can_open_codes(&self) -> bool {
+        matches!(self.sealing, Sealing::Key(_))
     }
 
     /// A stored code.
@@ -270,6 +317,6 @@ pub fn words(error: &Error) -> String {
             )
         }
         None if error.is_closed() => "the connection to the server was lost".to_owned(),
-        None => error.to_string(),
+        None => describe(error),
     }
 }

@@ -162,9 +162,10 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::job::{Attempt, Job, Lane, UnixMicros};
+    use crate::ledger::Opening;
     use crate::ledger::sqlite::Restored;
     use crate::ledger::tables::history;
-    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
+    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Sharing, Store, Then};
     use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
     use crate::status::Status;
@@ -191,7 +192,13 @@ mod tests {
 
     /// Opens one for a run; some of them lack the log of a killed run.
     fn open(path: &Path) -> Result<Store, LedgerError> {
-        Store::open_restored(path, Restored::Accept)
+        Store::open_as(
+            path,
+            &Opening {
+                restored: Restored::Accept,
+                ..Opening::default()
+            },
+        )
     }
 
     fn statuses(ledger: &Store) -> Vec<&'static str> {
@@ -212,6 +219,8 @@ mod tests {
     async fn due(ledger: Store, policy: Policy) -> Vec<(Lane, Job)> {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let new = NewRun {
+            rates: [None; 2],
+            sharing: Sharing::All,
             policy,
             endpoint: "",
             settings: &Value::Null,
@@ -411,7 +420,8 @@ mod tests {
             db.execute_batch(damage).unwrap();
             drop(db);
             let bytes = std::fs::read(&path).unwrap();
-            for open in [open, Store::open_to_read] {
+            let to_read: fn(&Path) -> _ = |path| Store::open_to_read(path);
+            for open in [open, to_read] {
                 let error = open(&path).err().map(|error| error.to_string());
                 assert!(error.unwrap().contains("is damaged"), "{damage}");
             }

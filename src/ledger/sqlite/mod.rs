@@ -29,6 +29,7 @@ use crate::run::{End, RunId};
 use identity::{doubt, keep_log, unmark};
 use lock::{LedgerFile, Locked};
 pub use run::RunLedger;
+pub(super) use run::work;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
 const SQLITE_OLDEST: i32 = 3_051_003;
@@ -47,6 +48,8 @@ pub struct SqliteLedger {
     doubt: Option<&'static str>,
     /// What was seen of one that was opened to read; see [`version`].
     version: Option<i64>,
+    /// It is in the hands of this process.
+    is_held: bool,
 }
 
 /// What to do with a ledger that may lack requests which were made.
@@ -126,6 +129,7 @@ impl SqliteLedger {
             path: path.to_owned(),
             doubt: None,
             version: None,
+            is_held: true,
         })
     }
 
@@ -155,6 +159,7 @@ impl SqliteLedger {
             path: path.to_owned(),
             doubt,
             version: Some(seen).filter(|_| !is_copy),
+            is_held: false,
         })
     }
 
@@ -164,12 +169,12 @@ impl SqliteLedger {
         self.db.file.holder()
     }
 
-    /// The run that is on right now, if any; to be asked of one that was opened to read.
+    /// The run that is on right now in another process, if any.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn on(&self) -> Result<Option<RunId>, LedgerError> {
-        let Some(holder) = self.holder() else {
+        let Some(holder) = self.holder().filter(|_| !self.is_held) else {
             return Ok(None);
         };
         let unfinished = history::unfinished((&*self.db).into());

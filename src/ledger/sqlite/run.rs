@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::identity::{keep_log, mark};
 use super::lock::{LedgerFile, Locked};
-use super::writer::{self, Answered, Entry, Intent};
+use super::writer::{GROUP_GAP, Writer};
 use super::{CACHE_KIB, SqliteLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::ledger::group::{Answered, Entry, Intent, write_all};
 use crate::ledger::tables::db::Db;
 use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, Noted, holds, last_departure};
@@ -31,7 +32,7 @@ use crate::run::{RunFact, RunId, Runs};
 const QUEUE_MAX: usize = 4_096;
 
 /// Does a piece of the database's work.
-pub(super) async fn work<T: Send + 'static>(
+pub async fn work<T: Send + 'static>(
     execution: Execution,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
@@ -50,7 +51,7 @@ pub struct RunLedger {
     clock: Clock,
     execution: Execution,
     queue: mpsc::Sender<Entry>,
-    writer: JoinHandle<(Locked, usize)>,
+    writer: JoinHandle<(Writer, usize)>,
     reader: Arc<Mutex<Reader>>,
     next_answer: Cell<i64>,
     next_fact: Cell<i64>,
@@ -85,13 +86,14 @@ impl RunLedger {
                 history::take_back(Db::Sqlite(&db), run).and_then(|()| Ok(keep_log(&db, false)?));
             return Err(error);
         }
+        let writer = Writer { db, run, execution };
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
         Ok(Self {
             path,
             clock,
             execution,
             queue,
-            writer: tokio::spawn(writer::write_all(db, run, entries, execution)),
+            writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
             reader: Arc::new(Mutex::new(reader)),
             next_answer: Cell::new(next_answer),
             // The first place is that of what is known when a run begins.
@@ -103,7 +105,7 @@ impl RunLedger {
 
     pub(in crate::ledger) async fn close(self) -> (SqliteLedger, usize) {
         drop((self.queue, self.reader));
-        let (db, lost) = match self.writer.await {
+        let (Writer { db, .. }, lost) = match self.writer.await {
             Ok(back) => back,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
@@ -112,6 +114,7 @@ impl RunLedger {
             db,
             path: self.path,
             doubt: None,
+            is_held: true,
         };
         (ledger, lost)
     }

@@ -18,8 +18,8 @@ use crate::job::{
 };
 use crate::job::{Contact, Operation};
 use crate::ledger::store::Place;
-use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Slots, Then};
-use crate::ledger::{Campaign, CampaignKey, Execution, Records, Store};
+use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Sharing, Slots, Then};
+use crate::ledger::{Campaign, CampaignKey, Execution, Records, Run, Store};
 use crate::number::Number;
 use crate::record::RowState;
 use crate::record::{InputRecord, Row};
@@ -37,6 +37,9 @@ const POLICY: Policy = Policy {
 
 /// A run as these tests begin it.
 const RUN: NewRun<'static> = NewRun {
+    rates: [None; 2],
+    sharing: Sharing::All,
+
     policy: POLICY,
     endpoint: "https://kookoo.example",
     settings: &Value::Null,
@@ -69,7 +72,7 @@ impl Home {
     }
 
     /// The same, and starts the run.
-    fn start(&self, operation: Operation, rows: &[Contact]) -> (RunLedger, RunId) {
+    fn start(&self, operation: Operation, rows: &[Contact]) -> (Run, RunId) {
         let (ledger, campaign, run) = self.begin(operation, rows);
         (start(ledger, &campaign, run), run)
     }
@@ -97,8 +100,10 @@ impl Home {
 
 /// The file of a ledger.
 fn file(ledger: &Store) -> &SqliteLedger {
-    let Place::Sqlite(file) = &ledger.place;
-    file
+    match &ledger.place {
+        Place::Sqlite(file) => file,
+        Place::Postgres(_) => panic!("a file is meant"),
+    }
 }
 
 fn rows(ledger: &Store, campaign: &Campaign) -> Vec<Row> {
@@ -113,7 +118,7 @@ fn rows(ledger: &Store, campaign: &Campaign) -> Vec<Row> {
     rows
 }
 
-fn start(ledger: Store, campaign: &Campaign, run: RunId) -> RunLedger {
+fn start(ledger: Store, campaign: &Campaign, run: RunId) -> Run {
     let clock = Clock::at(LATER);
     ledger
         .start(campaign, run, clock, Execution::Threads)
@@ -164,7 +169,7 @@ fn plain(code: &str) -> GivenCode {
     GivenCode::Plain(SecretString::from(code))
 }
 
-async fn all_due(ledger: &RunLedger, lane: Lane) -> Vec<Job> {
+async fn all_due(ledger: &Run, lane: Lane) -> Vec<Job> {
     let mut jobs = Vec::new();
     loop {
         let due = ledger.due(lane, 2).await.unwrap();
@@ -197,25 +202,25 @@ fn answer(kind: VerdictKind) -> Answer {
 }
 
 /// Begins an attempt, which is to be the next.
-async fn begin(ledger: &RunLedger, job: &mut Job, run: RunId) {
+async fn begin(ledger: &Run, job: &mut Job, run: RunId) {
     let attempt = intent(job, run);
     assert_eq!(ledger.begin(job, &attempt).await.unwrap(), Begun::GO);
     job.attempts.push(attempt);
 }
 
 /// Answers the last attempt.
-async fn give(ledger: &RunLedger, job: &mut Job, answer: Answer) {
+async fn give(ledger: &Run, job: &mut Job, answer: Answer) {
     let last = job.attempts.last_mut().unwrap();
     ledger.answer(job.id, last.n, &answer).await;
     last.answer = Some(answer);
 }
 
-async fn attempt(ledger: &RunLedger, job: &mut Job, run: RunId, kind: VerdictKind) {
+async fn attempt(ledger: &Run, job: &mut Job, run: RunId, kind: VerdictKind) {
     begin(ledger, job, run).await;
     give(ledger, job, answer(kind)).await;
 }
 
-async fn close(ledger: RunLedger) -> Store {
+async fn close(ledger: Run) -> Store {
     let (ledger, lost) = Store::close(ledger).await;
     assert_eq!(lost, 0);
     ledger
@@ -556,7 +561,7 @@ async fn a_code_is_forgotten_when_its_job_is_settled_also_after_a_crash() {
 /// Says whether there is a wave then.
 async fn wave_after_a_kill(
     settings: &Value,
-    then: impl AsyncFnOnce(&RunLedger, &mut [Job], RunId),
+    then: impl AsyncFnOnce(&Run, &mut [Job], RunId),
 ) -> bool {
     let home = Home::new();
     let rows = sends(&[1, 2]);
@@ -599,17 +604,17 @@ async fn wave_after_a_kill(
 #[tokio::test]
 async fn refusals_alike_before_a_kill_are_a_wave_unless_they_were_acted_on_or_waves_are_off() {
     let off = serde_json::json!({ "refused_alike": null });
-    let nothing = async |_: &RunLedger, _: &mut [Job], _| {};
+    let nothing = async |_: &Run, _: &mut [Job], _| {};
     assert!(wave_after_a_kill(&Value::Null, nothing).await);
     assert!(!wave_after_a_kill(&off, nothing).await);
-    let called = async |ledger: &RunLedger, jobs: &mut [Job], run| {
+    let called = async |ledger: &Run, jobs: &mut [Job], run| {
         begin(ledger, &mut jobs[1], run).await;
     };
     assert!(!wave_after_a_kill(&Value::Null, called).await);
 }
 
 /// When the latest request before this run left, as far as is known.
-async fn after(ledger: &RunLedger) -> Option<UnixMicros> {
+async fn after(ledger: &Run) -> Option<UnixMicros> {
     match ledger.reserve(Share::Common, 1).await.unwrap().slots {
         Slots::Own { count: 1, after } => after,
         other => panic!("{other:?}"),
@@ -761,10 +766,10 @@ fn a_second_process_is_refused_until_the_first_lets_go() {
     };
     assert!(holder.contains(&std::process::id().to_string()), "{holder}");
     let reader = Store::open_to_read(&home.path()).unwrap();
-    assert_eq!(reader.holder(), Some(holder));
+    assert_eq!(reader.holder().unwrap(), Some(holder));
     drop(first);
     assert!(Store::open(&home.path()).is_ok());
-    assert_eq!(reader.holder(), None);
+    assert_eq!(reader.holder().unwrap(), None);
 }
 
 #[test]
@@ -776,17 +781,20 @@ fn what_is_no_ledger_or_too_new_is_refused() {
     ));
     let db = Connection::open(home.path()).unwrap();
     db.execute_batch("CREATE TABLE mine (x)").unwrap();
-    for open in [Store::open, Store::open_to_read] {
+    let opens: [fn(&Path) -> _; 2] = [|path| Store::open(path), |path| Store::open_to_read(path)];
+    for open in opens {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     std::fs::write(home.folder.path().join("short"), [0]).unwrap();
-    for open in [Store::open, Store::open_to_read] {
+    let opens: [fn(&Path) -> _; 2] = [|path| Store::open(path), |path| Store::open_to_read(path)];
+    for open in opens {
         let refused = open(&home.folder.path().join("short"));
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
     db.execute_batch("DROP TABLE mine").unwrap();
-    for open in [Store::open, Store::open_to_read] {
+    let opens: [fn(&Path) -> _; 2] = [|path| Store::open(path), |path| Store::open_to_read(path)];
+    for open in opens {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::NotALedger { .. })));
     }
@@ -797,7 +805,8 @@ fn what_is_no_ledger_or_too_new_is_refused() {
     db.pragma_update(None, "user_version", schema::NEWEST + 1)
         .unwrap();
     drop(db);
-    for open in [Store::open, Store::open_to_read] {
+    let opens: [fn(&Path) -> _; 2] = [|path| Store::open(path), |path| Store::open_to_read(path)];
+    for open in opens {
         let refused = open(&home.path());
         assert!(matches!(refused, Err(LedgerError::TooNew { .. })));
     }
@@ -999,7 +1008,9 @@ fn an_empty_file_or_a_log_without_its_file_is_no_new_ledger() {
     for left in ["otpdrive.db", "otpdrive.db-wal"] {
         let home = Home::new();
         std::fs::write(home.folder.path().join(left), "").unwrap();
-        for open in [Store::open, Store::open_to_read] {
+        let opens: [fn(&Path) -> _; 2] =
+            [|path| Store::open(path), |path| Store::open_to_read(path)];
+        for open in opens {
             let refused = open(&home.path());
             assert!(
                 matches!(refused, Err(LedgerError::Damaged { .. })),

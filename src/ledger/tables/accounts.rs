@@ -162,6 +162,9 @@ fn inputs(db: Db<'_>) -> Result<Vec<String>> {
 
 /// Every code that is still there is the one that was given.
 fn codes(db: Db<'_>) -> Result<Vec<String>> {
+    if !db.can_open_codes() {
+        return Ok(Vec::new());
+    }
     let seals = Seals::of(db)?;
     let sql = "SELECT k.number, c.code, k.code_print, c.job FROM code c LEFT JOIN known k ON k.job = c.job";
     let mut wrong = 0;

@@ -436,6 +436,14 @@ impl Db<'_> {
         }
     }
 
+    /// Can codes be read here? On a server it takes the API key.
+    pub fn can_open_codes(self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(server) => server.can_open_codes(),
+        }
+    }
+
     /// A stored code.
     pub fn open(self, job: JobId, code: &str) -> Result<SecretString> {
         match self {

@@ -23,6 +23,8 @@ pub enum Fault {
     Damaged(String),
     /// A temporary file.
     Temporary(io::Error),
+    /// It cannot be done now; why, and what to do.
+    Refused(String),
 }
 
 /// What comes of reading or writing tables.
@@ -48,6 +50,9 @@ pub fn failed_to<E: Into<Fault>>(
     let path = path.to_owned();
     move |error| {
         let error = error.into();
+        if let Fault::Refused(why) = error {
+            return LedgerError::Refused(why);
+        }
         let (path, why) = (path.clone(), words(&error));
         if is_damage(&error) {
             LedgerError::Damaged { path, why }
@@ -64,7 +69,7 @@ pub fn is_damage(error: &Fault) -> bool {
         Fault::Sqlite(error) => is_damaged_file(error),
         Fault::Postgres(error) => server::is_damage(error),
         Fault::Unreadable(_) | Fault::NoRow | Fault::Damaged(_) => true,
-        Fault::Temporary(_) => false,
+        Fault::Temporary(_) | Fault::Refused(_) => false,
     }
 }
 
@@ -91,7 +96,7 @@ pub fn words(error: &Fault) -> String {
         Fault::Postgres(error) => server::words(error),
         Fault::Unreadable(column) => format!("what it holds cannot be read (column {column})"),
         Fault::NoRow => "a row that every ledger has is missing".to_owned(),
-        Fault::Damaged(why) => why.clone(),
+        Fault::Damaged(why) | Fault::Refused(why) => why.clone(),
         Fault::Temporary(error) => {
             let advice = match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FULL,

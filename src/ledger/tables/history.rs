@@ -144,7 +144,7 @@ pub fn killed(db: Db<'_>) -> Result<Vec<Killed>> {
         Db::Postgres(_) => {
             "SELECT id, campaign FROM run r
               WHERE finished_at IS NULL AND id = (SELECT max(id) FROM run WHERE campaign = r.campaign)
-                AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.run = r.id AND w.is_on)"
+                AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = r.id)"
         }
     };
     db.all(sql, &[], |row| {

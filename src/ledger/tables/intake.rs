@@ -14,6 +14,7 @@ use super::error::{Fault, Result, failed_to};
 use super::rows::Facts;
 use super::{former, history, new_input, suppress};
 use crate::job::{Contact, JobId, Lane, Operation, UnixMicros};
+use crate::ledger::postgres::fleet;
 use crate::ledger::rules::is_settled;
 use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, Records};
 use crate::record::{CampaignRecord, InputRecord, Row};
@@ -23,6 +24,8 @@ use crate::run::{RunFact, RunFacts, RunId, Runs};
 pub struct Intake<'l> {
     step: Step<'l>,
     campaign: Campaign,
+    /// Others work on it already.
+    joins: bool,
     told_elsewhere: u64,
     path: PathBuf,
 }
@@ -38,6 +41,7 @@ impl<'l> Intake<'l> {
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
     ) -> Result<Result<Self, E>, LedgerError> {
         let db = step.db();
+        let mut joins = false;
         let take = || {
             // What the run was refused may keep its codes.
             history::note_waves_of_killed(db)?;
@@ -53,10 +57,17 @@ impl<'l> Intake<'l> {
                 Some((campaign, old_reading))
                     if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
                 {
+                    joins = is_on(db, &campaign)?;
                     Ok(Ok((campaign, 0)))
                 }
                 old => {
                     let old = old.map(|(old, _)| old);
+                    if old.as_ref().map(|old| is_on(db, old)).transpose()? == Some(true) {
+                        return Err(Fault::Refused(format!(
+                            "other machines work on campaign {}, with other rows or read in another way: a changed list is taken in when they have ended",
+                            key.name
+                        )));
+                    }
                     let input = (key, input, reading);
                     new_input::store(db, &path, old.as_ref(), &settled, input, contacts)
                 }
@@ -66,6 +77,7 @@ impl<'l> Intake<'l> {
         Ok(campaign.map(|(campaign, told_elsewhere)| Self {
             step,
             campaign,
+            joins,
             told_elsewhere,
             path,
         }))
@@ -107,6 +119,10 @@ impl<'l> Intake<'l> {
     /// # Errors
     /// When it cannot be read or written.
     pub fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
+        if self.joins {
+            // The run that is on has left them out.
+            return Ok(());
+        }
         suppress::note(self.step.db(), &self.campaign, runs, whom)
             .map_err(failed_to("find out whom to leave out", &self.path))
     }
@@ -187,11 +203,22 @@ impl<'l> Intake<'l> {
         new: &NewRun<'_>,
     ) -> Result<(Campaign, RunId), LedgerError> {
         let write = || {
-            let run = history::begin(self.step.db(), self.campaign.record.id, now, new)?;
+            let run = match self.step.db() {
+                Db::Postgres(server) => fleet::begin(server, &self.campaign, now, new)?,
+                db => history::begin(db, self.campaign.record.id, now, new)?,
+            };
             self.step.commit()?;
             Ok::<_, Fault>((self.campaign, run))
         };
         write().map_err(failed_to("store the input", &self.path))
+    }
+}
+
+/// Does anybody work on this campaign right now? A file is in the hands of one process.
+fn is_on(db: Db<'_>, campaign: &Campaign) -> Result<bool> {
+    match db {
+        Db::Sqlite(_) => Ok(false),
+        Db::Postgres(server) => Ok(fleet::open_run(server, campaign.record.id)?.is_some()),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::run::{RunId, Runs};
 pub struct Journeys<'a> {
     db: Db<'a>,
     sandbox: bool,
-    on: Option<RunId>,
+    on: Vec<RunId>,
     campaigns: HashMap<CampaignId, Option<Known>>,
 }
 
@@ -40,12 +40,12 @@ const SELECT_JOBS: &str = "
       FROM known k WHERE k.number = ?1";
 
 impl<'a> Journeys<'a> {
-    /// Of rehearsals, or of real campaigns; `on` is the run that is on right now.
-    pub fn new(db: Db<'a>, sandbox: bool, on: Option<RunId>) -> Self {
+    /// Of rehearsals, or of real campaigns; `on` are the runs that are on right now.
+    pub fn new(db: Db<'a>, sandbox: bool, on: &[RunId]) -> Self {
         Self {
             db,
             sandbox,
-            on,
+            on: on.to_vec(),
             campaigns: HashMap::new(),
         }
     }
@@ -104,7 +104,7 @@ impl<'a> Journeys<'a> {
                 let found = campaigns::of(self.db, id)?;
                 let known = if found.record.sandbox == self.sandbox {
                     let mut runs = history::runs(self.db, id)?;
-                    self.on.into_iter().for_each(|on| runs.set_on(on));
+                    self.on.iter().for_each(|on| runs.set_on(*on));
                     Some(Known {
                         name: Rc::from(found.record.name),
                         operation: found.record.operation,
@@ -127,7 +127,7 @@ pub fn for_each(
     db: Db<'_>,
     of: &Campaign,
     records: Records,
-    on: Option<RunId>,
+    on: &[RunId],
     each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
 ) -> Result<()> {
     let id = of.record.id;

@@ -85,14 +85,9 @@ pub fn all(db: Db<'_>) -> Result<Vec<Purged>> {
     Ok(purged)
 }
 
-/// What would be purged now: campaigns in which nothing has happened for so long, but the one whose
-/// run is on.
-pub fn due(
-    db: Db<'_>,
-    now: UnixMicros,
-    older_than: Duration,
-    on: Option<RunId>,
-) -> Result<Vec<Purged>> {
+/// What would be purged now: campaigns in which nothing has happened for so long, but those whose
+/// runs are on.
+pub fn due(db: Db<'_>, now: UnixMicros, older_than: Duration, on: &[RunId]) -> Result<Vec<Purged>> {
     let gone: Vec<CampaignId> = all(db)?.iter().map(|purged| purged.campaign.id).collect();
     let mut due = Vec::new();
     for of in campaigns::all(db)? {
@@ -101,7 +96,8 @@ pub fn due(
         let Some(last_active) = last.map(UnixMicros).filter(|_| !gone.contains(&id)) else {
             continue;
         };
-        let is_on = on.is_some() && history::latest(db, id)?.map(|run| run.id) == on;
+        let latest = history::latest(db, id)?.map(|run| run.id);
+        let is_on = latest.is_some_and(|latest| on.contains(&latest));
         if !is_on && now.since(last_active) >= older_than {
             due.push(account(db, of, now, last_active)?);
         }

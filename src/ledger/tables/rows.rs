@@ -167,6 +167,11 @@ impl Facts {
         })
     }
 
+    /// Whose rows they are.
+    pub fn campaign(&self) -> CampaignId {
+        self.campaign
+    }
+
     pub fn scan<'a>(&'a self, db: Db<'a>) -> Scan<'a> {
         Scan { db, facts: self }
     }

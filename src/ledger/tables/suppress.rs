@@ -34,7 +34,7 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
         return Ok(());
     }
     let facts = Facts::of(db, id)?;
-    let mut journeys = Journeys::new(db, of.record.sandbox, None);
+    let mut journeys = Journeys::new(db, of.record.sandbox, &[]);
     let mut left_out: Vec<(JobId, Rc<str>, Option<UnixMicros>)> = Vec::new();
     facts.scan(db).for_each(of.span, Records::Skip, |stored| {
         let (Some(number), RowState::Job(attempts)) = (stored.number, &stored.state) else {

@@ -99,7 +99,7 @@ async fn purging_some_campaigns_changes_nothing_of_the_others() {
         let mut ledger = Store::open(&home.path()).unwrap();
         assert_eq!(ledger.verify().unwrap().wrong, [""; 0], "{seed}");
         let mut gone = ledger
-            .due_for_purge(DAYS_LATER, Duration::ZERO, None)
+            .due_for_purge(DAYS_LATER, Duration::ZERO, &[])
             .unwrap();
         let all = ledger.campaigns().unwrap();
         assert_eq!(gone.len(), all.len(), "{seed}");
@@ -126,7 +126,7 @@ async fn purging_some_campaigns_changes_nothing_of_the_others() {
         };
         for of in &stay {
             ledger
-                .for_each_journey(of, Records::Read, None, &mut each)
+                .for_each_journey(of, Records::Read, &[], &mut each)
                 .unwrap();
         }
         drop(ledger);
@@ -150,7 +150,7 @@ async fn a_ledger_of_format_3_is_read_as_it_is_and_can_be_purged() {
     let before = std::fs::read(home.path()).unwrap();
     let reader = Store::open_to_read(&home.path()).unwrap();
     assert_eq!(reader.purged().unwrap(), []);
-    let due = reader.due_for_purge(DAYS_LATER, Duration::ZERO, None);
+    let due = reader.due_for_purge(DAYS_LATER, Duration::ZERO, &[]);
     let due = due.unwrap();
     drop(reader);
     assert_eq!(std::fs::read(home.path()).unwrap(), before);

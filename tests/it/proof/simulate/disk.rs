@@ -9,8 +9,7 @@ use fastrand::Rng;
 use otpdrive::campaign::{EarlierHolds, Progress};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use otpdrive::ledger::sqlite::RunLedger;
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Share};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Run, Share};
 use otpdrive::run::RunFact;
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, sleep};
@@ -22,7 +21,7 @@ use super::world::{Intent, World};
 
 /// The ledger of one process.
 pub struct Disk<'w> {
-    pub ledger: RunLedger,
+    pub ledger: Run,
     pub killer: &'w Killer,
     pub world: &'w World,
     pub orders: &'w Orders,

@@ -14,9 +14,10 @@ use fastrand::Rng;
 use otpdrive::campaign::{self, Context, Progress, Settings, Task};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Lane, Operation, UnixMicros};
-use otpdrive::ledger::sqlite::{Restored, RunLedger};
+use otpdrive::ledger::sqlite::Restored;
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, LeaveOut, LedgerError, NewRun, Records, Store,
+    Campaign, CampaignKey, Execution, LeaveOut, LedgerError, NewRun, Opening, Records, Run,
+    Sharing, Store,
 };
 use otpdrive::next::{Step, next_step};
 use otpdrive::number::Number;
@@ -136,9 +137,14 @@ pub fn open(folder: &Path) -> Store {
     let path = folder.join(LEDGER);
     match Store::open(&path) {
         // What a killed process leaves is copied here: nothing else may be found wrong with it.
-        Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => {
-            Store::open_restored(&path, Restored::Accept).unwrap()
-        }
+        Err(LedgerError::Restored { why, .. }) if why.contains("it is a copy") => Store::open_as(
+            &path,
+            &Opening {
+                restored: Restored::Accept,
+                ..Opening::default()
+            },
+        )
+        .unwrap(),
         opened => opened.unwrap(),
     }
 }
@@ -179,6 +185,9 @@ impl Process<'_> {
         let mut ledger = open(self.folder);
         self.killer.point("the ledger is open").await;
         let new_run = NewRun {
+            rates: [None; 2],
+            sharing: Sharing::All,
+
             policy: settings.policy,
             endpoint: "http://simulated",
             settings: &serde_json::json!({ "refused_alike": settings.refused_alike }),
@@ -302,7 +311,7 @@ impl Process<'_> {
         (rows, runs)
     }
 
-    fn disk<'p>(&'p self, ledger: RunLedger, progress: &'p Progress, numbers: usize) -> Disk<'p> {
+    fn disk<'p>(&'p self, ledger: Run, progress: &'p Progress, numbers: usize) -> Disk<'p> {
         Disk {
             ledger,
             killer: self.killer,

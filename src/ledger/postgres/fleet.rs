@@ -1,0 +1,201 @@
+//! Who works on a run: processes that begin it, join it, leave it or are lost.
+//!
+//! Each has a lease, which it renews every second. One whose lease has run out may be declared lost,
+//! by somebody who was never late himself: then others go on with its rows. What it has begun stays
+//! as it is, and is `unknown` where there is no answer; so nobody has to be sure that it is dead.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::server::Server;
+use crate::clock::Clock;
+use crate::job::{Lane, Operation, UnixMicros};
+use crate::ledger::tables::db::{Db, Value};
+use crate::ledger::tables::error::{Fault, Result};
+use crate::ledger::tables::history;
+use crate::ledger::{Campaign, NewRun, Share, Sharing};
+use crate::record::CampaignId;
+use crate::run::{Policy, RunId};
+
+/// How long a worker is believed to be there after it was last heard of.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Names a process that works on a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker(pub i64);
+
+/// How often the clocks are compared at the start.
+const PINGS: usize = 9;
+
+/// The run of this campaign on which somebody works right now, and what it may do.
+pub fn open_run(server: &Server, campaign: CampaignId) -> Result<Option<(RunId, Policy)>> {
+    let sql = "SELECT id, policy FROM run r WHERE campaign = ?1 AND finished_at IS NULL
+                  AND EXISTS (SELECT 1 FROM worker_on w WHERE w.run = r.id)
+                ORDER BY id DESC LIMIT 1";
+    let found = server.query(sql, &[campaign.0.into()])?;
+    let Some(row) = found.first() else {
+        return Ok(None);
+    };
+    let policy: &str = row.try_get(1)?;
+    let policy = serde_json::from_str(policy).map_err(|_| Fault::Unreadable(1))?;
+    Ok(Some((RunId(row.try_get(0)?), policy)))
+}
+
+/// Begins a run of a campaign, or joins the one that is open; within a step that nobody else takes at
+/// the same time.
+pub fn begin(
+    server: &Server,
+    campaign: &Campaign,
+    now: UnixMicros,
+    new: &NewRun<'_>,
+) -> Result<RunId> {
+    let record = &campaign.record;
+    ensure_shared(server, campaign, new)?;
+    let run = match open_run(server, record.id)? {
+        Some((_, policy)) if policy != new.policy => {
+            return Err(Fault::Refused(format!(
+                "other machines work on campaign {} with other settings of --max-attempts, --fallback, --on-unknown or --on-server-error: name the same ones to join them, or wait until they have ended",
+                record.name
+            )));
+        }
+        Some((run, _)) => run,
+        None => {
+            let run = history::begin(Db::Postgres(server), record.id, now, new)?;
+            let lanes = match record.operation {
+                Operation::Send => &[Lane::Sms, Lane::Call][..],
+                Operation::Verify => &[Lane::Verify],
+            };
+            for lane in lanes {
+                let sql = "INSERT INTO ahead (run, lane, next, past) VALUES (?1, ?2, ?3, ?4)";
+                let (first, end) = campaign.bounds();
+                let values = [run.0, *lane as i64, first, end].map(Value::from);
+                server.execute(sql, &values)?;
+            }
+            run
+        }
+    };
+    let sandbox = i64::from(record.sandbox);
+    let rates = Share::ALL.map(|share| new.rates[share.index()].map_or(0, micros_between));
+    let sql = "INSERT INTO worker (id, run, sandbox, host, version, started_at, lease_until,
+                       steady_since, interval_us, calls_us, sharing)
+               VALUES ((SELECT coalesce(max(id), 0) + 1 FROM worker), ?1, ?2, ?3, ?4, now_micros(),
+                       now_micros() + ?5, now_micros(), ?6, ?7, ?8) RETURNING id";
+    let values = [
+        run.0.into(),
+        sandbox.into(),
+        host().into(),
+        env!("CARGO_PKG_VERSION").into(),
+        micros(LEASE).into(),
+        rates[0].into(),
+        rates[1].into(),
+        (new.sharing as i64).into(),
+    ];
+    let worker = server.query(sql, &values)?;
+    server.set_worker(Worker(worker.first().ok_or(Fault::NoRow)?.try_get(0)?));
+    for share in Share::ALL {
+        let sql = "INSERT INTO pace (sandbox, share, tat) VALUES (?1, ?2, now_micros())
+                   ON CONFLICT DO NOTHING";
+        server.execute(sql, &[sandbox.into(), (share.index() as i64).into()])?;
+    }
+    Ok(run)
+}
+
+/// What one machine counts alone is not exceeded by several: who counts something does not share it.
+fn ensure_shared(server: &Server, campaign: &Campaign, new: &NewRun<'_>) -> Result<()> {
+    let sql = "SELECT count(*) FROM worker_on w JOIN run r ON r.id = w.run
+                WHERE (r.campaign = ?1 AND (?3 >= 1 OR w.sharing >= 1))
+                   OR (w.sandbox = ?2 AND (?3 >= 2 OR w.sharing >= 2))";
+    let values = [
+        campaign.record.id.0.into(),
+        i64::from(campaign.record.sandbox).into(),
+        (new.sharing as i64).into(),
+    ];
+    let others: i64 = (server.query(sql, &values)?.first())
+        .ok_or(Fault::NoRow)?
+        .try_get(0)?;
+    if others == 0 {
+        return Ok(());
+    }
+    Err(Fault::Refused(match new.sharing {
+        Sharing::All => "another machine works with --limit, --budget or a daily cap, which it counts alone: wait until it has ended".to_owned(),
+        Sharing::NotRun => "other machines work on this campaign, and --limit and --budget are counted by one machine alone: leave them out to join, or wait until the others have ended".to_owned(),
+        Sharing::NotAccount => "other machines send for this account, and daily caps are counted by one machine alone: leave them out, or wait until the others have ended".to_owned(),
+    }))
+}
+
+/// The runs on which somebody works right now.
+pub fn on(server: &Server) -> Result<Vec<RunId>> {
+    let found = server.query("SELECT DISTINCT run FROM worker_on ORDER BY run", &[])?;
+    let runs = found.iter().map(|row| Ok(RunId(row.try_get(0)?)));
+    runs.collect()
+}
+
+/// Who works right now, in words.
+pub fn holder(server: &Server) -> Result<Option<String>> {
+    let sql = "SELECT host, count(*) FROM worker_on GROUP BY host ORDER BY host";
+    let found = server.query(sql, &[])?;
+    let mut hosts = Vec::new();
+    for row in &found {
+        let (host, count): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
+        hosts.push(match count {
+            1 => host.to_owned(),
+            count => format!("{host} ({count} processes)"),
+        });
+    }
+    Ok((!hosts.is_empty()).then(|| hosts.join(", ")))
+}
+
+/// A clock that shows the server's time, as the fastest of some answers told it.
+pub fn clock(server: &Server) -> Result<Clock> {
+    let mut best: Option<(Duration, Clock)> = None;
+    for _ in 0..PINGS {
+        let asked = Instant::now();
+        let found = server.query("SELECT now_micros()", &[])?;
+        let took = asked.elapsed();
+        let shown = UnixMicros(found.first().ok_or(Fault::NoRow)?.try_get(0)?);
+        if best.as_ref().is_none_or(|(fastest, _)| took < *fastest) {
+            best = Some((took, Clock::at(shown + took / 2)));
+        }
+    }
+    best.map(|(_, clock)| clock).ok_or(Fault::NoRow)
+}
+
+/// Notes that a worker has ended, what it leaves to others, and, if it was the last one, that its run
+/// has.
+pub fn leave(
+    server: &Server,
+    run: RunId,
+    end: &str,
+    last_left_at: Option<UnixMicros>,
+) -> Result<()> {
+    let left_at = last_left_at.map(|at| at.0);
+    let note = "UPDATE run SET last_left_at = greatest(last_left_at, ?2) WHERE id = ?1";
+    server.execute(note, &[run.0.into(), left_at.into()])?;
+    let last = "UPDATE run SET finished_at = now_micros(), \"end\" = ?2
+                 WHERE id = ?1 AND finished_at IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = ?1)";
+    if server.execute(last, &[run.0.into(), end.into()])? > 0 {
+        for table in ["slice", "ahead"] {
+            let sql = format!("DELETE FROM {table} WHERE run = ?1");
+            server.execute(&sql, &[run.0.into()])?;
+        }
+    }
+    Ok(())
+}
+
+fn micros_between(rate: crate::pace::Rate) -> i64 {
+    micros(rate.interval()).max(1)
+}
+
+/// As a ledger counts time.
+pub fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// This machine's name, for people.
+fn host() -> String {
+    let name = rustix::system::uname();
+    let node = name.nodename().to_string_lossy().into_owned();
+    format!("{node}, process {}", std::process::id())
+}

@@ -1,0 +1,156 @@
+//! Shows the others that this process is there, once a second: renews its lease, gives back the slices
+//! that have ended, declares those lost that are late, and hears what turned up in the run.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::fleet::{LEASE, Worker, micros};
+use super::link::Link;
+use super::slices::Slices;
+use super::writer::lost;
+use crate::ledger::{LedgerError, News};
+use crate::run::{RunFact, RunId};
+
+/// How often it beats.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A heart that beats until it is told to end.
+pub struct Heart {
+    beats: JoinHandle<()>,
+    end: oneshot::Sender<()>,
+}
+
+impl Heart {
+    /// Ends it, after a last beat.
+    pub async fn end(self) {
+        let _ = self.end.send(());
+        // It panicked: that was told then.
+        let _ = self.beats.await;
+    }
+}
+
+struct Beating {
+    link: Link,
+    run: RunId,
+    worker: Worker,
+    say: Arc<mpsc::UnboundedSender<News>>,
+    slices: Arc<Mutex<Slices>>,
+    known: BTreeSet<i64>,
+}
+
+/// Starts to beat.
+pub fn start(
+    link: Link,
+    run: RunId,
+    worker: Worker,
+    say: Arc<mpsc::UnboundedSender<News>>,
+    slices: Arc<Mutex<Slices>>,
+) -> Heart {
+    let (end, mut ended) = oneshot::channel();
+    let mut beating = Beating {
+        link,
+        run,
+        worker,
+        say,
+        slices,
+        known: BTreeSet::new(),
+    };
+    let beats = tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut ended => return,
+                beaten = beating.beat() => {
+                    if let Err(error) = beaten {
+                        // The writer finds out, too, and says so.
+                        tracing::debug!(name: "no_beat", "{error}");
+                    }
+                }
+            }
+            tokio::select! {
+                _ = &mut ended => return,
+                () = sleep(BEAT) => {}
+            }
+        }
+    });
+    Heart { beats, end }
+}
+
+impl Beating {
+    async fn beat(&mut self) -> Result<(), LedgerError> {
+        let ended = {
+            let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+            slices.ended()
+        };
+        let lanes: Vec<i64> = ended.iter().map(|slice| slice.lane as i64).collect();
+        let firsts: Vec<i64> = ended.iter().map(|slice| slice.first).collect();
+        let (run, worker, lease) = (self.run.0, self.worker.0, micros(LEASE));
+        let known = i64::try_from(self.known.len()).unwrap_or(i64::MAX);
+        let values: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&worker, Type::INT8),
+            (&run, Type::INT8),
+            (&lease, Type::INT8),
+            (&lanes, Type::INT8_ARRAY),
+            (&firsts, Type::INT8_ARRAY),
+        ];
+        let sql = self.link.in_schema(BEATS);
+        const WHAT: &str = "renew the lease";
+        let heard = self.link.ask(WHAT, &sql, &values).await?;
+        let read = || Ok((heard.rows[0].try_get(0)?, heard.rows[0].try_get(1)?));
+        let (is_there, facts): (bool, i64) = read().map_err(self.link.unreadable(WHAT))?;
+        if !is_there {
+            let _ = self.say.send(News::Stop(lost()));
+        }
+        if facts != known {
+            self.hear().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the engine what others have noted of the run.
+    async fn hear(&mut self) -> Result<(), LedgerError> {
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&self.run.0, Type::INT8)];
+        let sql = "SELECT seq, fact FROM {schema}.run_fact WHERE run = $1 ORDER BY seq";
+        let sql = self.link.in_schema(sql);
+        const WHAT: &str = "hear of the others";
+        let heard = self.link.ask(WHAT, &sql, &values).await?;
+        let facts = heard.rows.iter();
+        let facts = facts.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let facts = facts.collect::<Result<Vec<(i64, String)>, tokio_postgres::Error>>();
+        let facts = facts.map_err(self.link.unreadable(WHAT))?;
+        for (seq, fact) in facts {
+            let is_ours = seq >> 32 == self.worker.0;
+            if self.known.insert(seq)
+                && !is_ours
+                && let Ok(fact) = serde_json::from_str::<RunFact>(&fact)
+            {
+                let _ = self.say.send(News::Fact(fact));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Only who was never late for the length of a lease may declare others lost: the first one who is
+/// back after an outage knows nothing of them. Facts that a lost one left open end with it.
+const BEATS: &str = "
+WITH now AS (SELECT {schema}.now_micros() AS now),
+ own AS (UPDATE {schema}.worker w
+            SET steady_since = CASE WHEN w.lease_until < now.now THEN now.now ELSE w.steady_since END,
+                lease_until = now.now + $3
+           FROM now WHERE w.id = $1 AND w.lost_at IS NULL AND w.finished_at IS NULL
+         RETURNING w.steady_since),
+ late AS (UPDATE {schema}.worker w SET lost_at = now.now FROM now, own
+           WHERE w.lease_until < now.now AND w.lost_at IS NULL AND w.finished_at IS NULL
+             AND w.id <> $1 AND own.steady_since < now.now - $3
+          RETURNING w.id),
+ free AS (UPDATE {schema}.slice s SET worker = NULL FROM late WHERE s.worker = late.id),
+ done AS (DELETE FROM {schema}.slice s USING unnest($4::int8[], $5::int8[]) d(lane, first)
+           WHERE s.run = $2 AND s.lane = d.lane AND s.first = d.first AND s.worker = $1)
+SELECT EXISTS (SELECT 1 FROM own), (SELECT count(*) FROM {schema}.run_fact WHERE run = $2)";

@@ -1,0 +1,495 @@
+//! The ledger during a run: one process of those that work on it.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::PostgresLedger;
+use super::fleet::{Worker, micros};
+use super::heart::{self, Heart};
+use super::link::{Heard, Link};
+use super::slices::{Slice, Slices};
+use super::writer::{GROUP_GAP, Writer};
+use crate::clock::Clock;
+use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::ledger::group::{Answered, Entry, Intent, write_all};
+use crate::ledger::sqlite::work;
+use crate::ledger::tables::error::{Fault, failed_to};
+use crate::ledger::tables::history::{self, Noted};
+use crate::ledger::tables::rows::{Facts, attempt_id};
+use crate::ledger::{
+    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, News, Records, Rest, Share, Slots,
+    Span, Then,
+};
+use crate::next::{Step, due_on, next_step};
+use crate::run::{RunFact, RunId, Runs};
+
+/// Entries that may wait for the writer; the engine waits when there are more.
+const QUEUE_MAX: usize = 4_096;
+
+/// At the end of a run its last answers are waited for this long, if the server is away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Rows that are taken at once: as many as leave in a second, within these bounds.
+const SLICE_MIN: i64 = 32;
+const SLICE_MAX: i64 = 1_024;
+/// Where less than half of a slice is due, the next one is twice as long, up to this.
+const SLICE_LONGEST: i64 = 16_384;
+
+/// How often it is asked again whether others have left rows behind.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The first slot begins at least so long after it was asked for.
+const LEAD: Duration = Duration::from_millis(30);
+/// What one process reserves at once, at most, in time.
+const LOT: Duration = Duration::from_millis(100);
+
+/// A ledger on a server, given to a run.
+pub struct PostgresRun {
+    ledger: Arc<Mutex<Reader>>,
+    path: PathBuf,
+    clock: Clock,
+    run: RunId,
+    worker: Worker,
+    sandbox: bool,
+    control: Arc<Link>,
+    queue: mpsc::Sender<Entry>,
+    writer: JoinHandle<(Writer, usize)>,
+    slices: Arc<Mutex<Slices>>,
+    slice_length: Cell<i64>,
+    slice_least: i64,
+    next_fact: Cell<i64>,
+    unanswered: Cell<usize>,
+    news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
+    heart: Heart,
+    holds: [Option<UnixMicros>; Lane::ALL.len()],
+}
+
+/// Reads rows: of the campaign, in the light of all that is known of its runs.
+struct Reader {
+    ledger: PostgresLedger,
+    facts: Facts,
+    runs: Runs,
+    run: RunId,
+    sandbox: bool,
+}
+
+impl PostgresRun {
+    pub(in crate::ledger) fn start(
+        ledger: PostgresLedger,
+        campaign: &Campaign,
+        run: RunId,
+        clock: Clock,
+    ) -> Result<Self, LedgerError> {
+        let path = ledger.path().to_owned();
+        let (sandbox, id) = (campaign.record.sandbox, campaign.record.id);
+        let read = || -> Result<_, Fault> {
+            let db = ledger.db();
+            let worker = ledger.server.worker().ok_or(Fault::NoRow)?;
+            let holds = history::holds(db, sandbox, clock.now())?;
+            let rate = "SELECT interval_us FROM worker WHERE id = ?1";
+            let rate = db.one(rate, &[worker.0.into()], |row| row.get(0))?;
+            Ok((
+                worker,
+                holds,
+                rate,
+                Facts::of(db, id)?,
+                history::runs(db, id)?,
+            ))
+        };
+        let (worker, holds, interval, facts, runs) =
+            read().map_err(failed_to("start a run", &path))?;
+        let link = || Link::new(&ledger.driver, &ledger.address, path.clone());
+        let (say, news) = mpsc::unbounded_channel();
+        let say = Arc::new(say);
+        let writer = Writer {
+            link: link(),
+            run,
+            worker,
+            sandbox,
+            news: Arc::clone(&say),
+            held: holds.map(|at| at.map(|at| at.0)),
+        };
+        let (queue, entries) = mpsc::channel(QUEUE_MAX);
+        let control = Arc::new(link());
+        let slices = Arc::new(Mutex::new(Slices::default()));
+        let heart = heart::start(link(), run, worker, say, Arc::clone(&slices));
+        let slice_least = match interval {
+            0 => SLICE_MAX,
+            interval => (1_000_000 / interval).clamp(SLICE_MIN, SLICE_MAX),
+        };
+        let reader = Reader {
+            ledger,
+            facts,
+            runs,
+            run,
+            sandbox,
+        };
+        Ok(Self {
+            ledger: Arc::new(Mutex::new(reader)),
+            path,
+            clock,
+            run,
+            worker,
+            sandbox,
+            control,
+            queue,
+            writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
+            slices,
+            slice_length: Cell::new(slice_least),
+            slice_least,
+            next_fact: Cell::new(1),
+            unanswered: Cell::new(0),
+            news: AsyncMutex::new(news),
+            heart,
+            holds,
+        })
+    }
+
+    /// Ends this process' part of the run: what it has left is free for others. Also says how many
+    /// answers could not be written.
+    pub(in crate::ledger) async fn close(self) -> (PostgresLedger, usize) {
+        drop(self.queue);
+        let mut writer = self.writer;
+        let lost = match timeout(PATIENCE, &mut writer).await {
+            Ok(Ok((_, lost))) => lost,
+            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(_) => {
+                writer.abort();
+                self.unanswered.get()
+            }
+        };
+        self.heart.end().await;
+        let leave = leave(&self.control, self.worker);
+        if !matches!(timeout(PATIENCE, leave).await, Ok(Ok(()))) {
+            // The others find out when its lease is over.
+            tracing::warn!(name: "ledger_away", "the ledger could not be told that this process has ended: its rows are free for others in some seconds");
+        }
+        let mut ledger = Arc::into_inner(self.ledger)
+            .map(|reader| reader.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .map(|reader| reader.ledger)
+            .unwrap_or_else(|| unreachable!("nothing reads any more"));
+        if let Err(error) = ledger.reconnect() {
+            tracing::warn!(name: "ledger_away", "{error}");
+        }
+        (ledger, lost)
+    }
+
+    fn slices(&self) -> MutexGuard<'_, Slices> {
+        self.slices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn put(&self, entry: Entry) {
+        // The writer ends only when this sender is dropped.
+        let _ = self.queue.send(entry).await;
+    }
+
+    fn failed(&self, what: &'static str, why: String) -> LedgerError {
+        LedgerError::Database {
+            path: self.path.clone(),
+            what,
+            why,
+        }
+    }
+
+    /// The next rows on a lane that nobody has, and whether others have some that may come back.
+    async fn take_slice(&self, lane: Lane) -> Result<(Option<Span>, Others), LedgerError> {
+        let (run, index, worker) = (self.run.0, lane as i64, self.worker.0);
+        let length = self.slice_length.get();
+        let values: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&run, Type::INT8),
+            (&index, Type::INT8),
+            (&worker, Type::INT8),
+            (&length, Type::INT8),
+        ];
+        let sql = self.control.in_schema(TAKE_SLICE);
+        const WHAT: &str = "take rows";
+        let heard = self.control.ask(WHAT, &sql, &values).await?;
+        let read = || {
+            let row = &heard.rows[0];
+            let first: Option<i64> = row.try_get(0)?;
+            let end: Option<i64> = row.try_get(1)?;
+            let others = if row.try_get(2)? {
+                Others::HaveSome
+            } else {
+                Others::HaveNone
+            };
+            let span = first.zip(end).map(|(first, end)| Span { first, end });
+            Ok((span, others))
+        };
+        read().map_err(self.control.unreadable(WHAT))
+    }
+
+    /// Reads a slice: the jobs in it of which something is to be done, with the lanes on which it is.
+    async fn read(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
+        let reader = Arc::clone(&self.ledger);
+        let read = move || {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.due(lane, span)
+        };
+        work(Execution::Threads, read).await
+    }
+}
+
+/// Do others have rows that may come back?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    HaveSome,
+    HaveNone,
+}
+
+impl Ledger for PostgresRun {
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    async fn due(&self, lane: Lane, _limit: usize) -> Result<Due, LedgerError> {
+        let jobs = self.slices().handed_over(lane);
+        if !jobs.is_empty() {
+            let then = Then::More;
+            return Ok(Due { jobs, then });
+        }
+        let (span, others) = self.take_slice(lane).await?;
+        let Some(span) = span else {
+            let then = match others {
+                Others::HaveSome => Then::Later(Instant::now() + ASK_AGAIN),
+                Others::HaveNone => Then::Done,
+            };
+            let jobs = Vec::new();
+            return Ok(Due { jobs, then });
+        };
+        let found = self.read(lane, span).await?;
+        let rows = span.end - span.first;
+        let length = if i64::try_from(found.len()).unwrap_or(i64::MAX) * 2 < rows {
+            (rows * 2).min(SLICE_LONGEST)
+        } else {
+            self.slice_least
+        };
+        self.slice_length.set(length);
+        let slice = Slice {
+            lane,
+            first: span.first,
+        };
+        let jobs = self.slices().take(slice, found);
+        let then = Then::More;
+        Ok(Due { jobs, then })
+    }
+
+    async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
+        const WHAT: &str = "note that a request is about to leave";
+        let Some(id) = attempt_id(job.id, attempt.n) else {
+            return Err(self.failed(WHAT, "there were too many before it".to_owned()));
+        };
+        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
+        let intent = Intent { id, lane, begun_at };
+        let (done, heard) = oneshot::channel();
+        self.put(Entry::Begin { intent, done }).await;
+        let begun = heard.await;
+        let begun = begun.unwrap_or_else(|_| Err("its writer has ended".to_owned()));
+        if let Ok(Begun::Taken) = begun {
+            self.slices().is_left(job.id);
+        }
+        begun.map_err(|why| self.failed(WHAT, why))
+    }
+
+    async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
+        // One that was not begun has no id, and no answer.
+        if let Some(attempt) = attempt_id(job, n) {
+            self.unanswered.set(self.unanswered.get() + 1);
+            let answered = Answered {
+                seq: 0,
+                attempt,
+                answer: answer.clone(),
+            };
+            self.put(Entry::Answer(answered)).await;
+        }
+    }
+
+    async fn note(&self, fact: &RunFact) {
+        let noted = Noted {
+            seq: self.next_fact.replace(self.next_fact.get() + 1),
+            fact: fact.clone(),
+        };
+        self.put(Entry::Note(noted)).await;
+    }
+
+    async fn rest(&self, job: &Job, how: Rest) {
+        if how == Rest::Settled && job.lane == Lane::Verify {
+            self.put(Entry::Forget(job.id)).await;
+        }
+        match how {
+            Rest::Settled | Rest::Open => self.slices().rests(job.id),
+            Rest::Unfinished => self.slices().is_left(job.id),
+        }
+    }
+
+    async fn flush(&self) -> Result<(), LedgerError> {
+        const WHAT: &str = "write the last answers down";
+        let (done, heard) = oneshot::channel();
+        self.put(Entry::Flush { done }).await;
+        match timeout(PATIENCE, heard).await {
+            Ok(Ok(flushed)) => {
+                self.unanswered.set(0);
+                flushed.map_err(|why| self.failed(WHAT, why))
+            }
+            Ok(Err(_)) => Err(self.failed(WHAT, "its writer has ended".to_owned())),
+            Err(_) => Err(self.failed(WHAT, format!("no answer within {PATIENCE:?}"))),
+        }
+    }
+
+    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+        let (sandbox, share) = (i64::from(self.sandbox), of.index() as i64);
+        let (worker, slots_wanted) = (self.worker.0, i64::from(slots));
+        let (lead, lot) = (micros(LEAD), micros(LOT));
+        let values: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&sandbox, Type::INT8),
+            (&share, Type::INT8),
+            (&worker, Type::INT8),
+            (&slots_wanted, Type::INT8),
+            (&lead, Type::INT8),
+            (&lot, Type::INT8),
+        ];
+        let sql = self.control.in_schema(RESERVE);
+        const WHAT: &str = "reserve the rate";
+        let Heard { rows, asked, took } = self.control.ask(WHAT, &sql, &values).await?;
+        let read = || {
+            let row = &rows[0];
+            let now: i64 = row.try_get(0)?;
+            let there = |at: i64| {
+                // When the server said `now`, half of the way was over.
+                let ahead = u64::try_from(at - now).unwrap_or(0);
+                asked + took / 2 + Duration::from_micros(ahead)
+            };
+            let start: Option<i64> = row.try_get(1)?;
+            let interval: i64 = row.try_get(2)?;
+            Ok(match start {
+                Some(start) => Slots::At {
+                    first: there(start),
+                    interval: Duration::from_micros(interval.unsigned_abs()),
+                    count: slots,
+                },
+                None => Slots::Later(there(row.try_get(3)?)),
+            })
+        };
+        let slots = read().map_err(self.control.unreadable(WHAT))?;
+        Ok(Grant {
+            slots,
+            holds: self.holds,
+        })
+    }
+
+    async fn news(&self) -> News {
+        match self.news.lock().await.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        let reader = Arc::clone(&self.ledger);
+        let read = move || {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            history::left_on(reader.ledger.db(), reader.sandbox, reader.run, &day)
+        };
+        let left = work(Execution::Threads, read).await;
+        left.map_err(failed_to("count what left on a day", &self.path))
+    }
+}
+
+impl Reader {
+    /// What is due in a slice. What an earlier holder of it has begun in this run goes on.
+    fn due(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
+        loop {
+            self.ledger.reconnect()?;
+            let found = self.scan(lane, span);
+            match found {
+                Err(Fault::Postgres(_)) if self.ledger.server.is_closed() => {}
+                found => {
+                    return found.map_err(failed_to("read what is due", self.ledger.path()));
+                }
+            }
+        }
+    }
+
+    fn scan(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
+        let mut jobs = Vec::new();
+        let db = self.ledger.db();
+        // Facts of the run turn up while it is on.
+        let campaign = self.facts.campaign();
+        self.runs = history::runs(db, campaign)?;
+        let (runs, run) = (&self.runs, self.run);
+        let scan = self.facts.scan(db);
+        scan.for_each(span, Records::Skip, |stored| {
+            let Some(job) = stored.into_job() else {
+                return Ok(true);
+            };
+            let mut of_this_run = job.attempts.iter().filter(|attempt| attempt.run == run);
+            let next = match of_this_run.next() {
+                None => due_on(&job, runs).filter(|next| *next == lane),
+                Some(first) if first.lane == lane => {
+                    match next_step(job.lane, &job.attempts, runs) {
+                        Step::Try(next) => Some(next),
+                        Step::Rest => None,
+                    }
+                }
+                Some(_) => None,
+            };
+            jobs.extend(next.map(|next| (next, job)));
+            Ok(true)
+        })?;
+        Ok(jobs)
+    }
+}
+
+/// What a worker has left is free for others.
+async fn leave(control: &Link, worker: Worker) -> Result<(), LedgerError> {
+    let values: [(&(dyn ToSql + Sync), Type); 1] = [(&worker.0, Type::INT8)];
+    let sql = control.in_schema(LEAVE);
+    control.ask("leave the run", &sql, &values).await.map(drop)
+}
+
+/// A slice that nobody has any more goes first; else the rows that nobody has looked at.
+const TAKE_SLICE: &str = "
+WITH free AS (SELECT first FROM {schema}.slice WHERE run = $1 AND lane = $2 AND worker IS NULL
+               ORDER BY first LIMIT 1 FOR UPDATE SKIP LOCKED),
+ taken AS (UPDATE {schema}.slice s SET worker = $3 FROM free
+            WHERE s.run = $1 AND s.lane = $2 AND s.first = free.first RETURNING s.first, s.past),
+ ahead AS (UPDATE {schema}.ahead SET next = least(next + $4, past)
+            WHERE run = $1 AND lane = $2 AND next < past AND NOT EXISTS (SELECT 1 FROM free)
+           RETURNING next AS past, (SELECT a.next FROM {schema}.ahead a WHERE a.run = $1 AND a.lane = $2) AS first),
+ new AS (INSERT INTO {schema}.slice (run, lane, first, past, worker)
+         SELECT $1, $2, first, past, $3 FROM ahead),
+ found AS (SELECT first, past FROM taken UNION ALL SELECT first, past FROM ahead)
+SELECT (SELECT first FROM found), (SELECT past FROM found),
+       EXISTS (SELECT 1 FROM {schema}.slice WHERE run = $1 AND worker IS DISTINCT FROM $3)
+       OR EXISTS (SELECT 1 FROM {schema}.ahead WHERE run = $1 AND lane <> $2 AND next < past)";
+
+/// Slots follow each other on one line, whoever has them: so the sum of all is exact. The longest
+/// interval of those who are there counts.
+const RESERVE: &str = "
+WITH now AS (SELECT {schema}.now_micros() AS now),
+ rate AS (SELECT max(CASE WHEN $2 = 0 THEN interval_us ELSE calls_us END) AS interval, count(*) AS workers
+            FROM {schema}.worker_on WHERE sandbox = $1),
+ own AS (SELECT CASE WHEN $2 = 0 THEN interval_us ELSE calls_us END AS interval
+           FROM {schema}.worker WHERE id = $3),
+ step AS (SELECT greatest(rate.interval, own.interval) AS interval,
+                 (greatest(rate.workers, 1) + 1) * $6 + 2 * $5 AS horizon FROM rate, own),
+ slots AS (UPDATE {schema}.pace p
+              SET tat = greatest(p.tat, now.now + $5) + $4 * step.interval
+             FROM now, step
+            WHERE p.sandbox = $1 AND p.share = $2 AND p.tat < now.now + step.horizon
+           RETURNING p.tat - $4 * step.interval AS start)
+SELECT now.now, (SELECT start FROM slots), step.interval, p.tat - step.horizon
+  FROM now, step, {schema}.pace p WHERE p.sandbox = $1 AND p.share = $2";
+
+const LEAVE: &str = "
+WITH gone AS (UPDATE {schema}.worker SET finished_at = {schema}.now_micros()
+               WHERE id = $1 AND finished_at IS NULL)
+UPDATE {schema}.slice SET worker = NULL WHERE worker = $1";

@@ -1,0 +1,143 @@
+//! The rows that this process has: slices of the input, which nobody else works on meanwhile.
+//!
+//! A slice ends when all of its jobs have come to rest, and is left to others when this process ends
+//! before. That saves work and decides nothing: the key of an intent does.
+
+use std::collections::HashMap;
+
+use crate::job::{Job, JobId, Lane};
+
+/// Names a slice of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slice {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its first row.
+    pub first: i64,
+}
+
+/// Slices, with what is still to be done in each.
+#[derive(Default)]
+pub struct Slices {
+    open: HashMap<Slice, Open>,
+    of: HashMap<JobId, Slice>,
+    /// Jobs of slices of other lanes, by the lane on which they go on.
+    handed_over: [Vec<Job>; Lane::ALL.len()],
+    ended: Vec<Slice>,
+}
+
+#[derive(Default)]
+struct Open {
+    jobs: usize,
+    /// Not all that could be done in it was.
+    is_left: bool,
+}
+
+impl Slices {
+    /// A slice has come into our hands, with these jobs and the lanes on which they are due. Returns
+    /// those that are due on the slice's own.
+    pub fn take(&mut self, slice: Slice, jobs: Vec<(Lane, Job)>) -> Vec<Job> {
+        if jobs.is_empty() {
+            self.ended.push(slice);
+            return Vec::new();
+        }
+        let open = self.open.entry(slice).or_default();
+        open.jobs += jobs.len();
+        let mut own = Vec::with_capacity(jobs.len());
+        for (lane, job) in jobs {
+            self.of.insert(job.id, slice);
+            if lane == slice.lane {
+                own.push(job);
+            } else {
+                self.handed_over[lane.index()].push(job);
+            }
+        }
+        own
+    }
+
+    /// Jobs that go on on this lane, of slices of others.
+    pub fn handed_over(&mut self, lane: Lane) -> Vec<Job> {
+        std::mem::take(&mut self.handed_over[lane.index()])
+    }
+
+    /// A job has come to rest, or is not ours any more.
+    pub fn rests(&mut self, job: JobId) {
+        if let Some(slice) = self.of.remove(&job)
+            && let Some(open) = self.open.get_mut(&slice)
+        {
+            open.jobs -= 1;
+            if open.jobs == 0 && !open.is_left {
+                self.open.remove(&slice);
+                self.ended.push(slice);
+            }
+        }
+    }
+
+    /// Something would still be done for a job.
+    pub fn is_left(&mut self, job: JobId) {
+        if let Some(slice) = self.of.remove(&job)
+            && let Some(open) = self.open.get_mut(&slice)
+        {
+            open.is_left = true;
+        }
+    }
+
+    /// Slices that have ended since the last call.
+    pub fn ended(&mut self) -> Vec<Slice> {
+        std::mem::take(&mut self.ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::RowId;
+    use crate::number::Number;
+
+    fn job(id: i64) -> Job {
+        Job {
+            id: JobId(id),
+            row: RowId(id),
+            line: 2,
+            number: Number::new(919_876_543_210).unwrap(),
+            code: None,
+            lane: Lane::Sms,
+            attempts: Vec::new(),
+        }
+    }
+
+    const SLICE: Slice = Slice {
+        lane: Lane::Sms,
+        first: 1,
+    };
+
+    #[test]
+    fn a_slice_ends_when_all_its_jobs_rest_and_never_when_one_is_left() {
+        let mut slices = Slices::default();
+        let sms = |id| (Lane::Sms, job(id));
+        assert_eq!(slices.take(SLICE, vec![sms(1), sms(2)]).len(), 2);
+        slices.rests(JobId(1));
+        slices.rests(JobId(1));
+        assert_eq!(slices.ended(), []);
+        slices.rests(JobId(2));
+        assert_eq!(slices.ended(), [SLICE]);
+        assert_eq!(slices.ended(), []);
+        slices.take(SLICE, vec![sms(3), sms(4)]);
+        slices.is_left(JobId(3));
+        slices.rests(JobId(4));
+        assert_eq!(slices.ended(), []);
+        assert!(slices.take(SLICE, Vec::new()).is_empty());
+        assert_eq!(slices.ended(), [SLICE], "there was nothing in it");
+    }
+
+    #[test]
+    fn a_job_that_goes_on_on_another_lane_is_handed_out_there() {
+        let mut slices = Slices::default();
+        assert!(slices.take(SLICE, vec![(Lane::Call, job(1))]).is_empty());
+        assert!(slices.handed_over(Lane::Sms).is_empty());
+        assert_eq!(slices.handed_over(Lane::Call).len(), 1);
+        assert!(slices.handed_over(Lane::Call).is_empty());
+        slices.rests(JobId(1));
+        assert_eq!(slices.ended(), [SLICE]);
+    }
+}
