@@ -30,7 +30,7 @@ use crate::ledger::{self, Begun, Due, Grant, Ledger, LedgerError, News, Rest, Sh
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_number, mask_numbers};
-use crate::pace::{Pace, Rate};
+use crate::pace::{Ask, Pace, Rate};
 use crate::retry::Backoff;
 use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, Stop, StopKind};
 use crate::status::{Status, outcome};
@@ -52,6 +52,10 @@ const WORTH_SAYING: Duration = Duration::from_secs(2);
 /// The first request of a run keeps at least this distance, or that of the rate if that is less,
 /// from the run's start: whatever clocks say, no second then holds more than the rate.
 const DISTANCE: Duration = Duration::from_secs(1);
+
+/// A clock on the wall that goes forward by more than this while the machine's own does not says that
+/// the machine slept.
+const SLEPT: Duration = Duration::from_secs(1);
 
 /// Slots of the common rate are asked for in batches of this much time.
 const BATCH: Duration = Duration::from_millis(100);
@@ -154,15 +158,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     task: Task,
     stop: impl Future<Output = Signal>,
 ) -> Finished {
-    let pace = Paces {
-        common: Pace::new(settings.rate),
-        calls: Pace::new(
-            settings
-                .limits
-                .call_rate
-                .filter(|_| !is_made(Mistake::CallRateIgnored)),
-        ),
-    };
+    let pace = Paces::new(settings, context.ledger.lookahead());
     let watch = Watch::new(settings, task.run, task.runs);
     let allowance = Allowance::new(&settings.limits, &task.billed, context.wall);
     let slots = Slots::new(
@@ -177,6 +173,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     let mut lives = FuturesUnordered::new();
     let mut reads = FuturesUnordered::new();
     let mut counts = FuturesUnordered::new();
+    let mut reservations = FuturesUnordered::new();
     let mut stop = pin!(stop.fuse());
     let mut news = pin!(context.ledger.news());
     loop {
@@ -208,8 +205,12 @@ pub async fn run<L: Ledger, G: Gateway>(
             engine.stop(StopKind::Budget, &allowance.budget_in_words());
         }
         context.progress.set_queues(slots.taken(), slots.waiting());
-        let ask = slots.asks_at(now);
-        let wake = wake.into_iter().chain(ask).min();
+        let (asks, reserve_at) = engine.wants_slots(now);
+        let asks = asks.into_iter().flatten();
+        reservations.extend(asks.map(|(of, slots)| engine.reserve(of, slots).map(drop)));
+        let has_more = wake.is_some() || !lives.is_empty();
+        let wake = [wake, slots.asks_at(now), reserve_at.filter(|_| has_more)];
+        let wake = wake.into_iter().flatten().min();
         let wake = wake.filter(|_| !engine.has_ended());
         if lives.is_empty() && reads.is_empty() && counts.is_empty() && wake.is_none() {
             break;
@@ -220,14 +221,15 @@ pub async fn run<L: Ledger, G: Gateway>(
         tokio::select! {
             biased;
             signal = &mut stop => engine.finish(End::Interrupted(signal)),
-            // All that have ended, before it is looked at who goes next.
-            Some(()) = lives.next() => while let Some(Some(())) = lives.next().now_or_never() {},
-            Some((lane, due)) = reads.next() => engine.take_in(lane, due),
-            Some((day, left)) = counts.next() => engine.take_count(&day, left),
             heard = &mut news => {
                 engine.hear(heard);
                 news.set(context.ledger.news());
             }
+            Some(()) = reservations.next() => {}
+            // All that have ended, before it is looked at who goes next.
+            Some(()) = lives.next() => while let Some(Some(())) = lives.next().now_or_never() {},
+            Some((lane, due)) = reads.next() => engine.take_in(lane, due),
+            Some((day, left)) = counts.next() => engine.take_count(&day, left),
             () = slots.changed() => {}
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
@@ -252,6 +254,10 @@ struct Engine<'a, L, G> {
     line_of_calls: Mutex<()>,
     /// Slots of the common rate that were reserved and not yet used.
     reserved: Cell<u32>,
+    /// The ledger is being asked for slots.
+    reserving: [Cell<bool>; Share::ALL.len()],
+    /// When the machine was last known not to have slept since slots were granted.
+    awake: Cell<Moment>,
     /// Requests begun that have not left yet.
     intents: [Cell<usize>; Lane::ALL.len()],
     /// Numbers in hand whose next or last request is on a lane.
@@ -292,6 +298,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             line: Mutex::new(()),
             line_of_calls: Mutex::new(()),
             reserved: Cell::new(0),
+            reserving: Default::default(),
+            awake: Cell::new(Moment {
+                at: now,
+                wall: allowance.wall(),
+            }),
             intents: Default::default(),
             in_hand: Default::default(),
             departed: Cell::new(0),
@@ -318,11 +329,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 && self.line_up(lane).await
             {
                 // Durable: from here on a crash leaves `unknown`, never a second sending.
-                let Some(leave_by) = self.begin(&mut job, lane).await else {
+                let Some(intent) = self.begin(&mut job, lane).await else {
                     return;
                 };
                 // The next thing to happen is the first byte.
-                let answer = self.go(ready, &slot, leave_by).await;
+                let answer = self.go(ready, &slot, intent).await;
                 // To wait for a `Retry-After` is enough.
                 let held = answer.verdict.retry_at.is_some();
                 failures += u32::from(answer.left_at.is_some() && !held);
@@ -401,15 +412,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             let _first_of_calls = match self.pace.besides(lane) {
                 Some(pace) => {
                     let first = self.line_of_calls.lock().await;
-                    is_near(pace, || self.intents[lane.index()].get()).await;
+                    pace.intent(|| self.intents[lane.index()].get()).await;
                     Some(first)
                 }
                 None => None,
             };
             if !self.pace.common.is_unlimited() {
                 let _first_in_line = self.line.lock().await;
-                self.reserve().await;
-                is_near(&self.pace.common, || self.intents()).await;
+                self.reserve_own().await;
+                self.pace.common.intent(|| self.intents()).await;
             }
             self.intends(lane, 1);
         };
@@ -440,9 +451,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         intents.set(intents.get().saturating_add_signed(more));
     }
 
-    /// Writes the intent of the next attempt down, and says until when it may leave; `None`: the
-    /// request must not leave.
-    async fn begin(&self, job: &mut Job, lane: Lane) -> Option<LeaveBy> {
+    /// Writes the intent of the next attempt down; `None`: the request must not leave.
+    async fn begin(&self, job: &mut Job, lane: Lane) -> Option<Intent> {
         let attempt = Attempt {
             n: job.attempts.last().map_or(0, |last| last.n) + 1,
             run: self.run,
@@ -453,14 +463,15 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         };
         // Before the request, or its day could not be told after a crash.
         self.note_moves().await;
+        let since = self.pace.common.is_shared().then(|| self.moment());
         let begun = self.context.ledger.begin(job, &attempt).await;
         let leave_by = match begun {
-            Ok(Begun::Go { leave_by }) => Some(LeaveBy(leave_by)),
-            _ => is_made(Mistake::IntentIgnored).then_some(LeaveBy(None)),
+            Ok(Begun::Go { leave_by }) => Some(leave_by),
+            _ => is_made(Mistake::IntentIgnored).then_some(None),
         };
-        if leave_by.is_some() {
+        if let Some(leave_by) = leave_by {
             job.attempts.push(attempt);
-            return leave_by;
+            return Some(Intent { leave_by, since });
         }
         self.intends(lane, -1);
         if let Err(error) = begun {
@@ -470,19 +481,19 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     /// Waits for its turn and lets the request go; says what came of it.
-    async fn go(&self, ready: G::Ready<'_>, slot: &Slot<'_>, leave_by: LeaveBy) -> Answer {
-        let has_turn = self.turn(slot.lane, leave_by).await;
+    async fn go(&self, ready: G::Ready<'_>, slot: &Slot<'_>, intent: Intent) -> Answer {
+        let turn = self.turn(slot.lane, intent).await;
         self.intends(slot.lane, -1);
         slot.is_ready();
         let mut left_at = None;
-        let verdict = if has_turn {
-            let (now, turn) = (self.clock.now(), Instant::now());
+        let verdict = if let Some(turn) = turn {
+            let now = self.clock.now();
             let wall = self.allowance.wall();
             let unanswered = self.context.progress.leaves();
             let verdict = ready.go().await;
             drop(unanswered);
             match verdict.kind {
-                VerdictKind::Unreachable | VerdictKind::Withdrawn => self.put_back(slot.lane, turn),
+                VerdictKind::Unreachable | VerdictKind::Withdrawn => turn.put_back(),
                 _ => {
                     left_at = Some(now);
                     slot.has_left(wall);
@@ -502,34 +513,36 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
-    /// Waits for a turn to leave; says whether there is one.
-    async fn turn(&self, lane: Lane, leave_by: LeaveBy) -> bool {
-        tokio::select! {
+    /// Waits for a turn to leave; `None`: there is none for this request.
+    async fn turn(&self, lane: Lane, intent: Intent) -> Option<Turn<'_>> {
+        let turn = tokio::select! {
             biased;
-            () = self.turns(lane), if !is_made(Mistake::NoTurn) => {}
-            () = std::future::ready(()), if is_made(Mistake::NoTurn) => {}
-            () = self.ending(), if !is_made(Mistake::LeavesAfterEnd) => return false,
+            turn = self.turns(lane), if !is_made(Mistake::NoTurn) => turn,
+            () = std::future::ready(()), if is_made(Mistake::NoTurn) => Turn::default(),
+            () = self.ending(), if !is_made(Mistake::LeavesAfterEnd) => return None,
+        };
+        if intent.since.is_some_and(|since| self.has_slept(since)) {
+            return None;
         }
-        let may = self.may_leave(lane) && leave_by.is_ahead();
-        let may = may || is_made(Mistake::LeavesAfterEnd);
-        if !may {
-            self.put_back(lane, Instant::now());
+        let may = self.may_leave(lane) && intent.is_in_time();
+        if may || is_made(Mistake::LeavesAfterEnd) {
+            return Some(turn);
         }
-        may
+        turn.put_back();
+        None
     }
 
     /// A turn of each rate that binds the lane.
-    async fn turns(&self, lane: Lane) {
+    async fn turns(&self, lane: Lane) -> Turn<'a> {
         match self.pace.besides(lane) {
-            Some(pace) => pace.turn_of_both(&self.pace.common).await,
-            None => self.pace.common.turn().await,
-        }
-    }
-
-    fn put_back(&self, lane: Lane, turn: Instant) {
-        self.pace.common.put_back(turn);
-        if let Some(pace) = self.pace.besides(lane) {
-            pace.put_back(turn);
+            Some(pace) => {
+                let (here, common) = pace.turn_of_both(&self.pace.common).await;
+                Turn([Some((pace, here)), Some((&self.pace.common, common))])
+            }
+            None => {
+                let common = self.pace.common.turn().await;
+                Turn([Some((&self.pace.common, common)), None])
+            }
         }
     }
 
@@ -772,7 +785,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// The first slots of the common rate, and what holds the lanes back from before.
     async fn reserve_first(&self) {
-        let Some(grant) = self.reserve().await else {
+        let Some(grant) = self.reserve(Share::Common, self.batch()).await else {
             return;
         };
         if self.settings.earlier_holds == EarlierHolds::Ignore {
@@ -786,37 +799,125 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
-    /// Sees to it that there is a slot of the common rate.
-    async fn reserve(&self) -> Option<Grant> {
-        if let Some(left) = self.reserved.get().checked_sub(1) {
-            self.reserved.set(left);
-            return None;
+    /// Sees to it that there is a slot of a rate that is this process's own.
+    async fn reserve_own(&self) {
+        if self.pace.common.is_shared() {
+            return;
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate is positive, and a batch of it is small"
-        )]
+        if self.reserved.get() == 0 {
+            self.reserve(Share::Common, self.batch()).await;
+        }
+        self.reserved.set(self.reserved.get().saturating_sub(1));
+    }
+
+    /// How many slots of a rate of its own to ask for at once.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive, and a batch of it is small"
+    )]
+    fn batch(&self) -> u32 {
         let batch = self.settings.rate.map_or(1, |rate| {
             (rate.per_second() * BATCH.as_secs_f64()).ceil() as u32
         });
-        let grant = match self
-            .context
-            .ledger
-            .reserve(Share::Common, batch.max(1))
-            .await
-        {
-            Ok(grant) => grant,
+        batch.max(1)
+    }
+
+    /// What to reserve of rates that all processes share, and when to look again.
+    fn wants_slots(&self, now: Instant) -> ([Option<(Share, u32)>; 2], Option<Instant>) {
+        let mut asks = [None; Share::ALL.len()];
+        let mut again = None;
+        if !self.pace.common.is_shared() || self.has_ended() {
+            return (asks, again);
+        }
+        self.pace.look_ahead(self.context.ledger.lookahead());
+        for (of, ask) in Share::ALL.into_iter().zip(&mut asks) {
+            let reserving = &self.reserving[of.index()];
+            let pace = self.pace.of(of);
+            match pace.ask(usize::MAX, now) {
+                Ask::For(_) if reserving.get() => {}
+                Ask::For(_) => {
+                    if let Ask::For(slots) = pace.ask(self.wanted(of, now), now) {
+                        reserving.set(true);
+                        *ask = Some((of, slots));
+                    }
+                }
+                Ask::At(at) => again = again.into_iter().chain([at]).min(),
+                Ask::Nothing => {}
+            }
+        }
+        (asks, again)
+    }
+
+    /// How many requests could use a slot of such a rate soon.
+    fn wanted(&self, of: Share, now: Instant) -> usize {
+        let wanting = |lane| match self.pace.besides(lane) {
+            // Without one of their own they have no use for others.
+            Some(pace) => self.slots.wanting(lane, now).min(pace.held()),
+            None => self.slots.wanting(lane, now),
+        };
+        match of {
+            Share::Common => Lane::ALL.into_iter().map(wanting).sum(),
+            Share::Calls => self.slots.wanting(Lane::Call, now),
+        }
+    }
+
+    /// Asks the ledger for slots.
+    async fn reserve(&self, of: Share, slots: u32) -> Option<Grant> {
+        self.reserving[of.index()].set(true);
+        let since = self.moment();
+        let grant = self.context.ledger.reserve(of, slots).await;
+        self.reserving[of.index()].set(false);
+        match grant {
+            Ok(grant) => {
+                self.granted(of, &grant.slots, since);
+                Some(grant)
+            }
             Err(error) => {
                 self.stop(StopKind::Ledger, &error.to_string());
-                return None;
+                None
             }
-        };
-        if let ledger::Slots::Own { count, after } = grant.slots {
-            self.reserved.set(count.saturating_sub(1));
-            self.keep_distance(after);
         }
-        Some(grant)
+    }
+
+    /// Slots that were asked for then.
+    fn granted(&self, of: Share, slots: &ledger::Slots, since: Moment) {
+        if let ledger::Slots::Own { count, after } = slots {
+            self.reserved.set(*count);
+            return self.keep_distance(*after);
+        }
+        self.pace.share();
+        if self.has_slept(since) {
+            return;
+        }
+        match *slots {
+            ledger::Slots::At {
+                first,
+                interval,
+                count,
+            } => self.pace.of(of).add(first, interval, count),
+            ledger::Slots::Later(at) => self.pace.of(of).none_before(at),
+            ledger::Slots::Own { .. } => {}
+        }
+        self.awake.set(self.moment());
+    }
+
+    /// Has the machine slept since then? Places that were reserved before are others' now.
+    fn has_slept(&self, since: Moment) -> bool {
+        let now = self.moment();
+        let slept = now.slept_since(since) || now.slept_since(self.awake.get());
+        if slept {
+            self.pace.forget();
+            self.awake.set(now);
+        }
+        slept
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            at: Instant::now(),
+            wall: self.allowance.wall(),
+        }
     }
 
     /// The first requests keep their distance from the one that left then.
@@ -912,20 +1013,45 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 }
 
-/// Returns when the intent of one more request should be written down, if so many wait already.
-async fn is_near(pace: &Pace, waiting: impl Fn() -> usize) {
-    while let Some(at) = pace.intent_at(waiting()).filter(|at| *at > Instant::now()) {
-        sleep_until(at).await;
+/// What binds a request that was begun.
+#[derive(Clone, Copy, Debug)]
+struct Intent {
+    /// It must not leave after this.
+    leave_by: Option<Instant>,
+    /// Where others may have taken it over while the machine slept: when it was begun.
+    since: Option<Moment>,
+}
+
+impl Intent {
+    fn is_in_time(self) -> bool {
+        self.leave_by.is_none_or(|at| Instant::now() <= at)
     }
 }
 
-/// A request that was begun must not leave after this.
+/// A moment on two clocks: the first stands still while the machine sleeps.
 #[derive(Clone, Copy, Debug)]
-struct LeaveBy(Option<Instant>);
+struct Moment {
+    at: Instant,
+    wall: UnixMicros,
+}
 
-impl LeaveBy {
-    fn is_ahead(self) -> bool {
-        self.0.is_none_or(|at| Instant::now() <= at)
+impl Moment {
+    fn slept_since(self, then: Self) -> bool {
+        let passed = self.at.saturating_duration_since(then.at);
+        self.wall.since(then.wall) > passed + SLEPT
+    }
+}
+
+/// Turns that a request may use: what to put back, and where.
+#[derive(Clone, Copy, Default)]
+struct Turn<'a>([Option<(&'a Pace, Instant)>; 2]);
+
+impl Turn<'_> {
+    /// The request did not leave after all.
+    fn put_back(self) {
+        for (pace, turn) in self.0.into_iter().flatten() {
+            pace.put_back(turn);
+        }
     }
 }
 

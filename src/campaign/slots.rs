@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::Settings;
 use super::limits::Allowance;
 use super::progress::Why;
 use super::watch::{Gate, Watch};
 use crate::job::{Job, JobId, Lane, RowId, UnixMicros};
-use crate::ledger::{Due, Then};
+use crate::ledger::{Due, Share, Then};
 use crate::mistake::{Mistake, is_made};
 use crate::pace::Pace;
 use crate::retry::Budget;
@@ -25,6 +26,9 @@ pub const READ_AHEAD: usize = 1_024;
 
 /// Numbers that may wait for a retry; when there are more, no new ones are started.
 const WAITING_MAX: usize = 4_096;
+
+/// What is due in less time than this counts when places on a shared line of time are asked for.
+const SOON: Duration = Duration::from_millis(100);
 
 /// The places in flight and those who wait for one.
 pub struct Slots<'a> {
@@ -47,6 +51,44 @@ pub struct Paces {
 }
 
 impl Paces {
+    /// The paces of a run whose intents are written down `lookahead` before their requests leave.
+    pub fn new(settings: &Settings, lookahead: Duration) -> Self {
+        let calls = settings.limits.call_rate;
+        let calls = calls.filter(|_| !is_made(Mistake::CallRateIgnored));
+        Self {
+            common: Pace::new(settings.rate, lookahead),
+            calls: Pace::beside_another(calls, lookahead),
+        }
+    }
+
+    /// The one whose slots are asked for.
+    pub fn of(&self, share: Share) -> &Pace {
+        match share {
+            Share::Common => &self.common,
+            Share::Calls => &self.calls,
+        }
+    }
+
+    /// From now on the rates are ones that all processes share.
+    pub fn share(&self) {
+        self.common.share();
+        if !self.calls.is_unlimited() {
+            self.calls.share();
+        }
+    }
+
+    /// All places on the lines that all share are void.
+    pub fn forget(&self) {
+        self.common.forget();
+        self.calls.forget();
+    }
+
+    /// How long before their requests leave intents are written down.
+    pub fn look_ahead(&self, lookahead: Duration) {
+        self.common.look_ahead(lookahead);
+        self.calls.look_ahead(lookahead);
+    }
+
     /// The one that requests of this lane pay besides, if there is one.
     pub fn besides(&self, lane: Lane) -> Option<&Pace> {
         Some(&self.calls).filter(|pace| lane == Lane::Call && !pace.is_unlimited())
@@ -238,6 +280,24 @@ impl<'a> Slots<'a> {
         !queue.may_start(self.watch) || !queue.lanes[lane.index()].has_new()
     }
 
+    /// How many requests of this lane could leave soon if the rate let them: those with a place, and
+    /// those who would get one.
+    pub fn wanting(&self, lane: Lane, now: Instant) -> usize {
+        let preparing = self.preparing[lane.index()].get();
+        if self.taken.get() >= self.limit.get() {
+            return preparing;
+        }
+        let queue = self.queue.borrow();
+        let waiting = || queue.ready(lane, now + SOON, self.watch);
+        let gate = self.watch.gate(lane, now);
+        preparing
+            + match gate.and(self.allowance.gate(lane, now)) {
+                Gate::Open => waiting(),
+                Gate::Probe => waiting().min(1),
+                Gate::Until(..) | Gate::Shut | Gate::Over => 0,
+            }
+    }
+
     /// How many places are taken.
     pub fn taken(&self) -> usize {
         self.taken.get()
@@ -387,6 +447,23 @@ impl Queue {
     fn knows_the_next(&self) -> bool {
         let known = |lane: &LaneQueue| !lane.new.is_empty() || lane.behind != Then::More;
         self.quota.is_none() || self.lanes.iter().all(known)
+    }
+
+    /// How many numbers of this lane could go before this.
+    fn ready(&self, lane: Lane, at: Instant, watch: &Watch<'_>) -> usize {
+        let queue = &self.lanes[lane.index()];
+        let is_due = |waiting: &&Reverse<Waiting>| waiting.0.due <= at;
+        let again = queue.waiting.iter().filter(is_due).count();
+        let may_start = self.may_start(watch) && self.knows_the_next();
+        let most = self.quota.map_or(usize::MAX, |quota| {
+            usize::try_from(quota).unwrap_or(usize::MAX)
+        });
+        again
+            + if may_start {
+                queue.new.len().min(most)
+            } else {
+                0
+            }
     }
 
     /// Whose turn it is. A retry goes before a new number as long as the budget allows.

@@ -3,9 +3,12 @@
 //! Departures are granted one by one in the order of asking, so waiting costs one timer, not one a
 //! waiter. What a late timer loses is made up for within [`TOLERANCE`], and no more: a longer stall
 //! is forgotten, so that no second ever sees a burst. In any second at most the rate and what fits
-//! into the tolerance leave: +0.5 %, or one request.
+//! into the tolerance leave: +0.5 %, or one request. Where several processes share the rate, who
+//! leaves when is agreed upon in the ledger, and governor only guards it.
 
-use std::cell::Cell;
+mod line;
+
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -18,13 +21,11 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 
 use crate::mistake::{Mistake, is_made};
+pub use line::Ask;
+use line::{LATE, LOT, Line};
 
 /// How much time a late departure may make up for.
 const TOLERANCE: Duration = Duration::from_millis(5);
-
-/// An intent is written down this long before its request may leave: enough for a commit that is
-/// slow, short enough that a crash finds few intents whose requests had not left.
-const LOOKAHEAD: Duration = Duration::from_millis(20);
 
 /// Requests in a period of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,106 +74,26 @@ impl GovernorClock for SinceStart {
     }
 }
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>;
-
-/// Lets requests leave one by one, never above a rate.
-pub struct Pace {
-    limit: Option<Limit>,
-}
-
-struct Limit {
-    limiter: Limiter,
+/// Governor's limiter for requests that keep an interval.
+struct Limiter {
+    limiter: RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>,
     start: Instant,
     /// Governor counts whole cells; a request at a slow rate is several, so that the tolerance is
     /// a matter of milliseconds at any rate.
     cells: NonZeroU32,
     interval: Duration,
-    turn: Mutex<()>,
-    /// When the next departure is expected.
-    next: Cell<Instant>,
-    not_before: Cell<Option<Instant>>,
-    /// When a turn was put back that nobody has taken since.
-    returned_at: Cell<Option<Instant>>,
-    returned: Notify,
 }
 
-impl Pace {
-    /// A pace of `rate` (`None`: unlimited).
-    #[must_use]
-    pub fn new(rate: Option<Rate>) -> Self {
-        Self {
-            limit: rate.map(Limit::new),
-        }
-    }
-
-    /// Is there no rate to keep?
-    #[must_use]
-    pub fn is_unlimited(&self) -> bool {
-        self.limit.is_none()
-    }
-
-    /// Lets no request leave before `at`.
-    pub fn not_before(&self, at: Instant) {
-        if let Some(limit) = &self.limit {
-            limit.next.set(limit.next.get().max(at));
-            limit.not_before.set(limit.not_before.get().max(Some(at)));
-        }
-    }
-
-    /// How far a request has to keep its distance from the one before.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.limit.as_ref().map_or(Duration::ZERO, |l| l.interval)
-    }
-
-    /// When the intent of one more request should be written down, if `waiting` of them already
-    /// wait for their turn. `None`: at once.
-    #[must_use]
-    pub fn intent_at(&self, waiting: usize) -> Option<Instant> {
-        let limit = self.limit.as_ref()?;
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        let leaves = limit.next.get() + limit.interval.saturating_mul(waiting);
-        leaves.checked_sub(LOOKAHEAD)
-    }
-
-    /// Waits for this request's turn to leave. Dropped while it waits, it takes nobody's turn.
-    pub async fn turn(&self) {
-        if let Some(limit) = &self.limit {
-            limit.turn().await;
-        }
-    }
-
-    /// Waits for a turn of this pace and of another, which more requests keep. Both come at the moment at
-    /// which the request may leave: one that was waited for in between would be early for the next.
-    pub async fn turn_of_both(&self, other: &Self) {
-        let Some(limit) = &self.limit else {
-            return other.turn().await;
-        };
-        let _in_order = limit.turn.lock().await;
-        limit.is_due().await;
-        other.turn().await;
-        limit.take().await;
-    }
-
-    /// The request whose turn came then did not leave after all. The next in line may have the turn
-    /// if it takes it within the tolerance; then it is forgotten.
-    pub fn put_back(&self, turn: Instant) {
-        if let Some(limit) = &self.limit {
-            limit.returned_at.set(Some(turn));
-            limit.returned.notify_one();
-        }
-    }
-}
-
-impl Limit {
-    fn new(rate: Rate) -> Self {
-        let interval = rate.interval().max(Duration::from_nanos(1));
+impl Limiter {
+    /// Late ones may make up for `tolerance`.
+    fn new(interval: Duration, tolerance: Duration) -> Self {
+        let interval = interval.max(Duration::from_nanos(1));
         let cells = clamped(interval.as_nanos().div_ceil(TOLERANCE.as_nanos()));
         let cell = (interval / cells.get()).max(Duration::from_nanos(1));
         let tolerance = if is_made(Mistake::PauseMadeUp) {
-            TOLERANCE * 100
+            tolerance * 100
         } else {
-            TOLERANCE
+            tolerance
         };
         let spare = clamped(tolerance.as_nanos() / cell.as_nanos());
         // With the tolerance used up, exactly one request may leave.
@@ -190,17 +111,243 @@ impl Limit {
             start,
             cells,
             interval,
+        }
+    }
+
+    /// Lets one go, or says when to ask again.
+    fn check(&self) -> Result<(), Instant> {
+        match self.limiter.check_n(self.cells) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => Err(self.start + not_until.earliest_possible()),
+            // More cells than the burst holds: ruled out by `new`.
+            Err(_) => Err(Instant::now() + self.interval),
+        }
+    }
+}
+
+/// Lets requests leave one by one, never above a rate.
+///
+/// The rate is this process's own, or all processes share it: then each reserves places on one line of
+/// time, and this pace follows them.
+pub struct Pace {
+    own: Option<Own>,
+    line: OnceCell<Line>,
+    /// How late a request may be at its place on the line.
+    late: Duration,
+    lookahead: Cell<Duration>,
+    turn: Mutex<()>,
+}
+
+/// A rate that is this process's alone.
+struct Own {
+    limiter: Limiter,
+    /// When the next departure is expected.
+    next: Cell<Instant>,
+    not_before: Cell<Option<Instant>>,
+    /// When a turn was put back that nobody has taken since.
+    returned_at: Cell<Option<Instant>>,
+    returned: Notify,
+}
+
+impl Pace {
+    /// A pace of `rate` (`None`: unlimited). Intents are written down `lookahead` before their
+    /// requests may leave.
+    #[must_use]
+    pub fn new(rate: Option<Rate>, lookahead: Duration) -> Self {
+        Self {
+            own: rate.map(Own::new),
+            line: OnceCell::new(),
+            late: LATE,
+            lookahead: Cell::new(lookahead),
             turn: Mutex::new(()),
-            next: Cell::new(start),
+        }
+    }
+
+    /// As `new`, for requests that keep another pace besides. Their places on the two lines are not
+    /// the same, so that they may be late here by the distance from one to the next.
+    #[must_use]
+    pub fn beside_another(rate: Option<Rate>, lookahead: Duration) -> Self {
+        Self {
+            late: LOT.max(rate.map_or(LOT, Rate::interval)),
+            ..Self::new(rate, lookahead)
+        }
+    }
+
+    /// Is there no rate to keep?
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.own.is_none() && self.line.get().is_none()
+    }
+
+    /// From now on the rate is one that all processes share.
+    pub fn share(&self) {
+        self.line();
+    }
+
+    /// Is it?
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.line.get().is_some()
+    }
+
+    fn line(&self) -> &Line {
+        let new = || Line::new(self.interval(), self.late);
+        self.line.get_or_init(new)
+    }
+
+    /// These places on the line that all share are ours.
+    pub fn add(&self, first: Instant, interval: Duration, count: u32) {
+        self.line().add(first, interval, count);
+    }
+
+    /// There are no places on the line that all share before `at`.
+    pub fn none_before(&self, at: Instant) {
+        self.line().none_before(at);
+    }
+
+    /// All places on the line that all share are void.
+    pub fn forget(&self) {
+        if let Some(line) = self.line.get() {
+            line.forget();
+        }
+    }
+
+    /// So many places on the line that all share are there to be used.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.line.get().map_or(0, Line::held)
+    }
+
+    /// What to do so that so many requests can leave.
+    #[must_use]
+    pub fn ask(&self, wanted: usize, now: Instant) -> Ask {
+        let line = self.line.get();
+        line.map_or(Ask::Nothing, |line| line.ask(wanted, now))
+    }
+
+    /// From now on intents are written down so long before their requests may leave.
+    pub fn look_ahead(&self, lookahead: Duration) {
+        self.lookahead.set(lookahead);
+    }
+
+    /// Lets no request leave before `at`.
+    pub fn not_before(&self, at: Instant) {
+        if let Some(own) = &self.own {
+            own.next.set(own.next.get().max(at));
+            own.not_before.set(own.not_before.get().max(Some(at)));
+        }
+    }
+
+    /// How far a request has to keep its distance from the one before.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        let own = self.own.as_ref();
+        own.map_or(Duration::ZERO, |own| own.limiter.interval)
+    }
+
+    /// When the intent of one more request should be written down, if `waiting` of them already
+    /// wait for their turn. `None`: at once.
+    #[must_use]
+    pub fn intent_at(&self, waiting: usize) -> Option<Instant> {
+        let leaves = match (self.line.get(), &self.own) {
+            (Some(line), _) => line.expected(waiting),
+            (None, Some(own)) => own.expected(waiting),
+            (None, None) => return None,
+        };
+        leaves.checked_sub(self.lookahead.get())
+    }
+
+    /// Returns when the intent of one more request should be written down, if so many wait already.
+    /// On a line that all share there is a place for it then.
+    pub async fn intent(&self, waiting: impl Fn() -> usize) {
+        let Some(line) = self.line.get() else {
+            while let Some(at) = self.intent_at(waiting()).filter(|at| *at > Instant::now()) {
+                sleep_until(at).await;
+            }
+            return;
+        };
+        loop {
+            let place = line.place(waiting());
+            match place.map(|place| place.checked_sub(self.lookahead.get())) {
+                Some(at) if at <= Some(Instant::now()) => return,
+                at => line.wait(at.flatten()).await,
+            }
+        }
+    }
+
+    /// Waits for this request's turn to leave. Dropped while it waits, it takes nobody's turn. Says
+    /// what to put back if it does not leave.
+    pub async fn turn(&self) -> Instant {
+        match (self.line.get(), &self.own) {
+            (Some(line), _) => {
+                let _in_order = self.turn.lock().await;
+                line.turn().await
+            }
+            (None, Some(own)) => {
+                let _in_order = self.turn.lock().await;
+                own.take().await;
+                Instant::now()
+            }
+            (None, None) => Instant::now(),
+        }
+    }
+
+    /// Waits for a turn of this pace and of another, which more requests keep. Both come at the moment at
+    /// which the request may leave: one that was waited for in between would be early for the next.
+    /// Says what to put back: here, and at the other.
+    pub async fn turn_of_both(&self, other: &Self) -> (Instant, Instant) {
+        let _in_order = self.turn.lock().await;
+        if let Some(line) = self.line.get() {
+            loop {
+                line.is_due().await;
+                let others = other.turn().await;
+                match line.take() {
+                    Ok(place) => return (place, others),
+                    Err(until) => {
+                        other.put_back(others);
+                        line.wait(until).await;
+                    }
+                }
+            }
+        }
+        if let Some(own) = &self.own {
+            own.is_due().await;
+            other.turn().await;
+            own.take().await;
+        } else {
+            other.turn().await;
+        }
+        (Instant::now(), Instant::now())
+    }
+
+    /// The request whose turn came then did not leave after all. The next in line may have the turn
+    /// if it takes it within the tolerance; then it is forgotten.
+    pub fn put_back(&self, turn: Instant) {
+        if let Some(line) = self.line.get() {
+            line.put_back(turn);
+        } else if let Some(own) = &self.own {
+            own.returned_at.set(Some(turn));
+            own.returned.notify_one();
+        }
+    }
+}
+
+impl Own {
+    fn new(rate: Rate) -> Self {
+        let limiter = Limiter::new(rate.interval(), TOLERANCE);
+        Self {
+            next: Cell::new(limiter.start),
+            limiter,
             not_before: Cell::new(None),
             returned_at: Cell::new(None),
             returned: Notify::new(),
         }
     }
 
-    async fn turn(&self) {
-        let _in_order = self.turn.lock().await;
-        self.take().await;
+    /// When a request behind so many others should leave.
+    fn expected(&self, before: usize) -> Instant {
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        self.next.get() + self.limiter.interval.saturating_mul(before)
     }
 
     /// Waits until a turn is likely to be there at once.
@@ -227,18 +374,13 @@ impl Limit {
             if returned_at.is_some_and(|at| at.elapsed() <= TOLERANCE) {
                 return;
             }
-            match self.limiter.check_n(self.cells) {
-                Ok(Ok(())) => break,
-                Ok(Err(not_until)) => {
-                    let earliest = self.start + not_until.earliest_possible();
-                    self.next.set(earliest);
-                    tokio::select! {
-                        () = sleep_until(earliest) => {}
-                        () = self.returned.notified() => {}
-                    }
-                }
-                // More cells than the burst holds: ruled out by `new`.
-                Err(_) => sleep_until(Instant::now() + self.interval).await,
+            let Err(earliest) = self.limiter.check() else {
+                break;
+            };
+            self.next.set(earliest);
+            tokio::select! {
+                () = sleep_until(earliest) => {}
+                () = self.returned.notified() => {}
             }
         }
         let now = Instant::now();
@@ -247,7 +389,7 @@ impl Limit {
             .next
             .get()
             .max(now.checked_sub(TOLERANCE).unwrap_or(now));
-        self.next.set(expected.min(now) + self.interval);
+        self.next.set(expected.min(now) + self.limiter.interval);
     }
 }
 
@@ -266,11 +408,12 @@ fn clamped(n: u128) -> NonZeroU32 {
 mod tests {
     use super::*;
 
+    const LOOKAHEAD: Duration = Duration::from_millis(20);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pace(requests: u32, per: Duration) -> Pace {
         let requests = NonZeroU32::new(requests).unwrap();
-        Pace::new(Some(Rate { requests, per }))
+        Pace::new(Some(Rate { requests, per }), LOOKAHEAD)
     }
 
     async fn departures(pace: &Pace, count: u32) -> Vec<Instant> {
@@ -381,7 +524,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_limit_nothing_waits() {
-        let pace = Pace::new(None);
+        let pace = Pace::new(None, LOOKAHEAD);
         let start = Instant::now();
         departures(&pace, 10_000).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
