@@ -174,7 +174,7 @@ mod tests {
         let driver = Driver::start().unwrap();
         let (never, mut said) = mpsc::channel::<()>(1);
         driver.spawn(async move {
-            sleep(Duration::from_secs(3_600)).await;
+            sleep(Duration::from_hours(1)).await;
             drop(never);
         });
         drop(driver);

@@ -251,7 +251,7 @@ fn folder() -> TempDir {
     dir
 }
 
-/// A server's data as `initdb` makes them. Made once: a copy takes a tenth of the time.
+/// A server's data as `initdb` makes them. Made once: a copy takes a fifth of the time.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {

@@ -161,9 +161,12 @@ async fn a_warning_comes_before_the_answer_and_errors_quote_nothing() {
     let server = Cluster::start();
     let address = Address::parse(&server.address(), |_| None).unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
+    let listener = Arc::clone(&heard);
     let (client, wire) = connect(&address, move |notice| {
-        hears.lock().unwrap().push(notice.code().code().to_owned());
+        listener
+            .lock()
+            .unwrap()
+            .push(notice.code().code().to_owned());
     })
     .await
     .unwrap();
