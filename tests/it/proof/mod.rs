@@ -6,17 +6,28 @@
 
 #![allow(clippy::print_stdout, reason = "figures are what a proof is for")]
 
+#[cfg(not(otpdrive_mistakes))]
 mod crash;
+#[cfg(not(otpdrive_mistakes))]
 mod disk;
+#[cfg(not(otpdrive_mistakes))]
 mod fleet;
+#[cfg(not(otpdrive_mistakes))]
 mod fuzz;
+#[cfg(not(otpdrive_mistakes))]
 mod network;
+#[cfg(not(otpdrive_mistakes))]
 mod order;
+#[cfg(not(otpdrive_mistakes))]
 mod page;
+#[cfg(not(otpdrive_mistakes))]
 mod secrets;
 mod simulate;
+#[cfg(not(otpdrive_mistakes))]
 mod soak;
+#[cfg(not(otpdrive_mistakes))]
 mod supply;
+#[cfg(not(otpdrive_mistakes))]
 mod tools;
 
 use crate::support::Counts;

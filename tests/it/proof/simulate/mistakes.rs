@@ -3,12 +3,15 @@
 //! with `--cfg otpdrive_mistakes` serves all.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use otpdrive::mistake::Mistake;
+
+use crate::support::signal;
 
 /// The variable that names the mistake to be made.
 pub const MADE: &str = "OTPDRIVE_MISTAKE";
@@ -75,17 +78,17 @@ fn build(target: &Path) -> PathBuf {
     program.unwrap()
 }
 
-/// Judges with this mistake; says what shows it, if anything does.
+/// Judges with this mistake; says what shows it, if anything does. The first find is enough: where a
+/// mistake keeps a run from ending, it ends with that.
 fn first_wrong(program: &Path, name: &str, costly: bool) -> Option<String> {
-    // Where a mistake keeps a run from ending, it ends here.
     let mut run = Command::new("timeout");
-    run.arg(if costly { "15" } else { "180" }).arg(program);
+    run.arg("180").arg(program);
     if costly {
         run.arg("engine::");
     } else {
         run.args(["--ignored", "--nocapture", "--exact", SIMULATION]);
     }
-    let ran = run
+    let mut ran = run
         .env(MADE, name)
         .env(
             "OTPDRIVE_SEEDS",
@@ -93,13 +96,18 @@ fn first_wrong(program: &Path, name: &str, costly: bool) -> Option<String> {
         )
         .env("RUST_BACKTRACE", "0")
         .env_remove("OTPDRIVE_SEED")
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output()
+        .spawn()
         .unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let mut lines = said.lines();
+    let said = BufReader::new(ran.stdout.take().unwrap());
+    let mut lines = said.lines().map(Result::unwrap);
     let wrong = lines.find(|line| line.starts_with("OTPDRIVE_SEED=") || line.ends_with("FAILED"));
-    (!ran.status.success()).then(|| wrong.unwrap_or(NO_END).to_owned())
+    if wrong.is_some() {
+        signal(&ran, "TERM");
+    }
+    let succeeded = ran.wait().unwrap().success();
+    wrong.or_else(|| (!succeeded).then(|| NO_END.to_owned()))
 }
 
 #[test]
