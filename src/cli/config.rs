@@ -147,7 +147,7 @@ impl Mode {
         let is_other = text.split_once("://");
         let is_other = is_other.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
         ensure!(
-            !text.trim().is_empty() && !(is_other && at.file().is_some()),
+            !text.trim().is_empty() && (!is_other || at.file().is_none()),
             "--ledger: wanted a file, such as ./otpdrive.db, or a server: postgres://USER@HOST/DATABASE"
         );
         Ok(at)

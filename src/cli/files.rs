@@ -48,7 +48,7 @@ pub fn ensure_lists(config: &Config) -> anyhow::Result<()> {
 pub fn ensure_apart(config: &Config, out: &Path) -> anyhow::Result<()> {
     let ledger = config.ledger.file();
     ensure!(
-        !ledger.is_some_and(|file| own(config, &Place::of(file)) == Some("input")),
+        ledger.is_none_or(|file| own(config, &Place::of(file)) != Some("input")),
         "the ledger {} is the input itself: name another with --ledger. Nothing was sent, and the file is as it was",
         config.ledger
     );

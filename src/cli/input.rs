@@ -140,8 +140,7 @@ impl Input {
         let name = visible(&self.campaign.name);
         ensure!(
             there || self.named_by != NamedBy::Rows,
-            "the file belongs to campaign {name}, and there is no ledger {0}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent",
-            ledger
+            "the file belongs to campaign {name}, and there is no ledger {ledger}: its numbers were tried with another one. Name that with --ledger. To send to all of them as a new campaign, name one with --campaign. Nothing was sent"
         );
         if !there {
             self.ensure_not_beside(config)?;

@@ -12,7 +12,7 @@ use crate::ledger::tables::error::{Result, damaged};
 /// How codes are sealed: with a key made from the API key and the ledger's salt.
 pub enum Sealing {
     /// With this key.
-    Key(LessSafeKey),
+    Key(Box<LessSafeKey>),
     /// There is no API key: none can be read or written.
     None,
 }
@@ -24,7 +24,7 @@ impl Sealing {
         let made = salt.extract(key.expose_secret().as_bytes());
         let made = made.expand(&[b"otpdrive codes"], &CHACHA20_POLY1305);
         match made {
-            Ok(made) => Self::Key(LessSafeKey::new(UnboundKey::from(made))),
+            Ok(made) => Self::Key(Box::new(LessSafeKey::new(UnboundKey::from(made)))),
             Err(_) => Self::None,
         }
     }
@@ -72,7 +72,9 @@ fn of(job: JobId) -> Aad<[u8; 8]> {
 }
 
 fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    let digits = bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

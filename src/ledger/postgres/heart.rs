@@ -17,6 +17,10 @@ use super::writer::lost;
 use crate::ledger::{LedgerError, News};
 use crate::run::{RunFact, RunId};
 
+/// What is asked, for people.
+const RENEW: &str = "renew the lease";
+const HEAR: &str = "hear of the others";
+
 /// How often it beats.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -27,7 +31,7 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// Ends it, after a last beat.
+    /// Ends it.
     pub async fn end(self) {
         let _ = self.end.send(());
         // It panicked: that was told then.
@@ -100,10 +104,9 @@ impl Beating {
             (&firsts, Type::INT8_ARRAY),
         ];
         let sql = self.link.in_schema(BEATS);
-        const WHAT: &str = "renew the lease";
-        let heard = self.link.ask(WHAT, &sql, &values).await?;
+        let heard = self.link.ask(RENEW, &sql, &values).await?;
         let read = || Ok((heard.rows[0].try_get(0)?, heard.rows[0].try_get(1)?));
-        let (is_there, facts): (bool, i64) = read().map_err(self.link.unreadable(WHAT))?;
+        let (is_there, facts): (bool, i64) = read().map_err(self.link.unreadable(RENEW))?;
         if !is_there {
             let _ = self.say.send(News::Stop(lost()));
         }
@@ -118,12 +121,11 @@ impl Beating {
         let values: [(&(dyn ToSql + Sync), Type); 1] = [(&self.run.0, Type::INT8)];
         let sql = "SELECT seq, fact FROM {schema}.run_fact WHERE run = $1 ORDER BY seq";
         let sql = self.link.in_schema(sql);
-        const WHAT: &str = "hear of the others";
-        let heard = self.link.ask(WHAT, &sql, &values).await?;
+        let heard = self.link.ask(HEAR, &sql, &values).await?;
         let facts = heard.rows.iter();
         let facts = facts.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let facts = facts.collect::<Result<Vec<(i64, String)>, tokio_postgres::Error>>();
-        let facts = facts.map_err(self.link.unreadable(WHAT))?;
+        let facts = facts.map_err(self.link.unreadable(HEAR))?;
         for (seq, fact) in facts {
             let is_ours = seq >> 32 == self.worker.0;
             if self.known.insert(seq)
@@ -138,7 +140,7 @@ impl Beating {
 }
 
 /// Only who was never late for the length of a lease may declare others lost: the first one who is
-/// back after an outage knows nothing of them. Facts that a lost one left open end with it.
+/// back after an outage knows nothing of them.
 const BEATS: &str = "
 WITH now AS (SELECT {schema}.now_micros() AS now),
  own AS (UPDATE {schema}.worker w

@@ -54,16 +54,10 @@ impl PostgresLedger {
             schema::make(&ledger.server).map_err(failed_to("make the ledger", &ledger.path))?;
         }
         ledger.recognise()?;
-        let look = failed_to("find out which server it is", &ledger.path);
-        if let Some(why) = schema::changed(&ledger.server).map_err(look)? {
-            if timeline == Timeline::Refuse {
-                return Err(LedgerError::ServerChanged {
-                    path: ledger.path,
-                    why,
-                });
-            }
-            schema::accept(&ledger.server)
-                .map_err(failed_to("note which server it is", &ledger.path))?;
+        match timeline {
+            Timeline::Refuse => ledger.ensure_unchanged()?,
+            Timeline::Accept => schema::accept(&ledger.server)
+                .map_err(failed_to("note which server it is", &ledger.path))?,
         }
         ledger.unseal()?;
         Ok(ledger)
@@ -122,12 +116,25 @@ impl PostgresLedger {
                 why: error.to_string(),
             })?;
             self.server = Server::new(client, self.address.schema().to_owned(), Sealing::None);
-            worker
-                .into_iter()
-                .for_each(|worker| self.server.set_worker(worker));
+            if let Some(worker) = worker {
+                self.server.set_worker(worker);
+            }
             self.unseal()?;
+            self.ensure_unchanged()?;
         }
         Ok(())
+    }
+
+    /// Refuses a server that is not the one on which all was written.
+    fn ensure_unchanged(&self) -> Result<(), LedgerError> {
+        let look = failed_to("find out which server it is", &self.path);
+        match schema::changed(&self.server).map_err(look)? {
+            None => Ok(()),
+            Some(why) => Err(LedgerError::ServerChanged {
+                path: self.path.clone(),
+                why,
+            }),
+        }
     }
 
     /// Refuses what is not there, and what is too new.
@@ -166,6 +173,9 @@ impl PostgresLedger {
     }
 
     /// Begins a step that writes; one at a time, of all processes.
+    ///
+    /// # Errors
+    /// When the server cannot.
     pub fn step(&self) -> Result<Step<'_>> {
         let step = self.server.step(Purpose::Write)?;
         schema::lock(&self.server)?;

@@ -10,15 +10,15 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
-use super::{Address, Driver, describe};
+use super::{Address, Driver, describe, schema};
 use crate::ledger::LedgerError;
 
 /// The first wait before a connection is made again, and the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A server that does not come back for so long ends a run.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A connection to the ledger's server.
 pub struct Link {
@@ -70,10 +70,17 @@ impl Link {
                     }
                 }
                 _ => match self.driver.connect(&self.address, |_| {}).await {
-                    Ok(new) => {
-                        *client = Some(new);
-                        continue;
-                    }
+                    Ok(new) => match self.changed(&new).await {
+                        Ok(None) => {
+                            *client = Some(new);
+                            continue;
+                        }
+                        Ok(Some(why)) => {
+                            let path = self.path.clone();
+                            return Err(LedgerError::ServerChanged { path, why });
+                        }
+                        Err(error) => describe(&error),
+                    },
                     Err(error) => error.to_string(),
                 },
             };
@@ -85,6 +92,13 @@ impl Link {
             sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Is it another server, or another history of it, than the one on which all was written?
+    async fn changed(&self, client: &Client) -> Result<Option<String>, Error> {
+        let sql = self.in_schema(schema::CHANGED);
+        let rows = client.query_typed(&sql, &[]).await?;
+        rows.first().map_or(Ok(None), schema::change)
     }
 
     /// What was heard cannot be read.

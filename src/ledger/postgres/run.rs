@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresLedger;
 use super::fleet::{Worker, micros};
 use super::heart::{self, Heart};
-use super::link::{Heard, Link};
+use super::link::{self, Heard, Link};
 use super::slices::{Slice, Slices};
 use super::writer::{GROUP_GAP, Writer};
 use crate::clock::Clock;
@@ -30,6 +30,10 @@ use crate::ledger::{
 };
 use crate::next::{Step, due_on, next_step};
 use crate::run::{RunFact, RunId, Runs};
+
+/// What is asked, for people.
+const TAKE: &str = "take rows";
+const TAKE_SLOTS: &str = "reserve the rate";
 
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
@@ -172,10 +176,16 @@ impl PostgresRun {
             // The others find out when its lease is over.
             tracing::warn!(name: "ledger_away", "the ledger could not be told that this process has ended: its rows are free for others in some seconds");
         }
-        let mut ledger = Arc::into_inner(self.ledger)
-            .map(|reader| reader.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .map(|reader| reader.ledger)
-            .unwrap_or_else(|| unreachable!("nothing reads any more"));
+        let mut reader = self.ledger;
+        let reader = loop {
+            match Arc::try_unwrap(reader) {
+                Ok(reader) => break reader.into_inner().unwrap_or_else(PoisonError::into_inner),
+                // It reads on a thread of its own, for the last time.
+                Err(shared) => reader = shared,
+            }
+            sleep(Duration::from_millis(1)).await;
+        };
+        let mut ledger = reader.ledger;
         if let Err(error) = ledger.reconnect() {
             tracing::warn!(name: "ledger_away", "{error}");
         }
@@ -210,8 +220,7 @@ impl PostgresRun {
             (&length, Type::INT8),
         ];
         let sql = self.control.in_schema(TAKE_SLICE);
-        const WHAT: &str = "take rows";
-        let heard = self.control.ask(WHAT, &sql, &values).await?;
+        let heard = self.control.ask(TAKE, &sql, &values).await?;
         let read = || {
             let row = &heard.rows[0];
             let first: Option<i64> = row.try_get(0)?;
@@ -224,7 +233,7 @@ impl PostgresRun {
             let span = first.zip(end).map(|(first, end)| Span { first, end });
             Ok((span, others))
         };
-        read().map_err(self.control.unreadable(WHAT))
+        read().map_err(self.control.unreadable(TAKE))
     }
 
     /// Reads a slice: the jobs in it of which something is to be done, with the lanes on which it is.
@@ -345,7 +354,7 @@ impl Ledger for PostgresRun {
     }
 
     async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
-        let (sandbox, share) = (i64::from(self.sandbox), of.index() as i64);
+        let (sandbox, share) = (i64::from(self.sandbox), of as i64);
         let (worker, slots_wanted) = (self.worker.0, i64::from(slots));
         let (lead, lot) = (micros(LEAD), micros(LOT));
         let values: [(&(dyn ToSql + Sync), Type); 6] = [
@@ -357,8 +366,7 @@ impl Ledger for PostgresRun {
             (&lot, Type::INT8),
         ];
         let sql = self.control.in_schema(RESERVE);
-        const WHAT: &str = "reserve the rate";
-        let Heard { rows, asked, took } = self.control.ask(WHAT, &sql, &values).await?;
+        let Heard { rows, asked, took } = self.control.ask(TAKE_SLOTS, &sql, &values).await?;
         let read = || {
             let row = &rows[0];
             let now: i64 = row.try_get(0)?;
@@ -378,7 +386,7 @@ impl Ledger for PostgresRun {
                 None => Slots::Later(there(row.try_get(3)?)),
             })
         };
-        let slots = read().map_err(self.control.unreadable(WHAT))?;
+        let slots = read().map_err(self.control.unreadable(TAKE_SLOTS))?;
         Ok(Grant {
             slots,
             holds: self.holds,
@@ -406,10 +414,16 @@ impl Ledger for PostgresRun {
 impl Reader {
     /// What is due in a slice. What an earlier holder of it has begun in this run goes on.
     fn due(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
+        let since = Instant::now();
         loop {
-            self.ledger.reconnect()?;
-            let found = self.scan(lane, span);
-            match found {
+            match self.ledger.reconnect() {
+                Err(LedgerError::Server { .. }) if since.elapsed() < link::PATIENCE => {
+                    std::thread::sleep(link::FIRST_WAIT);
+                    continue;
+                }
+                connected => connected?,
+            }
+            match self.look(lane, span) {
                 Err(Fault::Postgres(_)) if self.ledger.server.is_closed() => {}
                 found => {
                     return found.map_err(failed_to("read what is due", self.ledger.path()));
@@ -418,32 +432,33 @@ impl Reader {
         }
     }
 
-    fn scan(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
+    fn look(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
         let mut jobs = Vec::new();
         let db = self.ledger.db();
         // Facts of the run turn up while it is on.
         let campaign = self.facts.campaign();
         self.runs = history::runs(db, campaign)?;
         let (runs, run) = (&self.runs, self.run);
-        let scan = self.facts.scan(db);
-        scan.for_each(span, Records::Skip, |stored| {
-            let Some(job) = stored.into_job() else {
-                return Ok(true);
-            };
-            let mut of_this_run = job.attempts.iter().filter(|attempt| attempt.run == run);
-            let next = match of_this_run.next() {
-                None => due_on(&job, runs).filter(|next| *next == lane),
-                Some(first) if first.lane == lane => {
-                    match next_step(job.lane, &job.attempts, runs) {
-                        Step::Try(next) => Some(next),
-                        Step::Rest => None,
+        self.facts
+            .scan(db)
+            .for_each(span, Records::Skip, |stored| {
+                let Some(job) = stored.into_job() else {
+                    return Ok(true);
+                };
+                let mut of_this_run = job.attempts.iter().filter(|attempt| attempt.run == run);
+                let next = match of_this_run.next() {
+                    None => due_on(&job, runs).filter(|next| *next == lane),
+                    Some(first) if first.lane == lane => {
+                        match next_step(job.lane, &job.attempts, runs) {
+                            Step::Try(next) => Some(next),
+                            Step::Rest => None,
+                        }
                     }
-                }
-                Some(_) => None,
-            };
-            jobs.extend(next.map(|next| (next, job)));
-            Ok(true)
-        })?;
+                    Some(_) => None,
+                };
+                jobs.extend(next.map(|next| (next, job)));
+                Ok(true)
+            })?;
         Ok(jobs)
     }
 }
@@ -461,9 +476,9 @@ WITH free AS (SELECT first FROM {schema}.slice WHERE run = $1 AND lane = $2 AND 
                ORDER BY first LIMIT 1 FOR UPDATE SKIP LOCKED),
  taken AS (UPDATE {schema}.slice s SET worker = $3 FROM free
             WHERE s.run = $1 AND s.lane = $2 AND s.first = free.first RETURNING s.first, s.past),
- ahead AS (UPDATE {schema}.ahead SET next = least(next + $4, past)
+ ahead AS (UPDATE {schema}.ahead SET next = next + $4
             WHERE run = $1 AND lane = $2 AND next < past AND NOT EXISTS (SELECT 1 FROM free)
-           RETURNING next AS past, (SELECT a.next FROM {schema}.ahead a WHERE a.run = $1 AND a.lane = $2) AS first),
+           RETURNING next - $4 AS first, least(next, past) AS past),
  new AS (INSERT INTO {schema}.slice (run, lane, first, past, worker)
          SELECT $1, $2, first, past, $3 FROM ahead),
  found AS (SELECT first, past FROM taken UNION ALL SELECT first, past FROM ahead)

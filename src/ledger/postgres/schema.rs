@@ -4,6 +4,8 @@
 //! attempt, and with them what several machines share: who works on a run, which rows each of them
 //! has, and the one line of time on which all requests leave.
 
+use tokio_postgres::{Error, Row};
+
 use super::server::{Purpose, Server};
 use crate::ledger::tables::db::Value;
 use crate::ledger::tables::error::{Fault, Result};
@@ -14,6 +16,12 @@ pub const NEWEST: i64 = 1;
 /// Which server it is, and which of its histories: a standby that took over begins another.
 const IDENTITY: &str = "SELECT system_identifier::text,
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()";
+
+/// Compares it with what is noted; a standby, which only reads, has nothing to compare.
+pub const CHANGED: &str = "SELECT l.system = i.s, l.timeline = i.t, l.timeline, i.t
+    FROM {schema}.ledger l, (SELECT system_identifier::text, CASE WHEN NOT pg_is_in_recovery()
+         THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END FROM pg_control_system()) i(s, t)
+   WHERE NOT pg_is_in_recovery()";
 
 /// How the tables of a server stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,15 +76,13 @@ pub fn lock(server: &Server) -> Result<()> {
 /// Is it the server, and the history of it, in which all was written? `None`: it is, or it is a
 /// standby, which only reads.
 pub fn changed(server: &Server) -> Result<Option<String>> {
-    let standby = server.query("SELECT pg_is_in_recovery()", &[])?;
-    if standby.first().ok_or(Fault::NoRow)?.try_get(0)? {
-        return Ok(None);
-    }
-    let sql = format!(
-        "SELECT l.system = i.s, l.timeline = i.t, l.timeline, i.t FROM ledger l, ({IDENTITY}) i(s, t)"
-    );
+    let sql = CHANGED.replace("{schema}", server.schema());
     let found = server.query(&sql, &[])?;
-    let row = found.first().ok_or(Fault::NoRow)?;
+    Ok(found.first().map_or(Ok(None), change)?)
+}
+
+/// What [`CHANGED`] found, in words.
+pub fn change(row: &Row) -> Result<Option<String>, Error> {
     let (system, timeline): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     Ok(match (system, timeline) {
         (true, true) => None,

@@ -303,9 +303,9 @@ pub fn is_damage(error: &Error) -> bool {
 pub fn words(error: &Error) -> String {
     match error.as_db_error() {
         Some(said) => {
-            let advice = match said.code() {
-                &SqlState::DISK_FULL => ". Make room on its disk, then run the same command again",
-                &SqlState::INSUFFICIENT_PRIVILEGE => {
+            let advice = match *said.code() {
+                SqlState::DISK_FULL => ". Make room on its disk, then run the same command again",
+                SqlState::INSUFFICIENT_PRIVILEGE => {
                     ". Its role needs more rights: see `otpdrive help fleet`"
                 }
                 _ => "",

@@ -37,7 +37,8 @@ pub struct Writer {
 /// What a reply tells.
 struct Reply {
     granted: Vec<i64>,
-    is_there: bool,
+    /// For how long its lease is good, by the server; `None`: it is not there any more.
+    lease: Option<i64>,
     stop: Option<String>,
     holds: Vec<(i64, i64)>,
 }
@@ -85,9 +86,12 @@ impl Writer {
         self.tell(&reply);
         let places = group.intents.iter().enumerate();
         let taken = places.filter(|(_, intent)| !reply.granted.contains(&intent.id));
+        let lease = u64::try_from(reply.lease.unwrap_or(0)).unwrap_or(0);
+        let lease = Duration::from_micros(lease).min(LEASE);
         Ok(Committed {
             taken: taken.map(|(place, _)| place).collect(),
-            leave_by: Some(asked + LEASE - MARGIN),
+            // What the way took counts against it.
+            leave_by: Some(asked + lease.saturating_sub(MARGIN)),
         })
     }
 
@@ -156,7 +160,7 @@ impl Writer {
             let (holds, _) = holds.as_chunks::<2>();
             Ok(Reply {
                 granted: row.try_get(0)?,
-                is_there: row.try_get(1)?,
+                lease: row.try_get(1)?,
                 stop: row.try_get(2)?,
                 holds: holds.iter().map(|[lane, until]| (*lane, *until)).collect(),
             })
@@ -179,7 +183,7 @@ impl Writer {
         }
         let stop = reply.stop.as_deref();
         let stop = stop.and_then(|stop| serde_json::from_str(stop).ok());
-        let stop = stop.or_else(|| (!reply.is_there).then(lost));
+        let stop = stop.or_else(|| reply.lease.is_none().then(lost));
         if let Some(stop) = stop {
             let _ = self.news.send(News::Stop(stop));
         }
@@ -223,7 +227,7 @@ fn account_refused(text: &str) -> Stop {
 /// An intent is written by a worker who is there, unless all have to stop: whoever inserts its key may
 /// send. An answer is a fact, whoever tells it, and the first one counts.
 const WRITE: &str = "
-WITH there AS (SELECT 1 FROM {schema}.worker WHERE id = $1 AND lost_at IS NULL AND finished_at IS NULL
+WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}.worker WHERE id = $1 AND lost_at IS NULL AND finished_at IS NULL
                   AND lease_until > {schema}.now_micros()),
  stopped AS (SELECT why FROM {schema}.stop WHERE run = $2),
  answers AS (INSERT INTO {schema}.answer (id, left_at, answered_at, verdict, text, retry_at)
@@ -244,7 +248,7 @@ WITH there AS (SELECT 1 FROM {schema}.worker WHERE id = $1 AND lost_at IS NULL A
       WHERE NOT EXISTS (SELECT 1 FROM stopped)
      ON CONFLICT (id) DO UPDATE SET lane = intent.lane WHERE intent.worker = excluded.worker
      RETURNING id)
-SELECT coalesce((SELECT array_agg(id) FROM intents), '{}'), EXISTS (SELECT 1 FROM there),
+SELECT coalesce((SELECT array_agg(id) FROM intents), '{}'), (SELECT lease FROM there),
        (SELECT why FROM stopped),
        coalesce((SELECT array_agg(v ORDER BY h.lane, n) FROM {schema}.hold h,
                         unnest(ARRAY[h.lane, h.until]) WITH ORDINALITY u(v, n)

@@ -429,7 +429,7 @@ impl Db<'_> {
     }
 
     /// A code as it is stored: a server never sees it.
-    pub fn seal<'v>(self, job: JobId, code: &'v str) -> Value<'v> {
+    pub fn seal(self, job: JobId, code: &str) -> Value<'_> {
         match self {
             Self::Sqlite(_) => code.into(),
             Self::Postgres(server) => server.seal(job, code).into(),

@@ -108,6 +108,11 @@ impl<'l> Intake<'l> {
             if history::is_proven(db, campaign, new.endpoint)? {
                 runs.add(RunId::NEXT, &RunFact::EndpointProven);
             }
+            if let Db::Postgres(server) = db {
+                fleet::on(server)?
+                    .into_iter()
+                    .for_each(|on| runs.set_on(on));
+            }
             Ok(runs)
         };
         read().map_err(failed_to("read the runs", &self.path))
@@ -205,7 +210,7 @@ impl<'l> Intake<'l> {
         let write = || {
             let run = match self.step.db() {
                 Db::Postgres(server) => fleet::begin(server, &self.campaign, now, new)?,
-                db => history::begin(db, self.campaign.record.id, now, new)?,
+                db @ Db::Sqlite(_) => history::begin(db, self.campaign.record.id, now, new)?,
             };
             self.step.commit()?;
             Ok::<_, Fault>((self.campaign, run))
