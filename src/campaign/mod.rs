@@ -38,7 +38,7 @@ use limits::Allowance;
 pub use limits::Limits;
 pub use progress::{Ending, Outage, Progress, Stall, Why};
 use slots::{Next, Paces, READ_AHEAD, Slot, Slots};
-use watch::Watch;
+use watch::{Ends, Watch};
 
 /// A `Retry-After` of an earlier run holds a lane back for at most this long.
 const HOLD_MAX: Duration = Duration::from_hours(24);
@@ -779,7 +779,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
         // At the end, what is still in flight may show what it was.
         if self.has_ended() && Lane::ALL.into_iter().all(only_doubts) {
-            self.watch.ended();
+            let shared = self.pace.common.is_shared();
+            self.watch
+                .ended(if shared { Ends::Here } else { Ends::ForAll });
         }
     }
 
@@ -834,13 +836,18 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         for (of, ask) in Share::ALL.into_iter().zip(&mut asks) {
             let reserving = &self.reserving[of.index()];
             let pace = self.pace.of(of);
-            match pace.ask(usize::MAX, now) {
-                Ask::For(_) if reserving.get() => {}
-                Ask::For(_) => {
-                    if let Ask::For(slots) = pace.ask(self.wanted(of, now), now) {
-                        reserving.set(true);
-                        *ask = Some((of, slots));
-                    }
+            if reserving.get() {
+                continue;
+            }
+            // What is wanted is counted only when it matters.
+            let wants = match pace.ask(usize::MAX, now) {
+                Ask::For(_) => pace.ask(self.wanted(of, now), now),
+                later => later,
+            };
+            match wants {
+                Ask::For(slots) => {
+                    reserving.set(true);
+                    *ask = Some((of, slots));
                 }
                 Ask::At(at) => again = again.into_iter().chain([at]).min(),
                 Ask::Nothing => {}

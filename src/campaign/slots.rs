@@ -277,7 +277,7 @@ impl<'a> Slots<'a> {
     /// Can no number be started on this lane while doubts are left?
     pub fn starts_nothing(&self, lane: Lane) -> bool {
         let queue = self.queue.borrow();
-        !queue.may_start(self.watch) || !queue.lanes[lane.index()].has_new()
+        !queue.may_start(self.watch) || !queue.lanes[lane.index()].has_new_now()
     }
 
     /// How many requests of this lane could leave soon if the rate let them: those with a place, and
@@ -530,5 +530,10 @@ impl Queue {
 impl LaneQueue {
     fn has_new(&self) -> bool {
         !self.new.is_empty() || self.behind != Then::Done
+    }
+
+    /// What others hold may come back some day, but nobody here waits for it.
+    fn has_new_now(&self) -> bool {
+        !self.new.is_empty() || self.behind == Then::More
     }
 }

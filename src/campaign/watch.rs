@@ -163,6 +163,15 @@ impl Gate {
     }
 }
 
+/// Whom the end of a run ends it for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// There is nobody else.
+    ForAll,
+    /// Others may go on with it.
+    Here,
+}
+
 /// Why a run has to stop.
 pub type MustStop = (StopKind, String);
 
@@ -357,13 +366,14 @@ impl<'a> Watch<'a> {
         None
     }
 
-    /// The run ends. When doubts are left, refusals that may have been the beginning of a wave, of
-    /// words or without, are not the numbers'.
-    pub fn ended(&self) {
+    /// The run ends, for all or just here. When doubts are left, refusals that may have been the
+    /// beginning of a wave, of words or without, are not the numbers'; but where others go on, they
+    /// will see, and what they are told of a wave would hold for all refusals to come.
+    pub fn ended(&self, whom: Ends) {
         let mut state = self.state.borrow_mut();
         for lane in Lane::ALL
             .into_iter()
-            .filter(|_| self.settings.refused_alike.is_some())
+            .filter(|_| self.settings.refused_alike.is_some() && whom == Ends::ForAll)
         {
             let LaneWatch { refused, bare, .. } = &state.lanes[lane.index()];
             let (refused, bare) = (refused.jobs.len(), (bare.jobs.len(), bare.from));

@@ -1,11 +1,13 @@
 //! The engine, in process and with paused time: a memory and a gateway of the tests' own.
 
 mod chance;
+mod fleet;
 mod hours;
 mod memory;
 mod outage;
 mod pace;
 mod refusals;
+mod room;
 mod rule;
 mod tries;
 

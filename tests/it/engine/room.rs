@@ -1,0 +1,417 @@
+//! A ledger that several engines share, in memory: it keeps the two laws that a room of the kind has
+//! to keep. Who begins an attempt first has it, and slots are consecutive on one line of time. What
+//! it hands out, leases, and when it replies only save work.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use otpdrive::clock::Clock;
+use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, News, Rest, Share, Slots, Then};
+use otpdrive::next::{Step, next_step};
+use otpdrive::run::{Policy, RunFact, RunFacts, RunId, Runs};
+use otpdrive::status::{Status, outcome};
+use tokio::time::{Instant, sleep};
+
+use super::memory::Memory;
+use super::{MS, SECOND};
+
+/// Who is not heard of for so long is given up.
+const LEASE: Duration = Duration::from_secs(5);
+const MARGIN: Duration = Duration::from_millis(500);
+/// The first place is so far away.
+const LEAD: Duration = Duration::from_millis(30);
+const LOT: Duration = Duration::from_millis(100);
+
+pub struct Room {
+    pub clock: Clock,
+    pub rows: RefCell<Vec<Job>>,
+    /// Who began the last attempt of each row.
+    begun_by: RefCell<Vec<usize>>,
+    /// After this it must not leave.
+    pub leave_by: RefCell<Vec<Instant>>,
+    slices: RefCell<Vec<Slice>>,
+    pub runs: RefCell<Runs>,
+    /// Where each line of time goes on, and the distance from place to place.
+    lines: [Cell<(Instant, Duration)>; Share::ALL.len()],
+    workers: RefCell<Vec<Worker>>,
+    random: RefCell<fastrand::Rng>,
+    pub news: RefCell<Vec<(usize, News)>>,
+    /// Who is in an outage, and on which lane.
+    outages: RefCell<Vec<(usize, Option<Lane>)>>,
+    /// What holds the lanes back.
+    holds: Cell<[Option<UnixMicros>; Lane::ALL.len()]>,
+    /// How jobs came to rest.
+    pub rests: RefCell<Vec<(JobId, Rest)>>,
+    /// No request may leave longer than this after its intent.
+    pub leave_within: Cell<Duration>,
+    pub lookahead: Cell<Duration>,
+}
+
+/// Rows that are handed out together.
+struct Slice {
+    lane: Lane,
+    rows: Range<usize>,
+    holder: Option<usize>,
+    /// What the holder has in hand.
+    open: HashSet<JobId>,
+    /// Others have a row of it in hand, too: it has to be looked at again.
+    again: bool,
+    free_at: Instant,
+}
+
+/// A process, from its start, or from when it was given up, until it is.
+struct Worker {
+    lease_until: Instant,
+    is_over: bool,
+}
+
+impl Room {
+    pub fn new(lanes: &[Lane], rates: [Option<u32>; 2], policy: Policy, seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        let rows = Memory::new(lanes.iter().copied()).jobs.take();
+        let mut runs = Runs::default();
+        runs.insert(RunId(1), RunFacts::new(policy));
+        let now = Instant::now();
+        let interval = |rate: Option<u32>| rate.map_or(Duration::ZERO, |rate| SECOND / rate);
+        Self {
+            clock: Clock::start(),
+            begun_by: RefCell::new(vec![0; rows.len()]),
+            leave_by: RefCell::new(vec![now; rows.len()]),
+            slices: RefCell::new(slices(&rows)),
+            rows: RefCell::new(rows),
+            runs: RefCell::new(runs),
+            lines: rates.map(|rate| Cell::new((now, interval(rate)))),
+            workers: RefCell::default(),
+            random: RefCell::new(random),
+            news: RefCell::default(),
+            outages: RefCell::default(),
+            holds: Cell::default(),
+            rests: RefCell::default(),
+            leave_within: Cell::new(LEASE),
+            lookahead: Cell::new(20 * MS),
+        }
+    }
+
+    pub fn join(&self) -> Hand<'_> {
+        Hand {
+            room: self,
+            worker: Cell::new(self.register()),
+            lease: Cell::new(Instant::now() + LEASE - MARGIN),
+            heard: Cell::new(self.news.borrow().len()),
+        }
+    }
+
+    fn register(&self) -> usize {
+        let mut workers = self.workers.borrow_mut();
+        workers.push(Worker {
+            lease_until: Instant::now() + LEASE,
+            is_over: false,
+        });
+        workers.len() - 1
+    }
+
+    /// Gives up those who were not heard of; what they had is free.
+    fn sweep(&self) {
+        let now = Instant::now();
+        let mut workers = self.workers.borrow_mut();
+        for (n, worker) in workers.iter_mut().enumerate() {
+            if !worker.is_over && worker.lease_until < now {
+                worker.is_over = true;
+                self.release(n);
+            }
+        }
+    }
+
+    /// Whose outage nobody will end ends with its worker.
+    fn release(&self, worker: usize) {
+        let at = self.clock.now();
+        let open = self.outages.borrow().clone();
+        for (_, lane) in open.into_iter().filter(|(whose, _)| *whose == worker) {
+            self.note(worker, RunFact::OutageEnded { lane, at });
+        }
+        for slice in &mut *self.slices.borrow_mut() {
+            if slice.holder == Some(worker) {
+                slice.holder = None;
+                slice.open.clear();
+            }
+        }
+    }
+
+    fn note(&self, worker: usize, fact: RunFact) {
+        let mut outages = self.outages.borrow_mut();
+        match &fact {
+            RunFact::OutageBegan { lane, .. } => outages.push((worker, *lane)),
+            RunFact::OutageEnded { lane, .. } => {
+                let own = outages.iter().position(|open| *open == (worker, *lane));
+                let Some(own) = own else { return };
+                outages.swap_remove(own);
+            }
+            _ => {}
+        }
+        self.runs.borrow_mut().add(RunId(1), &fact);
+        self.news.borrow_mut().push((worker, News::Fact(fact)));
+    }
+
+    pub fn is_over(&self, worker: usize) -> bool {
+        self.workers.borrow()[worker].is_over
+    }
+
+    /// Are all rows done with?
+    pub fn is_done(&self) -> bool {
+        self.slices.borrow().is_empty()
+    }
+
+    pub fn count(&self, status: Status) -> usize {
+        let (rows, runs) = (self.rows.borrow(), self.runs.borrow());
+        let of = |row: &&Job| outcome(row.lane, &row.attempts, &runs).status == status;
+        rows.iter().filter(of).count()
+    }
+
+    /// A part of a round trip.
+    async fn travel(&self) {
+        let time = self.random.borrow_mut().u32(0..4) * MS;
+        sleep(time).await;
+    }
+
+    /// Some slots, or when to ask again.
+    fn slots(&self, of: Share, count: u32) -> Slots {
+        let now = Instant::now();
+        let live = self.workers.borrow().iter().filter(|w| !w.is_over).count();
+        let horizon = LOT * (u32::try_from(live).unwrap() + 1) + 2 * LEAD;
+        let line = &self.lines[of.index()];
+        let (end, interval) = line.get();
+        if end >= now + horizon {
+            return Slots::Later(end - horizon);
+        }
+        let first = end.max(now + LEAD);
+        line.set((first + interval * count, interval));
+        Slots::At {
+            first,
+            interval,
+            count,
+        }
+    }
+
+    /// The rows of a slice for which there is something to do, for a worker.
+    fn hand_out(&self, slice: &mut Slice, worker: usize) -> Vec<Job> {
+        let (rows, runs) = (self.rows.borrow(), self.runs.borrow());
+        let begun_by = self.begun_by.borrow();
+        slice.again = false;
+        let mut jobs = Vec::new();
+        for n in slice.rows.clone() {
+            let row = &rows[n];
+            let open = row.attempts.last().is_some_and(|a| a.answer.is_none());
+            if open && !self.is_over(begun_by[n]) {
+                slice.again = true;
+            } else if next_step(row.lane, &row.attempts, &runs) == Step::Try(row.lane) {
+                jobs.push(row.clone());
+            }
+        }
+        slice.open = jobs.iter().map(|job| job.id).collect();
+        slice.holder = Some(worker);
+        jobs
+    }
+}
+
+fn place(job: JobId) -> usize {
+    usize::try_from(job.0).unwrap() - 1
+}
+
+/// Up to 40 rows of one lane each.
+fn slices(rows: &[Job]) -> Vec<Slice> {
+    let mut slices: Vec<Slice> = Vec::new();
+    for (n, row) in rows.iter().enumerate() {
+        match slices.last_mut() {
+            Some(last) if last.lane == row.lane && last.rows.len() < 40 => last.rows.end = n + 1,
+            _ => slices.push(Slice {
+                lane: row.lane,
+                rows: n..n + 1,
+                holder: None,
+                open: HashSet::new(),
+                again: false,
+                free_at: Instant::now(),
+            }),
+        }
+    }
+    slices
+}
+
+/// The room as one process sees it.
+pub struct Hand<'r> {
+    room: &'r Room,
+    worker: Cell<usize>,
+    /// Others may think us dead from then on.
+    lease: Cell<Instant>,
+    heard: Cell<usize>,
+}
+
+impl Hand<'_> {
+    pub fn worker(&self) -> usize {
+        self.worker.get()
+    }
+
+    /// A sign of life, sent then: one that was given up begins anew.
+    fn beat(&self, sent: Instant) {
+        self.room.sweep();
+        if self.room.is_over(self.worker.get()) {
+            self.worker.set(self.room.register());
+        } else {
+            let worker = &mut self.room.workers.borrow_mut()[self.worker.get()];
+            worker.lease_until = Instant::now() + LEASE;
+        }
+        self.lease.set(sent + LEASE - MARGIN);
+    }
+
+    /// Leaves in good order.
+    pub fn leave(&self) {
+        let worker = self.worker.get();
+        self.room.workers.borrow_mut()[worker].is_over = true;
+        self.room.release(worker);
+    }
+
+    /// It is not in our hands any more; `again`: but in others', and so not done with.
+    fn let_go(&self, job: JobId, again: bool) {
+        let mut slices = self.room.slices.borrow_mut();
+        for slice in slices.iter_mut() {
+            if slice.holder == Some(self.worker.get()) && slice.open.remove(&job) {
+                slice.again |= again;
+                tidy(slice);
+            }
+        }
+        slices.retain(|slice| slice.holder.is_none() || !slice.open.is_empty());
+    }
+}
+
+/// Frees a slice that has nothing left in hand, if it has to be looked at again.
+fn tidy(slice: &mut Slice) {
+    if slice.open.is_empty() && slice.again {
+        slice.holder = None;
+        slice.free_at = Instant::now() + SECOND;
+    }
+}
+
+impl Ledger for Hand<'_> {
+    fn clock(&self) -> Clock {
+        self.room.clock
+    }
+
+    async fn due(&self, lane: Lane, limit: usize) -> Result<Due, LedgerError> {
+        let sent = Instant::now();
+        self.room.travel().await;
+        self.beat(sent);
+        let (mut jobs, now) = (Vec::new(), Instant::now());
+        let mut slices = self.room.slices.borrow_mut();
+        let mut is_there = false;
+        for slice in slices.iter_mut().filter(|slice| slice.lane == lane) {
+            let free = slice.holder.is_none() && slice.free_at <= now;
+            if free && jobs.len() + 40 <= limit.min(80) {
+                jobs.extend(self.room.hand_out(slice, self.worker.get()));
+                tidy(slice);
+            }
+            is_there |= free;
+        }
+        slices.retain(|slice| slice.holder.is_none() || !slice.open.is_empty());
+        let is_done = !slices.iter().any(|slice| slice.lane == lane);
+        drop(slices);
+        let then = match is_done {
+            true => Then::Done,
+            false if is_there && !jobs.is_empty() => Then::More,
+            false => Then::Later(now + 200 * MS),
+        };
+        self.room.travel().await;
+        Ok(Due { jobs, then })
+    }
+
+    async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
+        self.room.travel().await;
+        let (leave_by, worker) = (self.lease.get(), self.worker.get());
+        self.room.sweep();
+        let n = place(job.id);
+        let mut rows = self.room.rows.borrow_mut();
+        // The key of an attempt is the number's and its own.
+        let is_new = rows[n].attempts.len() + 1 == attempt.n as usize;
+        if self.room.is_over(worker) || !is_new {
+            drop(rows);
+            self.let_go(job.id, true);
+            return Ok(Begun::Taken);
+        }
+        rows[n].attempts.push(attempt.clone());
+        self.room.begun_by.borrow_mut()[n] = worker;
+        drop(rows);
+        let leave_by = leave_by.min(Instant::now() + self.room.leave_within.get());
+        self.room.leave_by.borrow_mut()[n] = leave_by;
+        let leave_by = Some(leave_by);
+        self.room.travel().await;
+        Ok(Begun::Go { leave_by })
+    }
+
+    async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
+        let mut rows = self.room.rows.borrow_mut();
+        let attempt = &mut rows[place(job)].attempts[n as usize - 1];
+        assert_eq!(attempt.answer, None, "answered twice");
+        attempt.answer = Some(answer.clone());
+        if let Some(at) = answer.verdict.retry_at {
+            let hold = News::Hold(attempt.lane, at);
+            let mut holds = self.room.holds.get();
+            let held = &mut holds[attempt.lane.index()];
+            *held = (*held).max(Some(at));
+            self.room.holds.set(holds);
+            self.room.news.borrow_mut().push((self.worker.get(), hold));
+        }
+    }
+
+    async fn note(&self, fact: &RunFact) {
+        self.room.note(self.worker.get(), fact.clone());
+    }
+
+    async fn rest(&self, job: &Job, how: Rest) {
+        self.room.rests.borrow_mut().push((job.id, how));
+        if how != Rest::Unfinished {
+            self.let_go(job.id, false);
+        }
+    }
+
+    async fn flush(&self) -> Result<(), LedgerError> {
+        self.room.travel().await;
+        Ok(())
+    }
+
+    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+        let sent = Instant::now();
+        self.room.travel().await;
+        self.beat(sent);
+        let slots = self.room.slots(of, slots);
+        self.room.travel().await;
+        let holds = self.room.holds.get();
+        Ok(Grant { slots, holds })
+    }
+
+    async fn news(&self) -> News {
+        loop {
+            let next = self.room.news.borrow().get(self.heard.get()).cloned();
+            match next {
+                Some((from, news)) => {
+                    self.heard.set(self.heard.get() + 1);
+                    if from != self.worker.get() {
+                        return news;
+                    }
+                }
+                None => {
+                    self.beat(Instant::now());
+                    sleep(20 * MS).await;
+                }
+            }
+        }
+    }
+
+    fn lookahead(&self) -> Duration {
+        self.room.lookahead.get()
+    }
+
+    async fn left_on(&self, _: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+        Ok(Default::default())
+    }
+}
