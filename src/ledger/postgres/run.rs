@@ -16,7 +16,7 @@ use super::fleet::{Worker, micros};
 use super::heart::{self, Heart};
 use super::link::{self, Heard, Link};
 use super::slices::{Slice, Slices};
-use super::writer::{GROUP_GAP, Writer};
+use super::writer::{GROUP_GAP, Took, Writer};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::ledger::group::{Answered, Entry, Intent, write_all};
@@ -47,6 +47,11 @@ const SLICE_MAX: i64 = 1_024;
 /// Where less than half of a slice is due, the next one is twice as long, up to this.
 const SLICE_LONGEST: i64 = 16_384;
 
+/// An intent is handed over so long before its request may leave: what it costs to be long is more
+/// intents whose requests had not left when a process is killed.
+const LOOKAHEAD_MIN: Duration = Duration::from_millis(30);
+const LOOKAHEAD_MAX: Duration = Duration::from_millis(100);
+
 /// How often it is asked again whether others have left rows behind.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -66,6 +71,7 @@ pub struct PostgresRun {
     control: Arc<Link>,
     queue: mpsc::Sender<Entry>,
     writer: JoinHandle<(Writer, usize)>,
+    took: Arc<Took>,
     slices: Arc<Mutex<Slices>>,
     slice_length: Cell<i64>,
     slice_least: i64,
@@ -113,12 +119,14 @@ impl PostgresRun {
         let link = || Link::new(&ledger.driver, &ledger.address, path.clone());
         let (say, news) = mpsc::unbounded_channel();
         let say = Arc::new(say);
+        let took = Arc::new(Took::default());
         let writer = Writer {
             link: link(),
             run,
             worker,
             sandbox,
             news: Arc::clone(&say),
+            took: Arc::clone(&took),
             held: holds.map(|at| at.map(|at| at.0)),
         };
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
@@ -146,6 +154,7 @@ impl PostgresRun {
             control,
             queue,
             writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
+            took,
             slices,
             slice_length: Cell::new(slice_least),
             slice_least,
@@ -398,6 +407,10 @@ impl Ledger for PostgresRun {
             Some(news) => news,
             None => std::future::pending().await,
         }
+    }
+
+    fn lookahead(&self) -> Duration {
+        (GROUP_GAP + self.took.longest() * 2).clamp(LOOKAHEAD_MIN, LOOKAHEAD_MAX)
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {

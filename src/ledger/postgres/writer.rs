@@ -2,6 +2,7 @@
 //! one on its way at a time. Its reply says which intents are ours, and what others ran into.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,8 +31,27 @@ pub struct Writer {
     pub worker: Worker,
     pub sandbox: bool,
     pub news: Arc<mpsc::UnboundedSender<News>>,
+    /// How long writing took of late.
+    pub took: Arc<Took>,
     /// Until when each lane has been said to be held.
     pub held: [Option<i64>; Lane::ALL.len()],
+}
+
+/// How long it took of late to write, for both sides.
+#[derive(Default)]
+pub struct Took(AtomicU64);
+
+impl Took {
+    /// The longest of late, in which each is forgotten little by little.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, took: Duration) {
+        let before = self.longest() * 63 / 64;
+        let longest = u64::try_from(took.max(before).as_micros()).unwrap_or(u64::MAX);
+        self.0.store(longest, Ordering::Relaxed);
+    }
 }
 
 /// What a reply tells.
@@ -83,6 +103,7 @@ impl Writer {
             },
             sick_disk: false,
         })?;
+        self.took.add(asked.elapsed());
         self.tell(&reply);
         let places = group.intents.iter().enumerate();
         let taken = places.filter(|(_, intent)| !reply.granted.contains(&intent.id));

@@ -42,6 +42,11 @@ impl<'l> Intake<'l> {
     ) -> Result<Result<Self, E>, LedgerError> {
         let db = step.db();
         let mut joins = false;
+        // What does not fit into memory waits on this machine.
+        let beside = match db {
+            Db::Sqlite(_) => path.clone(),
+            Db::Postgres(_) => std::env::temp_dir().join("otpdrive"),
+        };
         let take = || {
             // What the run was refused may keep its codes.
             history::note_waves_of_killed(db)?;
@@ -69,7 +74,7 @@ impl<'l> Intake<'l> {
                         )));
                     }
                     let input = (key, input, reading);
-                    new_input::store(db, &path, old.as_ref(), &settled, input, contacts)
+                    new_input::store(db, &beside, old.as_ref(), &settled, input, contacts)
                 }
             }
         };
