@@ -230,7 +230,7 @@ impl<'a> Slots<'a> {
             let lane = &queue.lanes[lane.index()];
             let more = match lane.behind {
                 Then::More => true,
-                Then::Later(at) => at <= now,
+                Then::Later(at) => at <= now && queue.quota != Some(0),
                 Then::Done => false,
             };
             more && lane.new.len() <= enough
@@ -240,6 +240,10 @@ impl<'a> Slots<'a> {
     /// When to ask the ledger again, where others hold the rest.
     pub fn asks_at(&self, now: Instant) -> Option<Instant> {
         let queue = self.queue.borrow();
+        // What others leave behind is for somebody else.
+        if queue.quota == Some(0) {
+            return None;
+        }
         let laters = queue.lanes.iter().filter_map(|lane| match lane.behind {
             Then::Later(at) if at > now => Some(at),
             Then::Later(_) | Then::More | Then::Done => None,
