@@ -534,15 +534,12 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// A turn of each rate that binds the lane.
     async fn turns(&self, lane: Lane) -> Turn<'a> {
-        match self.pace.besides(lane) {
-            Some(pace) => {
-                let (here, common) = pace.turn_of_both(&self.pace.common).await;
-                Turn([Some((pace, here)), Some((&self.pace.common, common))])
-            }
-            None => {
-                let common = self.pace.common.turn().await;
-                Turn([Some((&self.pace.common, common)), None])
-            }
+        let of_all = &self.pace.common;
+        if let Some(pace) = self.pace.besides(lane) {
+            let (here, common) = pace.turn_of_both(of_all).await;
+            Turn([Some((pace, here)), Some((of_all, common))])
+        } else {
+            Turn([Some((of_all, of_all.turn().await)), None])
         }
     }
 

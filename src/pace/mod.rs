@@ -76,7 +76,7 @@ impl GovernorClock for SinceStart {
 
 /// Governor's limiter for requests that keep an interval.
 struct Limiter {
-    limiter: RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>,
+    gcra: RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>,
     start: Instant,
     /// Governor counts whole cells; a request at a slow rate is several, so that the tolerance is
     /// a matter of milliseconds at any rate.
@@ -103,11 +103,11 @@ impl Limiter {
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         let start = Instant::now();
-        let limiter = RateLimiter::direct_with_clock(quota, SinceStart(start));
+        let gcra = RateLimiter::direct_with_clock(quota, SinceStart(start));
         // No burst at the start either: an earlier run may have ended just now.
-        let _ = limiter.check_n(spare);
+        let _ = gcra.check_n(spare);
         Self {
-            limiter,
+            gcra,
             start,
             cells,
             interval,
@@ -116,7 +116,7 @@ impl Limiter {
 
     /// Lets one go, or says when to ask again.
     fn check(&self) -> Result<(), Instant> {
-        match self.limiter.check_n(self.cells) {
+        match self.gcra.check_n(self.cells) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(self.start + not_until.earliest_possible()),
             // More cells than the burst holds: ruled out by `new`.

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use otpdrive::campaign::{self, Context, Finished, Progress, Settings, Task};
 use otpdrive::gateway::{Gateway, NoConnection, Ready};
 use otpdrive::job::{Job, JobId, Lane, UnixMicros, Verdict, VerdictKind};
 use otpdrive::ledger::{News, Rest};
+use otpdrive::pace::Rate;
 use otpdrive::run::{End, RunFact, RunId, Signal, Stop, StopKind, WhenUncertain};
 use otpdrive::status::Status;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -46,7 +48,7 @@ struct Connected<'g> {
     lane: Lane,
 }
 
-impl<'r> Gateway for Gate<'r> {
+impl Gateway for Gate<'_> {
     type Ready<'g>
         = Connected<'g>
     where
@@ -161,88 +163,115 @@ enum Fate {
     IsPaused(Duration, Duration),
 }
 
-/// One story: some rows, some processes, what happens to them.
-async fn story(seed: u64) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let rate = *random.choice(&[20, 100, 500, 2_000]).unwrap();
-    let call_rate = random.bool().then_some(rate / 5);
-    let mut settings = settings(Some(rate));
-    settings.policy.on_unknown = if random.bool() {
-        WhenUncertain::Retry
-    } else {
-        WhenUncertain::Hold
-    };
-    settings.limits.call_rate = call_rate.map(|requests| otpdrive::pace::Rate {
-        requests: requests.try_into().unwrap(),
-        per: SECOND,
-    });
-    settings.seed = seed;
-    let mut lanes = vec![Lane::Sms; rate as usize * random.usize(5..12)];
-    let calls = if random.bool() { lanes.len() / 20 } else { 0 };
-    lanes.extend(vec![Lane::Call; calls]);
-    let room = Room::new(&lanes, [Some(rate), call_rate], settings.policy, seed);
-    let luck = RefCell::new(random.fork());
-    let answers = |_: &Job, n: usize| {
-        let mut luck = luck.borrow_mut();
-        let verdict = match luck.u32(0..100) {
-            0..4 => throttled(),
-            4..6 => failed(),
-            6..8 => lost(),
-            8..10 => rejected(["barred", "ported", "unknown", "no operator"][n % 4]),
-            10 => Verdict::new(VerdictKind::Withdrawn, "closed"),
-            11 if n % 9 == 0 => held(room.clock.now() + 2 * SECOND),
-            _ => accepted(),
-        };
-        (luck.u32(20..400) * MS, verdict)
-    };
-    let log = Log::default();
-    let mut fates = vec![(0, Fate::Ends)];
-    for _ in 0..random.u32(1..6) {
-        let at = random.u32(200..9_000) * MS;
-        let fate = match random.u32(0..5) {
-            0 => Fate::Ends,
-            1 => Fate::Leaves(at),
-            2 | 3 => Fate::IsKilled(at),
-            _ => Fate::IsPaused(at, random.u32(5..8_000) * MS),
-        };
-        fates.push((random.u32(0..6_000), fate));
-    }
-    let workers = fates.iter().map(|(join, fate)| {
-        let (room, log, settings, answers) = (&room, &log, &settings, &answers);
-        async move {
-            sleep(MS * *join).await;
-            let (start, hand, wall) = (Instant::now(), room.join(), || room.clock.now());
-            let stop = async {
-                match fate {
-                    Fate::Leaves(time) => sleep(*time).await,
-                    _ => pending().await,
-                }
-                Signal::Sigterm
-            };
-            let work = work((room, &hand, log), settings, answers, &wall, stop);
-            let finished = match *fate {
-                Fate::Ends | Fate::Leaves(_) => work.await,
-                Fate::IsKilled(time) => match timeout(time, work).await {
-                    Ok(finished) => finished,
-                    Err(_) => return,
-                },
-                Fate::IsPaused(at, time) => paused(work, start + at, start + at + time).await,
-            };
-            match finished.end {
-                End::Complete => assert!(room.is_done(), "rows are left"),
-                End::Interrupted(_) => {}
-                End::Stopped(stop) => panic!("{stop:?}"),
-            }
-            hand.leave();
+/// Some rows, some processes, and what happens to them.
+struct Story {
+    seed: u64,
+    rate: u32,
+    settings: Settings,
+    lanes: Vec<Lane>,
+    /// When they join, in milliseconds.
+    workers: Vec<(u32, Fate)>,
+}
+
+impl Story {
+    fn new(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let rate = *random.choice(&[20, 100, 500, 2_000]).unwrap();
+        let mut settings = settings(Some(rate));
+        settings.seed = seed;
+        if random.bool() {
+            settings.policy.on_unknown = WhenUncertain::Retry;
         }
-    });
-    timeout(3_600 * SECOND, join_all(workers)).await.unwrap();
-    let log = log.take();
-    assert!(room.is_done());
-    assert_eq!(room.count(Status::Pending), 0);
-    keeps_the_rate(&log, rate);
-    once(&room, &log, settings.policy.on_unknown);
-    holds_kept(&room, &log);
+        let mut lanes = vec![Lane::Sms; rate as usize * random.usize(5..12)];
+        if random.bool() {
+            lanes.extend(vec![Lane::Call; lanes.len() / 20]);
+        }
+        settings.limits.call_rate = random.bool().then_some(Rate {
+            requests: NonZeroU32::new(rate / 5).unwrap(),
+            per: SECOND,
+        });
+        let mut workers = vec![(0, Fate::Ends)];
+        for _ in 0..random.u32(1..6) {
+            let at = random.u32(200..9_000) * MS;
+            let fate = match random.u32(0..5) {
+                0 => Fate::Ends,
+                1 => Fate::Leaves(at),
+                2 | 3 => Fate::IsKilled(at),
+                _ => Fate::IsPaused(at, random.u32(5..8_000) * MS),
+            };
+            workers.push((random.u32(0..6_000), fate));
+        }
+        Self {
+            seed,
+            rate,
+            settings,
+            lanes,
+            workers,
+        }
+    }
+
+    async fn play(&self) {
+        let calls = self
+            .settings
+            .limits
+            .call_rate
+            .map(|rate| rate.requests.get());
+        let (rates, policy) = ([Some(self.rate), calls], self.settings.policy);
+        let room = Room::new(&self.lanes, rates, policy, self.seed);
+        let luck = RefCell::new(fastrand::Rng::with_seed(!self.seed));
+        let answers = |_: &Job, n: usize| {
+            let mut luck = luck.borrow_mut();
+            let verdict = match luck.u32(0..100) {
+                0..4 => throttled(),
+                4..6 => failed(),
+                6..8 => lost(),
+                8..10 => rejected(["barred", "ported", "unknown", "no operator"][n % 4]),
+                10 => Verdict::new(VerdictKind::Withdrawn, "closed"),
+                11 if n.is_multiple_of(9) => held(room.clock.now() + 2 * SECOND),
+                _ => accepted(),
+            };
+            (luck.u32(20..400) * MS, verdict)
+        };
+        let log = Log::default();
+        let workers = self.workers.iter().map(|(join, fate)| async {
+            sleep(MS * *join).await;
+            self.live(*fate, &room, &log, &answers).await;
+        });
+        timeout(3_600 * SECOND, join_all(workers)).await.unwrap();
+        let log = log.take();
+        assert!(room.is_done());
+        assert_eq!(room.count(Status::Pending), 0);
+        keeps_the_rate(&log, self.rate);
+        once(&room, &log, policy.on_unknown);
+        holds_kept(&room, &log);
+    }
+
+    /// The life of one process.
+    async fn live(&self, fate: Fate, room: &Room, log: &Log, answers: Answers<'_>) {
+        let (start, hand, wall) = (Instant::now(), room.join(), || room.clock.now());
+        let stop = async {
+            match fate {
+                Fate::Leaves(time) => sleep(time).await,
+                _ => pending().await,
+            }
+            Signal::Sigterm
+        };
+        let work = work((room, &hand, log), &self.settings, answers, &wall, stop);
+        let finished = match fate {
+            Fate::Ends | Fate::Leaves(_) => work.await,
+            Fate::IsKilled(time) => match timeout(time, work).await {
+                Ok(finished) => finished,
+                Err(_) => return,
+            },
+            Fate::IsPaused(at, time) => paused(work, start + at, start + at + time).await,
+        };
+        match finished.end {
+            End::Complete => assert!(room.is_done(), "rows are left"),
+            End::Interrupted(_) => {}
+            End::Stopped(stop) => panic!("{stop:?}"),
+        }
+        hand.leave();
+    }
 }
 
 /// What one is told all keep, as soon as they can know.
@@ -297,7 +326,7 @@ fn whoever_comes_and_goes_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
             .start_paused(true)
             .build()
             .unwrap();
-        let told = std::panic::AssertUnwindSafe(|| runtime.block_on(story(seed)));
+        let told = std::panic::AssertUnwindSafe(|| runtime.block_on(Story::new(seed).play()));
         if let Err(panic) = std::panic::catch_unwind(told) {
             println!("OTPDRIVE_SEED={seed}");
             std::panic::resume_unwind(panic);
@@ -313,7 +342,7 @@ async fn while_there_is_work_the_rate_is_used() {
         let rows = vec![Lane::Sms; rate as usize * 30];
         let room = Room::new(&rows, [Some(rate), None], settings.policy, 7);
         let (log, start) = (Log::default(), Instant::now());
-        let answers = |_: &Job, n: usize| (MS * (20 + n as u32 % 300), accepted());
+        let answers = |_: &Job, n: usize| (Duration::from_millis(20 + n as u64 % 300), accepted());
         let at_work = (0..workers).map(|n| {
             let (room, log, settings, answers) = (&room, &log, &settings, &answers);
             async move {

@@ -179,8 +179,8 @@ impl Room {
     /// Some slots, or when to ask again.
     fn slots(&self, of: Share, count: u32) -> Slots {
         let now = Instant::now();
-        let live = self.workers.borrow().iter().filter(|w| !w.is_over).count();
-        let horizon = LOT * (u32::try_from(live).unwrap() + 1) + 2 * LEAD;
+        let workers = self.workers.borrow().iter().filter(|w| !w.is_over).count();
+        let horizon = LOT * (u32::try_from(workers).unwrap() + 1) + 2 * LEAD;
         let line = &self.lines[of.index()];
         let (end, interval) = line.get();
         if end >= now + horizon {
@@ -265,6 +265,52 @@ impl Hand<'_> {
         self.lease.set(sent + LEASE - MARGIN);
     }
 
+    /// Free slices of the lane.
+    fn take(&self, lane: Lane, limit: usize) -> Due {
+        let (mut jobs, now) = (Vec::new(), Instant::now());
+        let mut slices = self.room.slices.borrow_mut();
+        let mut is_there = false;
+        for slice in slices.iter_mut().filter(|slice| slice.lane == lane) {
+            let free = slice.holder.is_none() && slice.free_at <= now;
+            if free && jobs.len() + 40 <= limit.min(80) {
+                jobs.extend(self.room.hand_out(slice, self.worker.get()));
+                tidy(slice);
+            }
+            is_there |= free;
+        }
+        slices.retain(|slice| slice.holder.is_none() || !slice.open.is_empty());
+        let is_done = !slices.iter().any(|slice| slice.lane == lane);
+        let then = if is_done {
+            Then::Done
+        } else if is_there && !jobs.is_empty() {
+            Then::More
+        } else {
+            Then::Later(now + 200 * MS)
+        };
+        Due { jobs, then }
+    }
+
+    /// Whose is the attempt? The key decides.
+    fn insert(&self, job: &Job, attempt: &Attempt) -> Begun {
+        let (leave_by, worker) = (self.lease.get(), self.worker.get());
+        self.room.sweep();
+        let n = place(job.id);
+        let mut rows = self.room.rows.borrow_mut();
+        // The key of an attempt is the number's and its own.
+        let is_new = rows[n].attempts.len() + 1 == attempt.n as usize;
+        if self.room.is_over(worker) || !is_new {
+            drop(rows);
+            self.let_go(job.id, true);
+            return Begun::Taken;
+        }
+        rows[n].attempts.push(attempt.clone());
+        self.room.begun_by.borrow_mut()[n] = worker;
+        let leave_by = leave_by.min(Instant::now() + self.room.leave_within.get());
+        self.room.leave_by.borrow_mut()[n] = leave_by;
+        let leave_by = Some(leave_by);
+        Begun::Go { leave_by }
+    }
+
     /// Leaves in good order.
     pub fn leave(&self) {
         let worker = self.worker.get();
@@ -302,50 +348,16 @@ impl Ledger for Hand<'_> {
         let sent = Instant::now();
         self.room.travel().await;
         self.beat(sent);
-        let (mut jobs, now) = (Vec::new(), Instant::now());
-        let mut slices = self.room.slices.borrow_mut();
-        let mut is_there = false;
-        for slice in slices.iter_mut().filter(|slice| slice.lane == lane) {
-            let free = slice.holder.is_none() && slice.free_at <= now;
-            if free && jobs.len() + 40 <= limit.min(80) {
-                jobs.extend(self.room.hand_out(slice, self.worker.get()));
-                tidy(slice);
-            }
-            is_there |= free;
-        }
-        slices.retain(|slice| slice.holder.is_none() || !slice.open.is_empty());
-        let is_done = !slices.iter().any(|slice| slice.lane == lane);
-        drop(slices);
-        let then = match is_done {
-            true => Then::Done,
-            false if is_there && !jobs.is_empty() => Then::More,
-            false => Then::Later(now + 200 * MS),
-        };
+        let due = self.take(lane, limit);
         self.room.travel().await;
-        Ok(Due { jobs, then })
+        Ok(due)
     }
 
     async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
         self.room.travel().await;
-        let (leave_by, worker) = (self.lease.get(), self.worker.get());
-        self.room.sweep();
-        let n = place(job.id);
-        let mut rows = self.room.rows.borrow_mut();
-        // The key of an attempt is the number's and its own.
-        let is_new = rows[n].attempts.len() + 1 == attempt.n as usize;
-        if self.room.is_over(worker) || !is_new {
-            drop(rows);
-            self.let_go(job.id, true);
-            return Ok(Begun::Taken);
-        }
-        rows[n].attempts.push(attempt.clone());
-        self.room.begun_by.borrow_mut()[n] = worker;
-        drop(rows);
-        let leave_by = leave_by.min(Instant::now() + self.room.leave_within.get());
-        self.room.leave_by.borrow_mut()[n] = leave_by;
-        let leave_by = Some(leave_by);
+        let begun = self.insert(job, attempt);
         self.room.travel().await;
-        Ok(Begun::Go { leave_by })
+        Ok(begun)
     }
 
     async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
@@ -356,8 +368,8 @@ impl Ledger for Hand<'_> {
         if let Some(at) = answer.verdict.retry_at {
             let hold = News::Hold(attempt.lane, at);
             let mut holds = self.room.holds.get();
-            let held = &mut holds[attempt.lane.index()];
-            *held = (*held).max(Some(at));
+            let of_lane = &mut holds[attempt.lane.index()];
+            *of_lane = (*of_lane).max(Some(at));
             self.room.holds.set(holds);
             self.room.news.borrow_mut().push((self.worker.get(), hold));
         }
@@ -392,17 +404,14 @@ impl Ledger for Hand<'_> {
     async fn news(&self) -> News {
         loop {
             let next = self.room.news.borrow().get(self.heard.get()).cloned();
-            match next {
-                Some((from, news)) => {
-                    self.heard.set(self.heard.get() + 1);
-                    if from != self.worker.get() {
-                        return news;
-                    }
+            if let Some((from, news)) = next {
+                self.heard.set(self.heard.get() + 1);
+                if from != self.worker.get() {
+                    return news;
                 }
-                None => {
-                    self.beat(Instant::now());
-                    sleep(20 * MS).await;
-                }
+            } else {
+                self.beat(Instant::now());
+                sleep(20 * MS).await;
             }
         }
     }
