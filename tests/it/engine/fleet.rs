@@ -480,6 +480,26 @@ async fn what_the_end_of_a_run_leaves_open_is_told_apart() {
     );
 }
 
+/// Two refusals alike when a process ends may be the beginning of a wave; but where others go on, what
+/// is said of a wave would take their refusals back, too.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_says_nothing_of_a_wave_that_others_will_see() {
+    let alone = Alone::new(100, 400);
+    let answers = |job: &Job, _: usize| match job.id.0 {
+        90.. => (MS, rejected("barred")),
+        _ => (MS, accepted()),
+    };
+    let stop = async {
+        while alone.log.borrow().len() < 95 {
+            sleep(MS).await;
+        }
+        Signal::Sigterm
+    };
+    let finished = alone.run(&answers, stop).await;
+    assert!(matches!(finished.end, End::Interrupted(_)));
+    assert!(alone.room.count(Status::Rejected) >= 5, "they are believed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_others_were_told_and_found_out_counts_here() {
     let alone = Alone::new(100, 600);
