@@ -43,7 +43,7 @@ use crate::ledger::LedgerError;
 use crate::number::mask_name;
 use crate::report::ReportError;
 use crate::text::{visible, visible_lines};
-use config::{Config, Key};
+use config::{Config, Key, shown_word};
 use docs::command_line;
 pub use exit::Exit;
 use log::Line;
@@ -224,9 +224,10 @@ pub fn main() -> Exit {
             return Exit::Done;
         }
         Err(error) => {
-            // Arguments are repeated in it: names of files may hold numbers, and what a terminal obeys.
+            // Arguments are repeated in it: names of files may hold numbers, and what a terminal obeys,
+            // addresses a password.
             let shown = std::env::args_os().map(|arg| {
-                let arg = arg.to_string_lossy();
+                let arg = shown_word(&arg.to_string_lossy());
                 mask_name(&visible(&arg))
             });
             let shown: Vec<String> = shown.collect();

@@ -659,6 +659,8 @@ impl Setting {
             "COUNTRY" | "ZONE" | "HH:MM-HH:MM" | "AMOUNT" | "CHANNEL=AMOUNT,…" => {
                 ("", json!(text))
             }
+            // It may have a password in it.
+            "PATH|URL" => return None,
             word if word.contains('|') => ("", json!(text)),
             _ => return None,
         };
