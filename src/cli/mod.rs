@@ -31,6 +31,7 @@ mod terminal;
 mod unverified;
 mod usage;
 mod values;
+mod work;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,7 +51,7 @@ use log::Line;
 use screen::{Cleaner, Screen};
 use settings::{
     CHECK, COMPLETIONS, EVERY, HELP, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting,
-    VERIFY, WHO,
+    VERIFY, WHO, WORK,
 };
 use values::{LogFormat, Values};
 
@@ -98,6 +99,17 @@ const COMMANDS: &[Command] = &[
         ],
         settings: &[RUN, VERIFY],
         run: |values, screen| run::run(&Config::new(Verify, Key::Needed, values)?, screen),
+    },
+    Command {
+        name: "work",
+        help: "Joins a run that is on, on another machine, without the list\n\n\
+               With a ledger on a server: `otpdrive help fleet`",
+        examples: &[
+            "otpdrive work --ledger postgres://otp@db.example.com/otp --campaign contacts",
+            "otpdrive work --config fleet.toml --wait 1h",
+        ],
+        settings: &[WORK],
+        run: work::work,
     },
     Command {
         name: "check",

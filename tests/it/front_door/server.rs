@@ -56,3 +56,25 @@ fn the_password_of_a_server_is_said_nowhere() {
         assert!(!said.contains(PASSWORD), "{said}");
     }
 }
+
+#[test]
+fn who_joins_a_run_is_told_what_is_missing() {
+    let dir = Workdir::new();
+    for (line, words) in [
+        ("work", "--ledger is needed"),
+        ("work --ledger otpdrive.db", "is a file, which one process"),
+        (
+            "work --ledger postgres://db",
+            "names a server and no database",
+        ),
+        ("work list.csv", "unexpected argument"),
+        // What the run decides is nobody else's.
+        ("work --rate 10/s", "unexpected argument"),
+        ("work --max-attempts 2", "unexpected argument"),
+    ] {
+        dir.line(line).ends(2).says(words);
+    }
+    let ran = dir.otpdrive(&["work", "--wait", "1h", "--ledger", &nowhere()]);
+    ran.ends(2).says("nobody listens at");
+    assert_eq!(dir.names(), [""; 0], "and leaves nothing behind");
+}
