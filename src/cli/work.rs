@@ -65,8 +65,13 @@ pub fn work(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     config.engine.policy = all.policy();
     // It is the run that lasts so long, not this process.
     let lasted = clock.now().since(on.started_at);
-    let rest = |most: Duration| most.saturating_sub(lasted);
-    config.engine.max_duration = config.engine.max_duration.map(rest);
+    if let Some(most) = &mut config.engine.max_duration {
+        *most = most.saturating_sub(lasted);
+        ensure!(
+            !most.is_zero(),
+            "--max-duration of the run has passed: it starts nothing any more. Nothing was sent"
+        );
+    }
     let (plan, before) = what_is_left(&ledger, &campaign, &all)?;
     config.ids_for(&plan.lanes())?;
     warn_of_odd_ids(&config, &plan, screen);
