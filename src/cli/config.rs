@@ -478,12 +478,20 @@ fn settings(values: &Values, mode: Mode, engine: &Settings, gateway: &http::Sett
 }
 
 /// A ledger as it was named, without a password.
-fn shown_ledger(word: &str) -> String {
+pub fn shown_ledger(word: &str) -> String {
     match At::parse(word, |_| None) {
         Ok(at @ At::Server(_)) => at.to_string(),
         Ok(At::File(_)) => word.to_owned(),
         // What cannot be read may hold one anywhere.
         Err(_) => "postgres://…".to_owned(),
+    }
+}
+
+/// A word of a command line, without the password of a ledger.
+pub fn shown_word(word: &str) -> String {
+    match word.split_once('=') {
+        Some((flag, value)) if flag.starts_with('-') => format!("{flag}={}", shown_ledger(value)),
+        _ => shown_ledger(word),
     }
 }
 
@@ -500,11 +508,10 @@ fn command(key: &SecretString) -> String {
             return notify::shown(&word);
         }
         match word.split_once('=') {
-            Some(("--ledger", ledger)) => format!("--ledger={}", shown_ledger(ledger)),
             Some((flag, address)) if ADDRESSES.contains(&flag) => {
                 format!("{flag}={}", notify::shown(address))
             }
-            _ => shown_ledger(&word),
+            _ => shown_word(&word),
         }
     });
     let words = std::iter::once("otpdrive".to_owned()).chain(words);

@@ -9,13 +9,14 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ArgAction;
 use toml::{Table, Value};
 
-use super::config::{Config, KEY_VARIABLE, Key};
+use super::config::{Config, KEY_VARIABLE, Key, shown_ledger};
 use super::exit::Exit;
 use super::notify;
 use super::report::print;
 use super::settings::{EVERY, RUN, SEND, Setting, VERIFY};
 use super::values::{Source, Values};
 use crate::job::Operation::Send;
+use crate::ledger::postgres::Address;
 use crate::text::{nearest, visible};
 
 /// The most that such a file may hold.
@@ -139,7 +140,8 @@ fn values(setting: &Setting, value: Value) -> Result<Vec<String>, &'static str> 
 /// A path is where the file of settings is.
 fn at_home(setting: &Setting, value: String, folder: &Path) -> OsString {
     match setting.value {
-        "FILE" | "PATH" | "DIR" => PathBuf::from(folder).join(value).into_os_string(),
+        "PATH|URL" if Address::is_meant_by(&value) => value.into(),
+        "FILE" | "PATH|URL" | "DIR" => PathBuf::from(folder).join(value).into_os_string(),
         _ => value.into(),
     }
 }
@@ -168,6 +170,7 @@ pub fn show(values: &Values) -> anyhow::Result<Exit> {
         let key = key(setting);
         let shown = |text: OsString| match setting.name {
             "notify" => notify::shown(&text.to_string_lossy()).into(),
+            "ledger" => shown_ledger(&text.to_string_lossy()).into(),
             _ => text,
         };
         let line = if let Some((text, source)) = values.effective(setting.name).or_else(of_verify) {

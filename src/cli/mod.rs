@@ -31,6 +31,7 @@ mod terminal;
 mod unverified;
 mod usage;
 mod values;
+mod work;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,14 +44,14 @@ use crate::ledger::LedgerError;
 use crate::number::mask_name;
 use crate::report::ReportError;
 use crate::text::{visible, visible_lines};
-use config::{Config, Key};
+use config::{Config, Key, shown_word};
 use docs::command_line;
 pub use exit::Exit;
 use log::Line;
 use screen::{Cleaner, Screen};
 use settings::{
     CHECK, COMPLETIONS, EVERY, HELP, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting,
-    VERIFY, WHO,
+    VERIFY, WHO, WORK,
 };
 use values::{LogFormat, Values};
 
@@ -98,6 +99,17 @@ const COMMANDS: &[Command] = &[
         ],
         settings: &[RUN, VERIFY],
         run: |values, screen| run::run(&Config::new(Verify, Key::Needed, values)?, screen),
+    },
+    Command {
+        name: "work",
+        help: "Joins a run that is on, on another machine, without the list\n\n\
+               With a ledger on a server: `otpdrive help fleet`",
+        examples: &[
+            "otpdrive work --ledger postgres://otp@db.example.com/otp --campaign contacts",
+            "otpdrive work --config fleet.toml --wait 1h",
+        ],
+        settings: &[WORK],
+        run: work::work,
     },
     Command {
         name: "check",
@@ -224,9 +236,10 @@ pub fn main() -> Exit {
             return Exit::Done;
         }
         Err(error) => {
-            // Arguments are repeated in it: names of files may hold numbers, and what a terminal obeys.
+            // Arguments are repeated in it: names of files may hold numbers, and what a terminal obeys,
+            // addresses a password.
             let shown = std::env::args_os().map(|arg| {
-                let arg = arg.to_string_lossy();
+                let arg = shown_word(&arg.to_string_lossy());
                 mask_name(&visible(&arg))
             });
             let shown: Vec<String> = shown.collect();

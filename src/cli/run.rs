@@ -1,6 +1,6 @@
 //! `send` and `verify`: from a [`Config`] to an exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,10 +27,11 @@ use crate::clock::{self, Clock};
 use crate::contacts;
 use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
-use crate::job::{Lane, Operation};
+use crate::job::{Lane, Operation, UnixMicros};
 use crate::ledger::{At, Campaign, Execution, Store};
 use crate::record::RunRecord;
-use crate::run::{End, Stop, StopKind};
+use crate::requests::Requests;
+use crate::run::{End, RunId, Stop, StopKind};
 use crate::summary::Counts;
 use crate::text::visible;
 
@@ -71,7 +72,49 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     settings[RunRecord::PLAN] = json!(plan.planned);
     let started_at = clock.now();
     let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
+    let started = Started {
+        ledger,
+        campaign,
+        run,
+        clock,
+        started_at,
+        plan,
+        before,
+        out,
+    };
+    carry_out(config, started, screen)
+}
 
+/// A run that this process has begun, or joined.
+pub struct Started {
+    pub ledger: Store,
+    pub campaign: Campaign,
+    pub run: RunId,
+    pub clock: Clock,
+    pub started_at: UnixMicros,
+    /// What is to be done.
+    pub plan: Plan,
+    /// The requests that were made before.
+    pub before: Requests,
+    /// Where the result files go.
+    pub out: PathBuf,
+}
+
+/// Does what is to be done, and writes the result files.
+///
+/// # Errors
+/// When the result files cannot be written; the ledger has everything.
+pub fn carry_out(config: &Config, started: Started, screen: &Screen) -> anyhow::Result<Exit> {
+    let Started {
+        ledger,
+        campaign,
+        run,
+        clock,
+        started_at,
+        plan,
+        before,
+        out,
+    } = started;
     let progress = Arc::new(Progress::new(plan.counts).after(before));
     let view = View::new(screen, &campaign.record.name, &progress, config);
     let view = Arc::new(view);
@@ -188,7 +231,7 @@ fn may_begin(config: &Config, plan: &Plan, screen: &Screen) -> bool {
 }
 
 /// The regulator's own texts disagree on the form of a sender id, so odd ones are not refused.
-fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
+pub fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
     let id = &config.gateway.sender_id;
     if plan.lanes().contains(&Lane::Sms) && !words::is_usual_sender_id(id) {
         screen.say(&format!(

@@ -77,11 +77,12 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 13] = [
+pub const ALL: [&[Setting]; 14] = [
     EVERY,
     RUN,
     SEND,
     VERIFY,
+    WORK,
     CHECK,
     REPORT,
     STATUS,
@@ -378,6 +379,78 @@ pub const VERIFY: &[Setting] = settings! {
     value("on-unknown", "hold|retry") { default: Some("retry") };
 };
 
+/// What `work` takes: what is of this machine. All else is as the run says that is on.
+pub const WORK: &[Setting] = settings! {
+    "Campaign":
+    /// The campaign whose run is joined
+    value("campaign", "NAME") { derived: Some("the only one that is on") };
+    /// Which of two campaigns that have one name
+    value("operation", "send|verify");
+    /// The server that the others use, too
+    ///
+    /// `postgres://USER@HOST/DATABASE`; a file is one process's
+    value("ledger", "PATH|URL");
+    /// Go on with a server whose history is another one
+    ///
+    /// A standby took over, or a backup was restored: whoever was sent to in the last seconds before may be
+    /// sent to again
+    switch("accept-timeline") { is_seldom: true };
+    /// Wait so long for a run to begin
+    value("wait", "DUR") { default: Some("0s") };
+    /// Join a rehearsal: no key, no ids, no network
+    switch("sandbox") { conflicts: &["proxy", "api-key-file"] };
+
+    "Channel":
+    /// The sender of SMS
+    ///
+    /// Registered with the provider; needed to send SMS
+    value("sender-id", "ID") { variable: Some("KOOKOO_SENDER_ID") };
+    /// The caller of calls
+    ///
+    /// A number of the account; needed to call
+    value("caller-id", "ID") { variable: Some("KOOKOO_CALLER_ID") };
+
+    "Pace":
+    /// Requests in flight at once, of this process
+    ///
+    /// It is also the most rows that a crash of it can leave `unknown`
+    value("concurrency", "N") { derived: Some("as the run has it") };
+    /// Calls in flight at once, of this process
+    value("call-concurrency", "N") { derived: Some("as the run has it"), is_seldom: true };
+
+    "Output":
+    /// Where the result files go
+    ///
+    /// Those of the whole campaign, as far as it is at the end
+    value("out", "DIR") { derived: Some("`./CAMPAIGN-results`; verify: `./CAMPAIGN-verify-results`") };
+    /// Result files that survive Excel
+    switch("excel") { is_seldom: true };
+    /// POST report.json there at the end of the run
+    ///
+    /// An https address, or one of this machine; 3 tries of 10 s. Only its host is ever shown
+    value("notify", "URL") { is_seldom: true };
+    /// Metrics for Prometheus, every 10 s and at the end
+    ///
+    /// As `send` writes them; see `otpdrive help operations`
+    value("metrics-file", "FILE") { is_seldom: true };
+
+    "Connection":
+    /// A file with the API key [or env: KOOKOO_API_KEY]
+    ///
+    /// The file wins over the variable. No flag takes the key itself: argv is public
+    value("api-key-file", "FILE");
+    /// Plain http anywhere: key and numbers can be read on the way
+    switch("allow-http") { is_seldom: true };
+    /// Go through this http(s) proxy
+    ///
+    /// `HTTP_PROXY` and the like are ignored
+    value("proxy", "URL") { is_seldom: true };
+    /// One request, from its start to the end of its answer
+    value("timeout", "DUR") { derived: Some("as the run has it"), is_seldom: true };
+    /// Name look-up, connection, TLS; must be shorter than `--timeout`
+    value("connect-timeout", "DUR") { derived: Some("as the run has it"), is_seldom: true };
+};
+
 /// What `check` takes besides.
 pub const CHECK: &[Setting] = settings! {
     "Input and output":
@@ -659,9 +732,30 @@ impl Setting {
             "COUNTRY" | "ZONE" | "HH:MM-HH:MM" | "AMOUNT" | "CHANNEL=AMOUNT,…" => {
                 ("", json!(text))
             }
+            // It may have a password in it.
+            "PATH|URL" => return None,
             word if word.contains('|') => ("", json!(text)),
             _ => return None,
         };
         Some((self.name.replace('-', "_") + unit, shown))
+    }
+
+    /// What such a report says of it, as a flag would have it. Rates of a run are those of who works
+    /// on it.
+    pub fn reported(&self, settings: &Json) -> Option<String> {
+        let key = self.name.replace('-', "_");
+        let seconds = |key: &str| Some(format!("{}s", settings.get(key)?.as_f64()?));
+        match self.value {
+            "DUR" => seconds(&(key + "_s")),
+            "BASE..CAP" => {
+                let [base, cap] = ["backoff_base_s", "backoff_cap_s"].map(seconds);
+                Some(format!("{}..{}", base?, cap?))
+            }
+            "N|off" if settings.get(&key)?.is_null() => Some("off".to_owned()),
+            "N" | "N|off" => Some(settings.get(&key)?.as_u64()?.to_string()),
+            "NAME" | "RATE" | "PERCENT" => None,
+            // A rehearsal goes nowhere.
+            _ => Some(settings.get(&key)?.as_str()?.to_owned()).filter(|text| text != "sandbox"),
+        }
     }
 }

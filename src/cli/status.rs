@@ -14,9 +14,9 @@ use super::report::{open, print, runs, shown_name};
 use super::terminal::{InPlace, can_redraw, width};
 use super::values::Values;
 use crate::clock;
-use crate::figures::{count, in_words};
+use crate::figures::{count, counted, in_words};
 use crate::job::UnixMicros;
-use crate::ledger::{Campaign, LedgerError, Purged, Records, Store, Verified};
+use crate::ledger::{Campaign, LedgerError, Purged, Records, Store, Verified, Working};
 use crate::number::mask_numbers;
 use crate::record::RunRecord;
 use crate::report::hours;
@@ -52,6 +52,8 @@ struct Standing {
     stop_reason: Option<StopReason>,
     /// Which process works on it.
     holder: Option<String>,
+    /// On a server: who works on it.
+    workers: Vec<Worker>,
     started_at: Option<String>,
     finished_at: Option<String>,
     in_flight: u64,
@@ -63,6 +65,15 @@ struct Standing {
     /// For the table.
     #[serde(skip)]
     shown: Shown,
+}
+
+/// A process that works on a campaign.
+#[derive(Serialize)]
+struct Worker {
+    host: String,
+    since: String,
+    /// Requests that it has begun.
+    begun: u64,
 }
 
 struct Shown {
@@ -125,6 +136,7 @@ pub fn status(values: &Values) -> anyhow::Result<Exit> {
 struct Accounts {
     all: Vec<(Campaign, Account)>,
     on: Vec<RunId>,
+    workers: Vec<Working>,
 }
 
 impl Accounts {
@@ -148,14 +160,14 @@ impl Accounts {
             self.all.push((campaign, account));
         }
         self.on = on;
+        self.workers = ledger.workers()?;
         Ok(())
     }
 
     fn standings(&self, ledger: &Store, values: &Values) -> anyhow::Result<Vec<Standing>> {
-        let standings = self
-            .all
-            .iter()
-            .map(|(campaign, account)| Standing::new(ledger, campaign, account, values));
+        let standings = self.all.iter().map(|(campaign, account)| {
+            Standing::new(ledger, campaign, (account, &self.workers), values)
+        });
         standings.collect()
     }
 }
@@ -208,16 +220,24 @@ impl Standing {
     fn new(
         ledger: &Store,
         campaign: &Campaign,
-        of: &Account,
+        (of, workers): (&Account, &[Working]),
         values: &Values,
     ) -> anyhow::Result<Self> {
         let record = &campaign.record;
         let run = ledger.latest_run(record.id)?;
         let end = run.as_ref().and_then(|run| run.end.as_ref());
-        let holder = ledger.holder()?.filter(|_| of.is_on);
+        let is_its = |worker: &&Working| run.as_ref().is_some_and(|run| run.id == worker.run);
+        let workers: Vec<&Working> = workers.iter().filter(is_its).collect();
+        let hosts: Vec<&str> = workers.iter().map(|worker| &*worker.host).collect();
+        let holder = match &hosts[..] {
+            [] => ledger.holder()?.filter(|_| of.is_on),
+            hosts => Some(hosts.join("; ")),
+        };
         let state = State::new(end, of.is_on, &of.counts);
         let name = shown_name(&record.name, values);
-        let shown = Shown::new(&name, campaign, run.as_ref(), state);
+        let mut shown =
+            Shown::new(&name, campaign, run.as_ref(), state).with(of, holder.as_deref());
+        shown.add(&workers, run.as_ref());
         Ok(Self {
             schema: SCHEMA,
             operation: record.operation.name(),
@@ -229,7 +249,8 @@ impl Standing {
             in_flight: of.in_flight,
             rows: of.counts.total(),
             counts: StatusCounts::new(&of.counts),
-            shown: shown.with(of, holder.as_deref()),
+            shown,
+            workers: workers.into_iter().map(Worker::of).collect(),
             earlier: Earlier::new(&of.earlier),
             purged_at: of.purged_at.map(|at| at.to_string()),
             campaign: name,
@@ -238,7 +259,30 @@ impl Standing {
     }
 }
 
+impl Worker {
+    fn of(worker: &Working) -> Self {
+        Self {
+            host: worker.host.clone(),
+            since: worker.since.to_string(),
+            begun: worker.begun,
+        }
+    }
+}
+
 impl Shown {
+    /// What each of several processes has done.
+    fn add(&mut self, workers: &[&Working], run: Option<&RunRecord>) {
+        let (Some(run), [_, _, ..]) = (run, workers) else {
+            return;
+        };
+        let now = clock::wall();
+        self.notes.extend(workers.iter().map(|worker| {
+            let since = hours(&run.settings).shown(worker.since, now);
+            let begun = counted(worker.begun, "request", "requests");
+            format!("- {}: {begun} since {since}", visible(&worker.host))
+        }));
+    }
+
     fn new(name: &str, campaign: &Campaign, run: Option<&RunRecord>, state: State) -> Self {
         let record = &campaign.record;
         let state = match state {

@@ -1,6 +1,7 @@
 //! The values of the settings: where they come from, and how their text is read. Each parser says
 //! what it would have liked.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use serde_json::Value as Json;
 use super::config_file::ConfigFile;
 use super::settings::{ALL, CHECK, EVERY, RUN, SEND, Setting, VERIFY};
 use crate::contacts::OTP_LENGTH_MAX;
+use crate::job::Operation;
 use crate::pace::Rate;
 use crate::retry::Backoff;
 use crate::status::Status;
@@ -33,6 +35,8 @@ pub struct Values {
     file: Option<ConfigFile>,
     /// Told to `check`, and meant for `verify`.
     for_verify: bool,
+    /// What a run that is joined goes by.
+    of_run: BTreeMap<&'static str, OsString>,
 }
 
 /// Where a value comes from; each wins over those behind it.
@@ -61,6 +65,7 @@ impl Values {
             matches,
             file: None,
             for_verify: false,
+            of_run: BTreeMap::new(),
         };
         if let Some(path) = values.path("config") {
             values.file = Some(ConfigFile::read(&path)?);
@@ -79,6 +84,25 @@ impl Values {
     pub fn for_verify(&self) -> Self {
         Self {
             for_verify: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same for a run that is joined: what is not given, and what the command does not have, is as
+    /// the run's own settings say, or else by default.
+    #[must_use]
+    pub fn of_run(&self, operation: Operation, settings: &Json) -> Self {
+        let own = match operation {
+            Operation::Send => SEND,
+            Operation::Verify => VERIFY,
+        };
+        let told = [RUN, own].into_iter().flatten().filter_map(|setting| {
+            let told = setting.reported(settings);
+            let told = told.or_else(|| setting.default.map(str::to_owned))?;
+            Some((setting.name, told.into()))
+        });
+        Self {
+            of_run: told.collect(),
             ..self.clone()
         }
     }
@@ -131,7 +155,11 @@ impl Values {
     fn texts(&self, name: &str) -> Option<(Vec<OsString>, Source)> {
         let mut known = ALL.into_iter().flatten().map(|setting| setting.name);
         debug_assert!(known.any(|known| known == name), "no setting is {name}");
-        let given = self.matches.try_get_raw(name).ok()?;
+        let of_run = self.of_run.get(name);
+        let of_run = of_run.map(|text| (vec![text.clone()], Source::Default));
+        let Ok(given) = self.matches.try_get_raw(name) else {
+            return of_run;
+        };
         let mut own = [EVERY, RUN, VERIFY, CHECK].into_iter().flatten();
         let own = own.find(|setting| setting.name == name);
         if self.for_verify && own.is_none() {
@@ -145,6 +173,9 @@ impl Values {
         let in_file = self.file.as_ref().and_then(|file| file.texts(name));
         if let (Source::Default, Some(texts)) = (source, in_file) {
             return Some((texts.to_vec(), Source::File));
+        }
+        if let (Source::Default, Some(of_run)) = (source, of_run) {
+            return Some(of_run);
         }
         let default = own.filter(|_| self.for_verify && source == Source::Default);
         let texts = match default {

@@ -47,6 +47,8 @@ topics! {
     configuration "configuration";
     /// cron, systemd, signals; `unknown` rows; backups, damage
     operations "operations";
+    /// A ledger on a server, and several machines at work
+    fleet "fleet";
     /// What is said on stderr: for people, and as JSON
     logs "logs";
     /// What is promised, how it is checked, and the limits

@@ -35,7 +35,7 @@ use crate::job::{Answer, Attempt, Job, JobId, Lane, Operation, UnixMicros};
 use crate::number::Number;
 use crate::pace::Rate;
 use crate::record::{CampaignRecord, Row};
-use crate::run::{Policy, RunFact, Stop};
+use crate::run::{Policy, RunFact, RunId, Stop};
 use crate::summary::Counts;
 
 /// How long before its request an intent is handed over to a ledger on this machine's own disk.
@@ -154,6 +154,19 @@ pub struct NewRun<'a> {
     pub rates: [Option<Rate>; Share::ALL.len()],
     /// What may be shared with other processes meanwhile.
     pub sharing: Sharing,
+}
+
+/// A process that works on a run right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Working {
+    /// The run.
+    pub run: RunId,
+    /// Its machine and its number there, for people.
+    pub host: String,
+    /// When it began or joined the run.
+    pub since: UnixMicros,
+    /// How many requests it has begun.
+    pub begun: u64,
 }
 
 /// What a run may share with others that are on at the same time: what it counts on its own, it

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use super::postgres::fleet;
 use super::postgres::{PostgresLedger, PostgresRun, Timeline};
 use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
@@ -13,7 +14,7 @@ use super::tables::rows::Facts;
 use super::tables::{accounts, campaigns, former, history, journey, lookup, purge};
 use super::{
     At, Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Run,
-    Verified,
+    Share, Verified, Working,
 };
 use secrecy::SecretString;
 
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::job::{Contact, Lookup, UnixMicros};
 use crate::journey::Journey;
 use crate::number::Number;
+use crate::pace::Rate;
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RunRecord};
 use crate::run::{End, RunId, Runs};
 
@@ -149,6 +151,18 @@ impl Store {
         }
     }
 
+    /// The processes that work on runs right now; of a file there is nothing to say but its
+    /// [`holder`](Self::holder).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn workers(&self) -> Result<Vec<Working>, LedgerError> {
+        match &self.place {
+            Place::Sqlite(_) => Ok(Vec::new()),
+            Place::Postgres(ledger) => ledger.workers(),
+        }
+    }
+
     /// The runs that are on right now, in other processes.
     ///
     /// # Errors
@@ -225,6 +239,30 @@ impl Store {
         );
         let step = self.step().map_err(fault)?;
         Intake::take(step, path, key, input, reading, contacts)
+    }
+
+    /// Joins the run of a campaign on which others work right now, without its list; gives the rates
+    /// of [`Share::ALL`] at which they do.
+    ///
+    /// # Errors
+    /// When the run has ended, when the others count something alone, when the ledger is a file.
+    pub fn join(
+        &mut self,
+        campaign: &Campaign,
+        run: RunId,
+    ) -> Result<[Option<Rate>; Share::ALL.len()], LedgerError> {
+        let fault = failed_to::<Fault>("join the run", self.path());
+        let mut join = || {
+            let step = self.step()?;
+            let Db::Postgres(server) = step.db() else {
+                let why = "a file is in the hands of one process: nobody joins its run";
+                return Err(Fault::Refused(why.to_owned()));
+            };
+            let rates = fleet::join(server, campaign, run)?;
+            step.commit()?;
+            Ok(rates)
+        };
+        join().map_err(fault)
     }
 
     /// All campaigns, in the order in which they were first run.

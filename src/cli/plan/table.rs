@@ -212,13 +212,9 @@ fn about_the_ledger(briefing: &Briefing<'_>, table: &mut Table) {
             format!("{campaigns}, last run {} ago", ago(at))
         }
     };
-    table.row(
-        "ledger",
-        &format!(
-            "{} ({ledger})",
-            path(Path::new(&briefing.config.ledger.to_string()))
-        ),
-    );
+    let at = &briefing.config.ledger;
+    let shown = at.file().map_or_else(|| whole(&at.to_string()), path);
+    table.row("ledger", &format!("{shown} ({ledger})"));
 }
 
 /// What one should know before it begins.

@@ -4,6 +4,7 @@
 //! by somebody who was never late himself: then others go on with its rows. What it has begun stays
 //! as it is, and is `unknown` where there is no answer; so nobody has to be sure that it is dead.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +15,8 @@ use crate::job::{Lane, Operation, UnixMicros};
 use crate::ledger::tables::db::{Db, Value};
 use crate::ledger::tables::error::{Fault, Result};
 use crate::ledger::tables::history;
-use crate::ledger::{Campaign, NewRun, Share, Sharing};
+use crate::ledger::{Campaign, NewRun, Share, Sharing, Working};
+use crate::pace::Rate;
 use crate::record::CampaignId;
 use crate::run::{Policy, RunId};
 
@@ -51,7 +53,7 @@ pub fn begin(
     new: &NewRun<'_>,
 ) -> Result<RunId> {
     let record = &campaign.record;
-    ensure_shared(server, campaign, new)?;
+    ensure_shared(server, campaign, new.sharing)?;
     let run = match open_run(server, record.id)? {
         Some((_, policy)) if policy != new.policy => {
             return Err(Fault::Refused(format!(
@@ -75,8 +77,44 @@ pub fn begin(
             run
         }
     };
-    let sandbox = i64::from(record.sandbox);
-    let rates = Share::ALL.map(|share| new.rates[share.index()].map_or(0, micros_between));
+    let intervals = new.rates.map(|rate| rate.map_or(0, micros_between));
+    enter(server, run, record.sandbox, intervals, new.sharing)?;
+    Ok(run)
+}
+
+/// Joins the run of a campaign on which others work right now, if it is still this one, at their
+/// rates, which it gives; within a step that nobody else takes at the same time.
+pub fn join(
+    server: &Server,
+    campaign: &Campaign,
+    run: RunId,
+) -> Result<[Option<Rate>; Share::ALL.len()]> {
+    let record = &campaign.record;
+    if !open_run(server, record.id)?.is_some_and(|(open, _)| open == run) {
+        return Err(Fault::Refused(format!(
+            "the run of campaign {} has just ended",
+            record.name
+        )));
+    }
+    ensure_shared(server, campaign, Sharing::All)?;
+    // Who is slower than the others does not say so in vain.
+    let sql = "SELECT max(interval_us), max(calls_us) FROM worker_on WHERE run = ?1";
+    let found = server.query(sql, &[run.0.into()])?;
+    let row = found.first().ok_or(Fault::NoRow)?;
+    let intervals = [row.try_get(0)?, row.try_get(1)?];
+    enter(server, run, record.sandbox, intervals, Sharing::All)?;
+    Ok(intervals.map(rate_of))
+}
+
+/// From now on this process works on a run.
+fn enter(
+    server: &Server,
+    run: RunId,
+    sandbox: bool,
+    intervals: [i64; Share::ALL.len()],
+    sharing: Sharing,
+) -> Result<()> {
+    let sandbox = i64::from(sandbox);
     let sql = "INSERT INTO worker (id, run, sandbox, host, version, started_at, lease_until,
                        steady_since, interval_us, calls_us, sharing)
                VALUES ((SELECT coalesce(max(id), 0) + 1 FROM worker), ?1, ?2, ?3, ?4, now_micros(),
@@ -87,9 +125,9 @@ pub fn begin(
         host().into(),
         env!("CARGO_PKG_VERSION").into(),
         micros(LEASE).into(),
-        rates[0].into(),
-        rates[1].into(),
-        (new.sharing as i64).into(),
+        intervals[0].into(),
+        intervals[1].into(),
+        (sharing as i64).into(),
     ];
     let worker = server.query(sql, &values)?;
     server.set_worker(Worker(worker.first().ok_or(Fault::NoRow)?.try_get(0)?));
@@ -98,18 +136,18 @@ pub fn begin(
                    ON CONFLICT DO NOTHING";
         server.execute(sql, &[sandbox.into(), (share as i64).into()])?;
     }
-    Ok(run)
+    Ok(())
 }
 
 /// What one machine counts alone is not exceeded by several: who counts something does not share it.
-fn ensure_shared(server: &Server, campaign: &Campaign, new: &NewRun<'_>) -> Result<()> {
+fn ensure_shared(server: &Server, campaign: &Campaign, sharing: Sharing) -> Result<()> {
     let sql = "SELECT count(*) FROM worker_on w JOIN run r ON r.id = w.run
                 WHERE (r.campaign = ?1 AND (?3 >= 1 OR w.sharing >= 1))
                    OR (w.sandbox = ?2 AND (?3 >= 2 OR w.sharing >= 2))";
     let values = [
         campaign.record.id.0.into(),
         i64::from(campaign.record.sandbox).into(),
-        (new.sharing as i64).into(),
+        (sharing as i64).into(),
     ];
     let others: i64 = (server.query(sql, &values)?.first())
         .ok_or(Fault::NoRow)?
@@ -117,7 +155,7 @@ fn ensure_shared(server: &Server, campaign: &Campaign, new: &NewRun<'_>) -> Resu
     if others == 0 {
         return Ok(());
     }
-    Err(Fault::Refused(match new.sharing {
+    Err(Fault::Refused(match sharing {
         Sharing::All => "another machine works with --limit, --budget or a daily cap, which it counts alone: wait until it has ended".to_owned(),
         Sharing::NotRun => "other machines work on this campaign, and --limit and --budget are counted by one machine alone: leave them out to join, or wait until the others have ended".to_owned(),
         Sharing::NotAccount => "other machines send for this account, and daily caps are counted by one machine alone: leave them out, or wait until the others have ended".to_owned(),
@@ -184,8 +222,42 @@ pub fn leave(
     Ok(())
 }
 
-fn micros_between(rate: crate::pace::Rate) -> i64 {
+/// The processes that work right now, with how many requests each has begun.
+pub fn workers(server: &Server) -> Result<Vec<Working>> {
+    let sql = "SELECT w.run, w.host, w.started_at, coalesce(i.begun, 0) FROM worker_on w
+                 LEFT JOIN (SELECT worker, count(*) AS begun FROM intent
+                             WHERE run IN (SELECT run FROM worker_on) GROUP BY worker) i
+                   ON i.worker = w.id
+                ORDER BY w.id";
+    let found = server.query(sql, &[])?;
+    let workers = found.iter().map(|row| {
+        Ok(Working {
+            run: RunId(row.try_get(0)?),
+            host: row.try_get(1)?,
+            since: UnixMicros(row.try_get(2)?),
+            begun: row.try_get::<_, i64>(3)?.cast_unsigned(),
+        })
+    });
+    workers.collect()
+}
+
+fn micros_between(rate: Rate) -> i64 {
     micros(rate.interval()).max(1)
+}
+
+/// The rate with so many microseconds between two requests, as people would say it; 0: any.
+fn rate_of(interval: i64) -> Option<Rate> {
+    let between = Duration::from_micros(u64::try_from(interval).ok().filter(|us| *us > 0)?);
+    let units = [1, 60, 3600].map(Duration::from_secs);
+    let said = units.into_iter().find_map(|per| {
+        let requests = (per + between / 2).as_micros() / between.as_micros();
+        let requests = NonZeroU32::new(u32::try_from(requests).ok()?)?;
+        Some(Rate { requests, per }).filter(|rate| micros_between(*rate) == interval)
+    });
+    Some(said.unwrap_or(Rate {
+        requests: NonZeroU32::MIN,
+        per: between,
+    }))
 }
 
 /// As a ledger counts time.
@@ -198,4 +270,25 @@ fn host() -> String {
     let name = rustix::system::uname();
     let node = name.nodename().to_string_lossy().into_owned();
     format!("{node}, process {}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_said_as_it_was_given() {
+        for (requests, per) in [(10, 1), (3, 1), (1_000_000, 1), (7, 60), (500, 3600)] {
+            let rate = Rate {
+                requests: NonZeroU32::new(requests).unwrap(),
+                per: Duration::from_secs(per),
+            };
+            let said = rate_of(micros_between(rate)).unwrap();
+            assert_eq!(micros_between(said), micros_between(rate));
+            assert_eq!(said.to_string(), rate.to_string());
+        }
+        assert_eq!(rate_of(0), None);
+        let odd = rate_of(7_000_001).unwrap();
+        assert_eq!(micros_between(odd), 7_000_001);
+    }
 }

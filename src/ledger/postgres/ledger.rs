@@ -12,9 +12,9 @@ use super::server::{Purpose, Server, Step};
 use super::{Address, Driver, wait};
 use crate::clock::Clock;
 use crate::job::UnixMicros;
-use crate::ledger::LedgerError;
 use crate::ledger::tables::db::Db;
 use crate::ledger::tables::error::{Result, failed_to};
+use crate::ledger::{LedgerError, Working};
 use crate::run::{End, RunId};
 
 /// A ledger on a server, open.
@@ -197,6 +197,14 @@ impl PostgresLedger {
     /// When it cannot be read.
     pub fn on(&self) -> Result<Vec<RunId>, LedgerError> {
         fleet::on(&self.server).map_err(failed_to("read who works", &self.path))
+    }
+
+    /// The processes that work with the ledger right now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn workers(&self) -> Result<Vec<Working>, LedgerError> {
+        fleet::workers(&self.server).map_err(failed_to("read who works", &self.path))
     }
 
     /// Who works with the ledger right now, in words.

@@ -53,7 +53,11 @@ pub fn make(server: &Server) -> Result<()> {
     let step = server.step(Purpose::Write)?;
     lock(server)?;
     if find(server)? == Found::Nothing {
-        server.batch(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))?;
+        // To make one that is there asks for a right that who owns it may lack.
+        let there = "SELECT 1 FROM pg_namespace WHERE nspname = ?1";
+        if server.query(there, &[Value::from(schema)])?.is_empty() {
+            server.batch(&format!("CREATE SCHEMA {schema}"))?;
+        }
         server.batch(TABLES)?;
         let new = format!(
             "INSERT INTO ledger (next_id, salt, format, system, timeline)

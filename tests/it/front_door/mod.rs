@@ -28,6 +28,7 @@ mod report;
 mod rows;
 mod samples;
 mod secrets;
+mod server;
 mod signals;
 mod stalls;
 mod terminal;

@@ -24,7 +24,8 @@ fn sample(name: &str) -> String {
 /// The command lines of the program that stand in a sample, without its name.
 fn commands(sample: &str) -> Vec<String> {
     let lines = sample.lines().filter_map(|line| {
-        if let Some(args) = line.trim().strip_prefix("args: ") {
+        let args = ["args: ", "command: "].map(|key| line.trim().strip_prefix(key));
+        if let Some(args) = args.into_iter().flatten().next() {
             let args: Vec<String> = serde_json::from_str(args).unwrap();
             return Some(args.join(" "));
         }
@@ -58,6 +59,30 @@ fn every_command_line_of_the_samples_sends() {
             let run = run.flags("--window 00:00-24:00");
             run.ends(0);
             assert_eq!(stub.count(), 2, "{name}: {command}");
+        }
+    }
+}
+
+/// They are understood, but the server is not there. With one they are the proof `fleet`'s.
+#[test]
+fn every_command_line_of_the_samples_for_several_machines_is_understood() {
+    for name in ["compose.yaml", "kubernetes-fleet.yaml"] {
+        let commands = commands(&sample(name));
+        let names: BTreeSet<_> = commands
+            .iter()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(names, ["send", "work"].into(), "{name}");
+        for command in commands {
+            let dir = Workdir::new();
+            dir.write("contacts.csv", contacts(0..2));
+            dir.write("kookoo.key", "KK12");
+            let nowhere = format!("@{}/otp", Stub::nowhere());
+            let line = command.replace("/run/secrets/kookoo", "kookoo.key");
+            let line = line
+                .replace("@db/otp", &nowhere)
+                .replace("@db.example.com/otp", &nowhere);
+            dir.line(&line).ends(2).says("nobody listens at");
         }
     }
 }
@@ -116,12 +141,14 @@ fn the_unit_for_systemd_gets_the_key_alone_keeps_its_hours_and_tells_of_failures
 
 #[test]
 fn the_job_for_kubernetes_knows_the_exit_codes() {
-    let kubernetes = sample("kubernetes.yaml");
-    let (_, codes) = kubernetes.split_once("values: ").unwrap();
-    let codes: Vec<u8> = serde_json::from_str(codes.lines().next().unwrap()).unwrap();
-    // What another try does not help with.
-    let lasting = [Exit::NeedsPerson, Exit::Usage, Exit::Refused, Exit::Bug];
-    assert_eq!(codes, lasting.map(|exit| exit as u8));
+    for name in ["kubernetes.yaml", "kubernetes-fleet.yaml"] {
+        let kubernetes = sample(name);
+        let (_, codes) = kubernetes.split_once("values: ").unwrap();
+        let codes: Vec<u8> = serde_json::from_str(codes.lines().next().unwrap()).unwrap();
+        // What another try does not help with.
+        let lasting = [Exit::NeedsPerson, Exit::Usage, Exit::Refused, Exit::Bug];
+        assert_eq!(codes, lasting.map(|exit| exit as u8), "{name}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A ledger that several machines share, in PostgreSQL, against real servers.
 //!
-//! `connect` is who is let in, and what is said to the others.
+//! `connect` is who is let in, and what is said to the others; `work` who joins a run.
 
 mod connect;
+mod work;
 
 use otpdrive::ledger::postgres::{Address, Driver, NoConnection, wait};
 

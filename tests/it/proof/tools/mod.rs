@@ -74,8 +74,18 @@ fn systemd_verifies_the_units_and_finds_the_service_well_shut_in() {
 #[test]
 #[ignore = "tests/prove tools"]
 fn kubernetes_github_and_docker_take_the_samples() {
-    let judges: [(&str, &[&str], &str); 3] = [
+    let judges: [(&str, &[&str], &str); 5] = [
         ("kubernetes-validate", &["--strict"], "kubernetes.yaml"),
+        (
+            "kubernetes-validate",
+            &["--strict"],
+            "kubernetes-fleet.yaml",
+        ),
+        (
+            "check-jsonschema",
+            &["--builtin-schema", "vendor.compose-spec"],
+            "compose.yaml",
+        ),
         (
             "check-jsonschema",
             &["--builtin-schema", "vendor.github-workflows"],
@@ -91,6 +101,8 @@ fn kubernetes_github_and_docker_take_the_samples() {
         let dir = Workdir::new();
         let spoilt = sample(name).replace("concurrencyPolicy:", "concurrencyPolice:");
         let spoilt = spoilt.replace("runs-on:", "run-on:");
+        let spoilt = spoilt.replace("backoffLimit:", "backoffLimits:");
+        let spoilt = spoilt.replace("depends_on:", "depend_on:");
         dir.write(name, spoilt.replace("FROM ", "FORM "));
         let mut command = Command::new(installed(judge));
         let said = command.args(args).arg(dir.path(name)).output().unwrap();
