@@ -3,6 +3,7 @@
 //! `connect` is who is let in, and what is said to the others.
 
 mod connect;
+mod copy;
 
 use otpdrive::ledger::postgres::{Address, Driver, NoConnection, wait};
 
