@@ -139,18 +139,7 @@ impl Mode {
     /// password.
     pub fn ledger(self, values: &Values) -> anyhow::Result<At> {
         let ledger = values.path("ledger");
-        let ledger = ledger.unwrap_or_else(|| self.default_ledger());
-        let Some(text) = ledger.to_str() else {
-            return Ok(At::File(ledger));
-        };
-        let at = At::parse(text, |name| std::env::var(name).ok()).context("--ledger")?;
-        let is_other = text.split_once("://");
-        let is_other = is_other.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
-        ensure!(
-            !text.trim().is_empty() && (!is_other || at.file().is_none()),
-            "--ledger: wanted a file, such as ./otpdrive.db, or a server: postgres://USER@HOST/DATABASE"
-        );
-        Ok(at)
+        at("--ledger", ledger.unwrap_or_else(|| self.default_ledger()))
     }
 
     /// The ledger where none is named.
@@ -533,6 +522,33 @@ pub fn input(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
         }
         None => Ok(PathBuf::from("-")),
     }
+}
+
+/// The ledger that a flag names.
+///
+/// # Errors
+/// When it is neither a file nor a server. What was given is not repeated, for it may hold a password.
+pub fn at(flag: &'static str, ledger: PathBuf) -> anyhow::Result<At> {
+    let Some(text) = ledger.to_str() else {
+        return Ok(At::File(ledger));
+    };
+    let at = At::parse(text, |name| std::env::var(name).ok()).context(flag)?;
+    let is_other = text.split_once("://");
+    let is_other = is_other.is_some_and(|(scheme, _)| !scheme.ends_with("file"));
+    ensure!(
+        !text.trim().is_empty() && (!is_other || at.file().is_none()),
+        "{flag}: wanted a file, such as ./otpdrive.db, or a server: postgres://USER@HOST/DATABASE"
+    );
+    Ok(at)
+}
+
+/// The key where one is given: see [`key`].
+///
+/// # Errors
+/// When what is given cannot be one.
+pub fn key_if_given(file: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+    let is_given = file.is_some() || std::env::var_os(KEY_VARIABLE).is_some();
+    is_given.then(|| key(file)).transpose()
 }
 
 /// The key, from a file or the environment; never from a flag, for flags are public.

@@ -11,6 +11,7 @@ mod files;
 mod forecast;
 mod funnel;
 mod input;
+mod ledger;
 mod limits;
 mod log;
 mod lookup;
@@ -50,8 +51,8 @@ pub use exit::Exit;
 use log::Line;
 use screen::{Cleaner, Screen};
 use settings::{
-    CHECK, COMPLETIONS, EVERY, HELP, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS, Setting,
-    VERIFY, WHO, WORK,
+    CHECK, COMPLETIONS, EVERY, HELP, LEDGER, PURGE, REPORT, RUN, SANDBOX, SEND, SETTLE, STATUS,
+    Setting, VERIFY, WHO, WORK,
 };
 use values::{LogFormat, Values};
 
@@ -175,6 +176,18 @@ const COMMANDS: &[Command] = &[
         ],
         settings: &[PURGE],
         run: purge::purge,
+    },
+    Command {
+        name: "ledger",
+        help: "Copies a ledger from a file to a server, or back\n\n\
+               All campaigns, exactly. From then on send with one of the two only: both know whom they \
+               sent to before, and neither knows whom the other sends to",
+        examples: &[
+            "otpdrive ledger copy --from otpdrive.db --to postgres://otp@db.example.com/otp",
+            "otpdrive ledger copy --from postgres://otp@db.example.com/otp --to copy.db",
+        ],
+        settings: &[LEDGER],
+        run: ledger::ledger,
     },
     Command {
         name: "config",

@@ -89,6 +89,7 @@ pub const ALL: [&[Setting]; 14] = [
     SETTLE,
     WHO,
     PURGE,
+    LEDGER,
     COMPLETIONS,
     SANDBOX,
     HELP,
@@ -607,6 +608,23 @@ pub const PURGE: &[Setting] = settings! {
     value("ledger", "PATH|URL") { derived: Some("`./otpdrive.db`") };
     /// The default ledger of rehearsals
     switch("sandbox");
+};
+
+/// What `ledger` takes.
+pub const LEDGER: &[Setting] = settings! {
+    "Ledger":
+    /// What to do: `copy`
+    value("input", "copy");
+    /// The ledger that is read
+    ///
+    /// Nobody may be at work with it; it stays as it is
+    value("from", "PATH|URL");
+    /// The ledger that is written, empty or not there yet
+    value("to", "PATH|URL");
+    /// A file with the API key [or env: KOOKOO_API_KEY]
+    ///
+    /// Only where codes wait to be checked: on a server they are sealed with a key made from it
+    value("api-key-file", "FILE");
 };
 
 /// What `completions` takes.

@@ -474,6 +474,9 @@ pub enum LedgerError {
     /// Others work with it in a way that does not go together with what was asked for.
     #[error("{0}. Nothing was sent")]
     Refused(String),
+    /// It cannot be copied now, or not there.
+    #[error("{0}. Nothing was copied, and both are as they were")]
+    NotCopied(String),
     /// Its server cannot be reached.
     #[error("the ledger {path} cannot be reached: {why}")]
     Server {

@@ -11,7 +11,7 @@ use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
 use super::tables::rows::Facts;
-use super::tables::{accounts, campaigns, former, history, journey, lookup, purge};
+use super::tables::{accounts, campaigns, copy, former, history, journey, lookup, purge};
 use super::{
     At, Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Run,
     Share, Verified, Working,
@@ -115,6 +115,106 @@ impl Store {
             At::File(path) => SqliteLedger::open_to_read(&path).map(Self::from),
             At::Server(address) => PostgresLedger::open_to_read(&address).map(Self::from),
         }
+    }
+
+    /// Copies all of a ledger into one that is empty or not there yet. `key` opens and seals the codes
+    /// that are on a server.
+    ///
+    /// # Errors
+    /// When somebody works with the source, or it may lack requests; when there is something in the
+    /// target; when a key is missing; when one of them cannot be used, or changes meanwhile. Then
+    /// nothing is in the target.
+    pub fn copy(from: &At, to: &At, key: Option<&SecretString>) -> Result<Verified, LedgerError> {
+        let mut source = match from {
+            At::File(path) => SqliteLedger::open_to_read(path).map(Self::from)?,
+            At::Server(address) => PostgresLedger::open_to_copy(address, key).map(Self::from)?,
+        };
+        source.ensure_whole()?;
+        let codes = copy::has_codes(source.db());
+        let codes = codes.map_err(failed_to("read the codes", source.path()))?;
+        let is_on_server = [from, to].iter().any(|at| at.file().is_none());
+        if codes && is_on_server && key.is_none() {
+            return Err(LedgerError::NotCopied(
+                "codes wait to be checked in the ledger, and on a server they are sealed with a key made from the API key: name a file that holds it with --api-key-file, or set KOOKOO_API_KEY".to_owned(),
+            ));
+        }
+        if source.is_empty()? {
+            let why = format!("there is nothing in the ledger {from}");
+            return Err(LedgerError::NotCopied(why));
+        }
+        if Self::exists(to)? {
+            Self::open_to_read(to)?.ensure_empty()?;
+        }
+        let how = Opening {
+            key,
+            ..Opening::default()
+        };
+        Self::open_as(to, &how)?.take_over(&mut source)
+    }
+
+    /// Is everything in it, and nobody at work on it?
+    fn ensure_whole(&self) -> Result<(), LedgerError> {
+        if let Some(holder) = self.holder()? {
+            return Err(LedgerError::Held {
+                path: self.path().to_owned(),
+                holder,
+            });
+        }
+        let doubt = match &self.place {
+            Place::Sqlite(ledger) => ledger.doubt().map(str::to_owned),
+            Place::Postgres(ledger) => ledger.doubt()?,
+        };
+        doubt.map_or(Ok(()), |why| {
+            Err(LedgerError::NotCopied(format!(
+                "the ledger {} may lack requests that were made: {why}. Bring it into order first: a `send` says how",
+                self.path().display()
+            )))
+        })
+    }
+
+    fn is_empty(&self) -> Result<bool, LedgerError> {
+        copy::is_empty(self.db()).map_err(failed_to("read the ledger", self.path()))
+    }
+
+    fn ensure_empty(&self) -> Result<(), LedgerError> {
+        if self.is_empty()? {
+            return Ok(());
+        }
+        Err(LedgerError::NotCopied(format!(
+            "there are campaigns in the ledger {} already, and two ledgers cannot be made one: name another one with --to",
+            self.path().display()
+        )))
+    }
+
+    /// Writes all of the source into this ledger, in one step, unless anything changes there.
+    fn take_over(&mut self, source: &mut Self) -> Result<Verified, LedgerError> {
+        let fault = failed_to::<Fault>("copy the ledger", self.path());
+        let salt = source.db().salt().map_err(&fault)?;
+        if let Place::Postgres(ledger) = &mut self.place {
+            ledger.seal_as(&salt);
+        }
+        self.ensure_empty()?;
+        let step = self.step().map_err(&fault)?;
+        let copied = copy::all(source.db(), step.db())
+            .and_then(|()| step.db().look_at_tables())
+            .and_then(|()| copy::counts(step.db()));
+        let copied = copied.map_err(&fault)?;
+        source.look_again()?;
+        source.ensure_whole()?;
+        if copy::counts(source.db()).map_err(&fault)? != copied {
+            let why = "the ledger that was read has changed meanwhile: run the same command again";
+            return Err(LedgerError::NotCopied(why.to_owned()));
+        }
+        copy::note_waves(step.db()).map_err(&fault)?;
+        let verified = accounts::verify(step.db(), || Ok(Vec::new())).map_err(&fault)?;
+        if let Some(wrong) = verified.wrong.first() {
+            return Err(LedgerError::NotCopied(format!(
+                "what was read is not as it was written: {wrong}. Look through {} with `otpdrive status --verify`",
+                source.path().display()
+            )));
+        }
+        step.commit().map_err(&fault)?;
+        Ok(verified)
     }
 
     pub(super) fn db(&self) -> Db<'_> {

@@ -74,6 +74,40 @@ impl PostgresLedger {
         Ok(ledger)
     }
 
+    /// Opens the ledger to read all of it, codes too.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub fn open_to_copy(
+        address: &Address,
+        key: Option<&SecretString>,
+    ) -> Result<Self, LedgerError> {
+        let mut ledger = Self::connect(address, key)?;
+        ledger.look()?;
+        ledger.recognise()?;
+        ledger.unseal()?;
+        Ok(ledger)
+    }
+
+    /// Why requests that were made may be missing on it, if so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn doubt(&self) -> Result<Option<String>, LedgerError> {
+        let look = failed_to("find out which server it is", &self.path);
+        if schema::is_standby(&self.server).map_err(&look)? {
+            return Ok(Some("it is a standby, which may lag behind".to_owned()));
+        }
+        schema::changed(&self.server).map_err(look)
+    }
+
+    /// From now on codes are sealed as in a ledger with this salt.
+    pub fn seal_as(&mut self, salt: &[u8]) {
+        if let Some(key) = &self.key {
+            self.server.seal_with(Sealing::with(key, salt));
+        }
+    }
+
     /// Is there a ledger?
     ///
     /// # Errors

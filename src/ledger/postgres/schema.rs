@@ -77,6 +77,12 @@ pub fn lock(server: &Server) -> Result<()> {
         .map(drop)
 }
 
+/// Is it a standby?
+pub fn is_standby(server: &Server) -> Result<bool> {
+    let standby = server.query("SELECT pg_is_in_recovery()", &[])?;
+    Ok(standby.first().ok_or(Fault::NoRow)?.try_get(0)?)
+}
+
 /// Is it the server, and the history of it, in which all was written? `None`: it is, or it is a
 /// standby, which only reads.
 pub fn changed(server: &Server) -> Result<Option<String>> {

@@ -420,6 +420,28 @@ impl Db<'_> {
         }
     }
 
+    /// Goes on where another ledger is: with its next id, and the key of its checksums.
+    pub fn become_copy(self, next_id: i64, salt: &[u8]) -> Result<()> {
+        let from_hex = match self {
+            Self::Sqlite(_) => "unhex(?2)",
+            Self::Postgres(_) => "decode(?2, 'hex')",
+        };
+        let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sql = format!("UPDATE ledger SET next_id = ?1, salt = {from_hex}");
+        self.execute(&sql, &[next_id.into(), salt.into()]).map(drop)
+    }
+
+    /// Has the database look at its tables after much was written: a server plans by what it saw.
+    pub fn look_at_tables(self) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(server) => server.batch(
+                "ANALYZE campaign, known, run, run_fact, contact, special, block, code, intent,
+                         answer, suppressed, former, stood, lookup, purged",
+            ),
+        }
+    }
+
     /// Numbers are going to be looked up in any order.
     pub fn expect_lookups(self) -> Result<()> {
         match self {

@@ -114,13 +114,19 @@ pub fn begin(db: Db<'_>, campaign: CampaignId, now: UnixMicros, new: &NewRun<'_>
 /// it come to its end. Nothing is read unless there is such a run.
 pub fn note_waves_of_killed(db: Db<'_>) -> Result<()> {
     for Killed { run, .. } in killed(db)? {
-        let sql = "SELECT settings, first_answer FROM run WHERE id = ?1";
-        let (settings, first_answer) = db.one(sql, &[run.0.into()], |row| {
-            Ok((from_json::<serde_json::Value>(row, 0)?, row.get(1)?))
-        })?;
-        if settings.get("refused_alike") != Some(&serde_json::Value::Null) {
-            note_waves(db, run, first_answer)?;
-        }
+        note_waves_of(db, run)?;
+    }
+    Ok(())
+}
+
+/// Notes the waves that may have begun when this run was killed, which is its campaign's latest.
+pub fn note_waves_of(db: Db<'_>, run: RunId) -> Result<()> {
+    let sql = "SELECT settings, first_answer FROM run WHERE id = ?1";
+    let (settings, first_answer) = db.one(sql, &[run.0.into()], |row| {
+        Ok((from_json::<serde_json::Value>(row, 0)?, row.get(1)?))
+    })?;
+    if settings.get("refused_alike") != Some(&serde_json::Value::Null) {
+        note_waves(db, run, first_answer)?;
     }
     Ok(())
 }
@@ -174,12 +180,14 @@ fn note_waves(db: Db<'_>, run: RunId, first_answer: i64) -> Result<()> {
     note(db, run, &waves)
 }
 
-/// The last answers of a run, the ledger's latest or one that a server has, oldest first; no wave is
-/// longer. Those of other lanes than `verify` were acted on when another attempt was begun.
+/// The last answers of a run, oldest first; no wave is longer. Those of other lanes than `verify` were acted on when another attempt was begun.
 fn last_answers(db: Db<'_>, run: RunId, first: i64) -> Result<Vec<LastAnswer>> {
     let (answers, value) = match db {
         Db::Sqlite(_) => (
-            "SELECT * FROM answer WHERE seq >= ?1 ORDER BY seq DESC LIMIT 1000",
+            "SELECT * FROM answer WHERE seq >= ?1
+                AND seq < coalesce((SELECT min(first_answer) FROM run WHERE first_answer > ?1),
+                                   9223372036854775807)
+              ORDER BY seq DESC LIMIT 1000",
             first,
         ),
         Db::Postgres(_) => (

@@ -5,6 +5,7 @@ pub mod accounts;
 mod asked;
 pub mod campaigns;
 mod codes;
+pub mod copy;
 pub mod db;
 pub mod error;
 pub mod former;

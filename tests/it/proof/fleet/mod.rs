@@ -3,6 +3,7 @@
 //! `connect` is who is let in, and what is said to the others; `work` who joins a run.
 
 mod connect;
+mod copy;
 mod work;
 
 use otpdrive::ledger::postgres::{Address, Driver, NoConnection, wait};
