@@ -132,25 +132,25 @@ fn enter(
     let worker = server.query(sql, &values)?;
     server.set_worker(Worker(worker.first().ok_or(Fault::NoRow)?.try_get(0)?));
     for share in Share::ALL {
-        let (index, interval) = (share as i64, rates[share.index()]);
+        let (index, interval) = (share as i64, intervals[share.index()]);
         let sql = "INSERT INTO pace (sandbox, share, tat) VALUES (?1, ?2, now_micros())
                    ON CONFLICT DO NOTHING";
         if server.execute(sql, &[sandbox.into(), index.into()])? > 0 {
-            keep_pace(server, record.sandbox, run, index, interval)?;
+            keep_pace(server, sandbox, run, index, interval)?;
         }
     }
     Ok(())
 }
 
 /// Begins a line of slots behind the latest request of a ledger that was copied here.
-fn keep_pace(server: &Server, sandbox: bool, run: RunId, share: i64, interval: i64) -> Result<()> {
-    let Some(left) = history::last_departure(Db::Postgres(server), sandbox, run)? else {
+fn keep_pace(server: &Server, sandbox: i64, run: RunId, share: i64, interval: i64) -> Result<()> {
+    let Some(left) = history::last_departure(Db::Postgres(server), sandbox > 0, run)? else {
         return Ok(());
     };
     // A clock that was set back must not make this a long wait.
     let sql = "UPDATE pace SET tat = greatest(tat, least(?3, now_micros()) + ?4)
                 WHERE sandbox = ?1 AND share = ?2";
-    let values = [i64::from(sandbox), share, left.0, interval];
+    let values = [sandbox, share, left.0, interval];
     server.execute(sql, &values.map(Value::from)).map(drop)
 }
 

@@ -12,8 +12,10 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::fleet::{LEASE, Worker, micros};
 use super::link::Link;
+use super::run::follow;
 use super::slices::Slices;
 use super::writer::lost;
+use crate::job::UnixMicros;
 use crate::ledger::{LedgerError, News};
 use crate::run::{RunFact, RunId};
 
@@ -105,13 +107,54 @@ impl Beating {
         ];
         let sql = self.link.in_schema(BEATS);
         let heard = self.link.ask(RENEW, &sql, &values).await?;
-        let read = || Ok((heard.rows[0].try_get(0)?, heard.rows[0].try_get(1)?));
-        let (is_there, facts): (bool, i64) = read().map_err(self.link.unreadable(RENEW))?;
+        let row = &heard.rows[0];
+        let read = || {
+            Ok((
+                row.try_get(0)?,
+                row.try_get(1)?,
+                row.try_get(2)?,
+                row.try_get(3)?,
+            ))
+        };
+        let read = read().map_err(self.link.unreadable(RENEW))?;
+        let (is_there, facts, late, now): (bool, i64, Vec<i64>, i64) = read;
+        for worker in late {
+            self.end_outages(worker, UnixMicros(now)).await?;
+        }
         if !is_there {
             let _ = self.say.send(News::Stop(lost()));
         }
         if facts != known {
             self.hear().await?;
+        }
+        Ok(())
+    }
+
+    /// The outages that a worker knew of who is lost end with it: what fails later is in none of them.
+    async fn end_outages(&self, worker: i64, at: UnixMicros) -> Result<(), LedgerError> {
+        let sql = self.link.in_schema(FACTS_OF_LOST);
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&worker, Type::INT8)];
+        let heard = self.link.ask(HEAR, &sql, &values).await?;
+        let (mut open, mut run, mut last) = (BTreeSet::new(), 0, worker << 32);
+        for row in &heard.rows {
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+            let read: Result<(i64, i64, &str), tokio_postgres::Error> = read();
+            let fact;
+            (run, last, fact) = read.map_err(self.link.unreadable(HEAR))?;
+            if let Ok(fact) = serde_json::from_str(fact) {
+                follow(&mut open, &fact);
+            }
+        }
+        for (lane, seq) in open.into_iter().zip(last + 1..) {
+            let ended = RunFact::OutageEnded { lane, at };
+            let ended = serde_json::to_string(&ended).unwrap_or_default();
+            let sql = "INSERT INTO {schema}.run_fact (run, seq, fact) VALUES ($1, $2, $3)
+                       ON CONFLICT DO NOTHING";
+            let values: [(&(dyn ToSql + Sync), Type); 3] =
+                [(&run, Type::INT8), (&seq, Type::INT8), (&ended, Type::TEXT)];
+            self.link
+                .ask(HEAR, &self.link.in_schema(sql), &values)
+                .await?;
         }
         Ok(())
     }
@@ -155,4 +198,9 @@ WITH now AS (SELECT {schema}.now_micros() AS now),
  free AS (UPDATE {schema}.slice s SET worker = NULL FROM late WHERE s.worker = late.id),
  done AS (DELETE FROM {schema}.slice s USING unnest($4::int8[], $5::int8[]) d(lane, first)
            WHERE s.run = $2 AND s.lane = d.lane AND s.first = d.first AND s.worker = $1)
-SELECT EXISTS (SELECT 1 FROM own), (SELECT count(*) FROM {schema}.run_fact WHERE run = $2)";
+SELECT EXISTS (SELECT 1 FROM own), (SELECT count(*) FROM {schema}.run_fact WHERE run = $2),
+       coalesce((SELECT array_agg(id) FROM late), '{}'), now FROM now";
+
+const FACTS_OF_LOST: &str = "
+SELECT f.run, f.seq, f.fact FROM {schema}.run_fact f JOIN {schema}.worker w ON w.run = f.run
+ WHERE w.id = $1 AND f.seq >> 32 = $1 ORDER BY f.seq";

@@ -1,6 +1,7 @@
 //! The ledger during a run: one process of those that work on it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +77,8 @@ pub struct PostgresRun {
     slice_length: Cell<i64>,
     slice_least: i64,
     next_fact: Cell<i64>,
+    /// Where this process knows of an outage.
+    outages: RefCell<BTreeSet<Option<Lane>>>,
     unanswered: Cell<usize>,
     news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
     heart: Heart,
@@ -159,6 +162,7 @@ impl PostgresRun {
             slice_length: Cell::new(slice_least),
             slice_least,
             next_fact: Cell::new(1),
+            outages: RefCell::default(),
             unanswered: Cell::new(0),
             news: AsyncMutex::new(news),
             heart,
@@ -169,6 +173,12 @@ impl PostgresRun {
     /// Ends this process' part of the run: what it has left is free for others. Also says how many
     /// answers could not be written.
     pub(in crate::ledger) async fn close(self) -> (PostgresLedger, usize) {
+        // The run goes on: what fails later is in no outage of this process.
+        let at = self.clock.now();
+        let open = self.outages.take();
+        for lane in open {
+            self.note(&RunFact::OutageEnded { lane, at }).await;
+        }
         drop(self.queue);
         let mut writer = self.writer;
         let lost = match timeout(PATIENCE, &mut writer).await {
@@ -331,6 +341,7 @@ impl Ledger for PostgresRun {
     }
 
     async fn note(&self, fact: &RunFact) {
+        follow(&mut self.outages.borrow_mut(), fact);
         let noted = Noted {
             seq: self.next_fact.replace(self.next_fact.get() + 1),
             fact: fact.clone(),
@@ -473,6 +484,19 @@ impl Reader {
                 Ok(true)
             })?;
         Ok(jobs)
+    }
+}
+
+/// Keeps in mind where there is an outage.
+pub(super) fn follow(outages: &mut BTreeSet<Option<Lane>>, fact: &RunFact) {
+    match fact {
+        RunFact::OutageBegan { lane, .. } => {
+            outages.insert(*lane);
+        }
+        RunFact::OutageEnded { lane, .. } => {
+            outages.remove(lane);
+        }
+        _ => {}
     }
 }
 
