@@ -72,7 +72,7 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     settings[RunRecord::PLAN] = json!(plan.planned);
     let started_at = clock.now();
     let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
-    let started = Started {
+    let underway = Underway {
         ledger,
         campaign,
         run,
@@ -82,11 +82,11 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
         before,
         out,
     };
-    carry_out(config, started, screen)
+    carry_out(config, underway, screen)
 }
 
 /// A run that this process has begun, or joined.
-pub struct Started {
+pub struct Underway {
     pub ledger: Store,
     pub campaign: Campaign,
     pub run: RunId,
@@ -104,8 +104,8 @@ pub struct Started {
 ///
 /// # Errors
 /// When the result files cannot be written; the ledger has everything.
-pub fn carry_out(config: &Config, started: Started, screen: &Screen) -> anyhow::Result<Exit> {
-    let Started {
+pub fn carry_out(config: &Config, underway: Underway, screen: &Screen) -> anyhow::Result<Exit> {
+    let Underway {
         ledger,
         campaign,
         run,
@@ -114,7 +114,7 @@ pub fn carry_out(config: &Config, started: Started, screen: &Screen) -> anyhow::
         plan,
         before,
         out,
-    } = started;
+    } = underway;
     let progress = Arc::new(Progress::new(plan.counts).after(before));
     let view = View::new(screen, &campaign.record.name, &progress, config);
     let view = Arc::new(view);

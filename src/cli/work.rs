@@ -1,5 +1,6 @@
 //! `work`: joins the run of a campaign that another machine has begun, without its list.
 
+use std::ops::ControlFlow;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,14 @@ use super::files;
 use super::log::Line;
 use super::plan::Plan;
 use super::report::{runs, shown_name};
-use super::run::{Started, carry_out, warn_of_odd_ids};
+use super::run::{Underway, carry_out, warn_of_odd_ids};
 use super::screen::Screen;
 use super::values::{self, Values};
 use crate::figures::{count, counted};
 use crate::gateway;
 use crate::job::Operation;
 use crate::ledger::{At, Campaign, LedgerError, Records, Share, Store};
-use crate::record::RunRecord;
+use crate::record::{Row, RunRecord};
 use crate::requests::Requests;
 use crate::run::Runs;
 use crate::text::visible;
@@ -83,7 +84,7 @@ pub fn work(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
     config.engine.rate = rates[Share::Common.index()];
     config.engine.limits.call_rate = rates[Share::Calls.index()];
     tell(&campaign, &plan, others, &config, screen);
-    let started = Started {
+    let underway = Underway {
         ledger,
         run: on.id,
         clock,
@@ -93,7 +94,7 @@ pub fn work(values: &Values, screen: &Screen) -> anyhow::Result<Exit> {
         out,
         campaign,
     };
-    carry_out(&config, started, screen)
+    carry_out(&config, underway, screen)
 }
 
 /// The run that is meant, once it is on.
@@ -167,18 +168,18 @@ fn what_is_left(
     runs: &Runs,
 ) -> anyhow::Result<(Plan, Requests)> {
     let (mut plan, mut before) = (Plan::new(None), Requests::default());
-    let add = |row: &crate::record::Row, before: &mut Requests| {
+    let add = |row: &Row, before: &mut Requests| {
         row.attempts().iter().for_each(|made| before.add(made));
     };
     ledger.for_each_row(campaign, Records::Skip, &mut |row| {
         add(row, &mut before);
         plan.add(row, false, runs);
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     })?;
     ledger.for_each_former(campaign.record.id, &mut |_, row| {
         add(row, &mut before);
         plan.add_earlier(row, runs);
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     })?;
     Ok((plan, before))
 }

@@ -90,7 +90,7 @@ pub fn join(
     run: RunId,
 ) -> Result<[Option<Rate>; Share::ALL.len()]> {
     let record = &campaign.record;
-    if !open_run(server, record.id)?.is_some_and(|(open, _)| open == run) {
+    if open_run(server, record.id)?.is_none_or(|(open, _)| open != run) {
         return Err(Fault::Refused(format!(
             "the run of campaign {} has just ended",
             record.name
