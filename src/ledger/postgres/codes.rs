@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::job::JobId;
-use crate::ledger::tables::error::{Result, damaged};
+use crate::ledger::tables::error::{Fault, Result};
 
 /// How codes are sealed: with a key made from the API key and the ledger's salt.
 pub enum Sealing {
@@ -59,7 +59,7 @@ impl Sealing {
             Some(SecretString::from(std::str::from_utf8(code).ok()?))
         });
         opened.ok_or_else(|| {
-            damaged(
+            Fault::Refused(
                 "its codes were sealed with another API key: use that one, or give the codes as a new campaign (--campaign)"
                     .to_owned(),
             )
@@ -71,7 +71,8 @@ fn of(job: JobId) -> Aad<[u8; 8]> {
     Aad::from(job.0.to_le_bytes())
 }
 
-fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
+/// Bytes as hex digits.
+pub fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
     let digits = bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     digits.collect()
