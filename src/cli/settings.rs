@@ -77,7 +77,7 @@ macro_rules! settings {
 }
 
 /// All tables; those of a command are named where the commands are.
-pub const ALL: [&[Setting]; 14] = [
+pub const ALL: [&[Setting]; 15] = [
     EVERY,
     RUN,
     SEND,

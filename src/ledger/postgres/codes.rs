@@ -71,7 +71,8 @@ fn of(job: JobId) -> Aad<[u8; 8]> {
     Aad::from(job.0.to_le_bytes())
 }
 
-fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
+/// Bytes as digits.
+pub fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
     let digits = bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     digits.collect()

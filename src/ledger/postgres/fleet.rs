@@ -90,7 +90,7 @@ pub fn join(
     run: RunId,
 ) -> Result<[Option<Rate>; Share::ALL.len()]> {
     let record = &campaign.record;
-    if !open_run(server, record.id)?.is_some_and(|(open, _)| open == run) {
+    if open_run(server, record.id)?.is_none_or(|(open, _)| open != run) {
         return Err(Fault::Refused(format!(
             "the run of campaign {} has just ended",
             record.name
@@ -114,7 +114,6 @@ fn enter(
     intervals: [i64; Share::ALL.len()],
     sharing: Sharing,
 ) -> Result<()> {
-    let sandbox = i64::from(sandbox);
     let sql = "INSERT INTO worker (id, run, sandbox, host, version, started_at, lease_until,
                        steady_since, interval_us, calls_us, sharing)
                VALUES ((SELECT coalesce(max(id), 0) + 1 FROM worker), ?1, ?2, ?3, ?4, now_micros(),
@@ -132,11 +131,11 @@ fn enter(
     let worker = server.query(sql, &values)?;
     server.set_worker(Worker(worker.first().ok_or(Fault::NoRow)?.try_get(0)?));
     for share in Share::ALL {
-        let (index, interval) = (share as i64, rates[share.index()]);
+        let (index, interval) = (share as i64, intervals[share.index()]);
         let sql = "INSERT INTO pace (sandbox, share, tat) VALUES (?1, ?2, now_micros())
                    ON CONFLICT DO NOTHING";
         if server.execute(sql, &[sandbox.into(), index.into()])? > 0 {
-            keep_pace(server, record.sandbox, run, index, interval)?;
+            keep_pace(server, sandbox, run, index, interval)?;
         }
     }
     Ok(())

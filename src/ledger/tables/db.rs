@@ -12,6 +12,7 @@ use secrecy::SecretString;
 
 use super::error::{Fault, Result, out_of_range};
 use crate::job::JobId;
+use crate::ledger::postgres::codes::hex;
 use crate::ledger::postgres::server::{self, Server};
 
 /// Rows that are gathered to be written together.
@@ -426,7 +427,7 @@ impl Db<'_> {
             Self::Sqlite(_) => "unhex(?2)",
             Self::Postgres(_) => "decode(?2, 'hex')",
         };
-        let salt: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+        let salt = hex(salt.iter());
         let sql = format!("UPDATE ledger SET next_id = ?1, salt = {from_hex}");
         self.execute(&sql, &[next_id.into(), salt.into()]).map(drop)
     }
