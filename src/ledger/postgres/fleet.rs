@@ -114,7 +114,6 @@ fn enter(
     intervals: [i64; Share::ALL.len()],
     sharing: Sharing,
 ) -> Result<()> {
-    let sandbox = i64::from(sandbox);
     let sql = "INSERT INTO worker (id, run, sandbox, host, version, started_at, lease_until,
                        steady_since, interval_us, calls_us, sharing)
                VALUES ((SELECT coalesce(max(id), 0) + 1 FROM worker), ?1, ?2, ?3, ?4, now_micros(),

@@ -6,7 +6,7 @@
 //! through them.
 
 mod address;
-mod codes;
+pub(super) mod codes;
 mod connect;
 mod driver;
 pub(super) mod fleet;
