@@ -37,7 +37,7 @@ use crate::status::{Status, outcome};
 use limits::Allowance;
 pub use limits::Limits;
 pub use progress::{Ending, Outage, Progress, Stall, Why};
-use slots::{Next, Paces, READ_AHEAD, Slot, Slots};
+use slots::{Next, Paces, Slot, Slots};
 use watch::{Ends, Watch};
 
 /// A `Retry-After` of an earlier run holds a lane back for at most this long.
@@ -190,9 +190,9 @@ pub async fn run<L: Ledger, G: Gateway>(
             }
         };
         if reads.is_empty()
-            && let Some(lane) = slots.wants(now)
+            && let Some(lane) = slots.wants(now, context.ledger.read_ahead())
         {
-            let due = context.ledger.due(lane, READ_AHEAD);
+            let due = context.ledger.due(lane, context.ledger.read_ahead());
             reads.push(due.map(move |due| (lane, due)));
         }
         if counts.is_empty()

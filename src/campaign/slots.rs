@@ -21,9 +21,6 @@ use crate::mistake::{Mistake, is_made};
 use crate::pace::Pace;
 use crate::retry::Budget;
 
-/// New numbers read ahead from the ledger, per lane.
-pub const READ_AHEAD: usize = 1_024;
-
 /// Numbers that may wait for a retry; when there are more, no new ones are started.
 const WAITING_MAX: usize = 4_096;
 
@@ -217,14 +214,14 @@ impl<'a> Slots<'a> {
         self.changed.notified().await;
     }
 
-    /// The lane that wants new numbers from the ledger.
-    pub fn wants(&self, now: Instant) -> Option<Lane> {
+    /// The lane that wants new numbers from the ledger, of which so many are read ahead.
+    pub fn wants(&self, now: Instant, read_ahead: usize) -> Option<Lane> {
         let queue = self.queue.borrow();
         // With nothing more to start, one look is enough to know whether something is left.
         let enough = if queue.quota == Some(0) {
             0
         } else {
-            READ_AHEAD / 2
+            read_ahead / 2
         };
         Lane::ALL.into_iter().filter(|_| !queue.ended).find(|lane| {
             let lane = &queue.lanes[lane.index()];

@@ -41,6 +41,9 @@ use crate::summary::Counts;
 /// How long before its request an intent is handed over to a ledger on this machine's own disk.
 const LOOKAHEAD: Duration = Duration::from_millis(20);
 
+/// New numbers that are read ahead where nobody else works.
+const READ_AHEAD: usize = 1_024;
+
 /// What the engine asks of the durable memory during a run.
 ///
 /// Everything is durable in the order in which it was asked for: when an intent is durable, so is
@@ -90,6 +93,12 @@ pub trait Ledger {
     /// slow, short enough that a crash finds few intents whose requests had not left.
     fn lookahead(&self) -> Duration {
         LOOKAHEAD
+    }
+
+    /// New numbers that are read ahead, per lane: where others work, too, no more than soon leave, or
+    /// they would have nothing to do meanwhile.
+    fn read_ahead(&self) -> usize {
+        READ_AHEAD
     }
 
     /// How many requests of other runs, of all campaigns, left on each lane, or may have, while a

@@ -69,6 +69,10 @@ impl Ledger for Run {
         of!(self, ledger => ledger.lookahead())
     }
 
+    fn read_ahead(&self) -> usize {
+        of!(self, ledger => ledger.read_ahead())
+    }
+
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
         of!(self, ledger => ledger.left_on(day).await)
     }

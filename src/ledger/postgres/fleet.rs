@@ -135,7 +135,7 @@ fn enter(
         let sql = "INSERT INTO pace (sandbox, share, tat) VALUES (?1, ?2, now_micros())
                    ON CONFLICT DO NOTHING";
         if server.execute(sql, &[sandbox.into(), index.into()])? > 0 {
-            keep_pace(server, sandbox, run, index, interval)?;
+            keep_pace(server, i64::from(sandbox), run, index, interval)?;
         }
     }
     Ok(())
@@ -227,6 +227,12 @@ pub fn leave(
     let last = "UPDATE run SET finished_at = now_micros(), \"end\" = ?2
                  WHERE id = ?1 AND finished_at IS NULL
                    AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = ?1)";
+    let lost = "UPDATE run SET \"end\" = ?2 WHERE id = ?1 AND finished_at IS NOT NULL
+                   AND EXISTS (SELECT 1 FROM worker w WHERE w.id = ?3 AND w.lost_at IS NOT NULL)";
+    // What it gives back late is not done: the run did not come to its end.
+    if let Some(worker) = server.worker() {
+        server.execute(lost, &[run.0.into(), end.into(), worker.0.into()])?;
+    }
     if server.execute(last, &[run.0.into(), end.into()])? > 0 {
         for table in ["slice", "ahead"] {
             let sql = format!("DELETE FROM {table} WHERE run = ?1");

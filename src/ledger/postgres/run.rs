@@ -424,6 +424,10 @@ impl Ledger for PostgresRun {
         (GROUP_GAP + self.took.longest() * 2).clamp(LOOKAHEAD_MIN, LOOKAHEAD_MAX)
     }
 
+    fn read_ahead(&self) -> usize {
+        usize::try_from(self.slice_least).unwrap_or(usize::MAX)
+    }
+
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
         let reader = Arc::clone(&self.ledger);
         let read = move || {

@@ -1,0 +1,133 @@
+//! What one process hears and all have to heed, and the rate of all of them.
+
+use std::time::Duration;
+
+use super::{Fleet, holds_the_rate, server};
+use crate::proof::{nobody_twice_nobody_lost, quick_or_long};
+use crate::support::gate::{Gate, counts};
+use crate::support::stub::{Reply, Stub};
+use crate::support::workdir::{Running, Workdir};
+use crate::support::{Counts, KEY, contacts};
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn a_key_that_one_is_refused_stops_all() {
+    const ROWS: usize = 400;
+    let (_server, address) = server();
+    let keys = Workdir::new();
+    keys.write("key", KEY);
+    let key = keys.path("key");
+    let fleet = Fleet {
+        gate: Gate::start(&["--latency", "20ms", "--api-key-file", key.to_str().unwrap()]),
+        ..Fleet::new(ROWS, &address)
+    };
+    let rated = |out: &str| fleet.send(out).flags("--rate 50/s");
+    let workers: Vec<Running> = ["one", "two"].map(|out| rated(out).start()).into();
+    fleet.wait_for(30);
+    let wrong = rated("wrong").env("KOOKOO_API_KEY", "KKwrong").start();
+    let ran = wrong.end_soon();
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    let then = fleet.gate.log().len();
+    for worker in workers {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 4, "{}", ran.stderr);
+        ran.says("refused the API key of a machine of this run");
+    }
+    let log = fleet.gate.settled_log();
+    assert!(log.len() < then + 30, "{} more", log.len() - then);
+    // A number whose key was refused has not been sent to, and is asked again; nobody else is.
+    let refused = log.iter().filter(|request| !request.accepted).count();
+    assert!((1..=super::CONCURRENCY).contains(&refused), "{refused}");
+    fleet.send("list-results").ends(0);
+    let log = fleet.gate.settled_log();
+    let accepted: Vec<_> = log.into_iter().filter(|request| request.accepted).collect();
+    let unknown = nobody_twice_nobody_lost(&fleet.dir, ROWS, &counts(&accepted), &Counts::new());
+    assert_eq!(unknown, 0);
+    assert_eq!(accepted.len(), ROWS);
+    println!("a wrong key: all of 3 processes stopped, {refused} requests with it");
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn a_wait_that_one_is_asked_for_holds_all() {
+    const ROWS: usize = 200;
+    const ASKED: usize = 60;
+    const WAIT: Duration = Duration::from_secs(2);
+    let (_server, address) = server();
+    let (stub, dir) = (Stub::start(), Workdir::with(contacts(0..ROWS)));
+    stub.default(|nth, _| match nth {
+        ASKED => Reply::said(429, "Error", "slow down").header("Retry-After", "2"),
+        _ => Reply::success(),
+    });
+    let workers = ["OTPONE", "OTPTWO"].map(|sender| {
+        let send = dir
+            .send(&stub)
+            .args(&["--ledger", &address, "--sender-id", sender]);
+        send.flags(format!("--rate 50/s --out {sender}")).start()
+    });
+    for worker in workers {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let log = stub.log();
+    let asked_at = log[ASKED].at;
+    let of = |sender: &str, log: &[crate::support::stub::Request]| {
+        log.iter().filter(|it| it.target.contains(sender)).count()
+    };
+    for sender in ["OTPONE", "OTPTWO"] {
+        assert!(of(sender, &log[..ASKED]) > 5, "both were at work");
+    }
+    // What was on its way may still arrive.
+    let within = log.iter().filter(|request| {
+        request.at > asked_at + Duration::from_millis(200) && request.at < asked_at + WAIT
+    });
+    assert_eq!(within.count(), 0);
+    let late = log[ASKED + 1..]
+        .iter()
+        .filter(|it| it.at < asked_at + WAIT)
+        .count();
+    dir.send(&stub).args(&["--ledger", &address]).ends(0);
+    assert_eq!(dir.count("sent"), ROWS);
+    assert_eq!(
+        stub.count(),
+        ROWS + 1,
+        "one was asked again, after a clear no"
+    );
+    println!("a Retry-After: held for both of 2 processes, {late} requests were on their way");
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn the_rate_of_all_is_that_of_one_while_processes_come_and_go() {
+    const RATE: usize = 200;
+    let seconds = quick_or_long(6, 60);
+    let (_server, address) = server();
+    let fleet = Fleet::new(RATE * seconds, &address);
+    let start = |out: &str| {
+        let send = fleet.send(out).flags(format!("--rate {RATE}/s"));
+        send.args(&["--concurrency", "16"]).start()
+    };
+    let first = start("first");
+    fleet.wait_for(RATE);
+    let others = ["second", "third"].map(start);
+    fleet.wait_for(RATE * seconds / 2);
+    first.signal("TERM");
+    let ran = first.end_soon();
+    assert_eq!(ran.code, 143, "{}", ran.stderr);
+    for other in others {
+        let ran = other.end_soon();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let log = fleet.gate.settled_log();
+    let most = holds_the_rate(RATE, &log);
+    // While there is work for all: without the beginning and the end.
+    let (from, till) = (RATE / 2, log.len() - RATE / 2);
+    let took = log[till].t - log[from].t;
+    let held = (till - from) as f64 / took / RATE as f64;
+    assert!(held >= 0.97, "{held:.3} of {RATE}/s");
+    assert_eq!(fleet.judge(0), 0);
+    println!(
+        "3 processes that come and go: {:.1} % of {RATE}/s, at most {most} in a second",
+        held * 100.0
+    );
+}

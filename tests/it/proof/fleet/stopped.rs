@@ -1,0 +1,47 @@
+//! A process that stands still for longer than the others wait for it.
+
+use std::time::Duration;
+
+use super::{Fleet, server};
+use crate::support::wait_until;
+use crate::support::workdir::Running;
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn whoever_stands_still_too_long_sends_nothing_more_and_tells_what_it_knows() {
+    const ROWS: usize = 200;
+    let (server, address) = server();
+    let fleet = Fleet::new(ROWS, &address);
+    let start = |out: &str| fleet.send(out).flags("--rate 50/s").start();
+    let stopped = start("stopped");
+    let others: Vec<Running> = ["one", "two"].map(start).into();
+    fleet.wait_for(ROWS / 4);
+    stopped.signal("STOP");
+    wait_until("it is given up", || {
+        !server
+            .sql("SELECT 1 FROM otpdrive.worker WHERE lost_at IS NOT NULL")
+            .is_empty()
+    });
+    for other in others {
+        let ran = other.end();
+        assert!([0, 1].contains(&ran.code), "{}", ran.stderr);
+    }
+    let asked = fleet.gate.settled_log().len();
+    stopped.signal("CONT");
+    let ran = stopped.end_soon();
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    ran.says("this process did not reach the ledger for longer than 15s");
+    ran.says("run the same command again to join them");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(
+        fleet.gate.settled_log().len(),
+        asked,
+        "it sent nothing more"
+    );
+    // What was answered while it stood still it has told; what had not left it has given back.
+    assert_eq!(fleet.judge(0), 0);
+    fleet.gate.has_asked_each_once(ROWS);
+    println!(
+        "a process stopped beyond its lease: {asked} asked by the others and before, none unknown"
+    );
+}
