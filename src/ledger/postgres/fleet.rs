@@ -227,11 +227,11 @@ pub fn leave(
     let last = "UPDATE run SET finished_at = now_micros(), \"end\" = ?2
                  WHERE id = ?1 AND finished_at IS NULL
                    AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = ?1)";
-    let lost = "UPDATE run SET \"end\" = ?2 WHERE id = ?1 AND finished_at IS NOT NULL
+    let gave_back = "UPDATE run SET \"end\" = ?2 WHERE id = ?1 AND finished_at IS NOT NULL
                    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = ?3 AND w.lost_at IS NOT NULL)";
     // What it gives back late is not done: the run did not come to its end.
     if let Some(worker) = server.worker() {
-        server.execute(lost, &[run.0.into(), end.into(), worker.0.into()])?;
+        server.execute(gave_back, &[run.0.into(), end.into(), worker.0.into()])?;
     }
     if server.execute(last, &[run.0.into(), end.into()])? > 0 {
         for table in ["slice", "ahead"] {

@@ -74,7 +74,8 @@ pub struct PostgresRun {
     writer: JoinHandle<(Writer, usize)>,
     took: Arc<Took>,
     slices: Arc<Mutex<Slices>>,
-    slice_length: Cell<i64>,
+    /// Rows that are taken next on each lane.
+    slice_length: [Cell<i64>; Lane::ALL.len()],
     slice_least: i64,
     next_fact: Cell<i64>,
     /// Where this process knows of an outage.
@@ -159,7 +160,7 @@ impl PostgresRun {
             writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
             took,
             slices,
-            slice_length: Cell::new(slice_least),
+            slice_length: Lane::ALL.map(|_| Cell::new(slice_least)),
             slice_least,
             next_fact: Cell::new(1),
             outages: RefCell::default(),
@@ -231,7 +232,7 @@ impl PostgresRun {
     /// The next rows on a lane that nobody has, and whether others have some that may come back.
     async fn take_slice(&self, lane: Lane) -> Result<(Option<Span>, Others), LedgerError> {
         let (run, index, worker) = (self.run.0, lane as i64, self.worker.0);
-        let length = self.slice_length.get();
+        let length = self.slice_length[lane.index()].get();
         let values: [(&(dyn ToSql + Sync), Type); 4] = [
             (&run, Type::INT8),
             (&index, Type::INT8),
@@ -300,7 +301,7 @@ impl Ledger for PostgresRun {
         } else {
             self.slice_least
         };
-        self.slice_length.set(length);
+        self.slice_length[lane.index()].set(length);
         let slice = Slice {
             lane,
             first: span.first,

@@ -57,9 +57,8 @@ fn no_code_and_no_key_reaches_the_server_and_its_password_is_told_nowhere() {
         2 => Reply::new(500, ""),
         _ => Reply::dropped(),
     });
-    let lines: String = (0..ROWS)
-        .map(|n| format!("{},{}\n", phone(n), secret(n)))
-        .collect();
+    let lines = (0..ROWS).map(|n| format!("{},{}\n", phone(n), secret(n)));
+    let lines = lines.collect::<Vec<_>>().concat();
     let dir = Workdir::with(format!("phone,otp\n{lines}"));
     let address = server.address();
     let verify = |flags: &str| {
