@@ -159,9 +159,10 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_read_or_made() {
         ("--header-line 0", &["--header-line", "at least 1"]),
         ("--max-invalid 101%", &["--max-invalid", "between"]),
         ("--phone-column=", &["--phone-column", "#2"]),
+        ("--ledger mysql://me:secret@db/x", &["--ledger", "a file"]),
         (
-            "--ledger postgres://me:secret@db/x",
-            &["--ledger", "a file"],
+            "--ledger postgres://me:secret@db/x?sslmode=prefer",
+            &["--ledger", "sslmode"],
         ),
         ("--ledger=", &["--ledger", "a file"]),
         ("--out=", &["--out", "a folder"]),
