@@ -16,7 +16,7 @@ use super::fleet::Worker;
 use super::{describe, wait};
 use crate::job::JobId;
 use crate::ledger::tables::db::{CHUNK, Value};
-use crate::ledger::tables::error::Result;
+use crate::ledger::tables::error::{FULL, Result};
 use secrecy::SecretString;
 
 /// A connection, with the schema in which the tables are.
@@ -299,22 +299,18 @@ pub fn is_damage(error: &Error) -> bool {
     error.code().is_some_and(|code| of_ours.contains(code))
 }
 
-/// What the server said, and what to do about it; never its details, which quote numbers.
+/// What the server said, and what to do about it; never what it quotes, which may be numbers.
 pub fn words(error: &Error) -> String {
     match error.as_db_error() {
         Some(said) => {
             let advice = match *said.code() {
-                SqlState::DISK_FULL => ". Make room on its disk, then run the same command again",
+                SqlState::DISK_FULL => FULL,
                 SqlState::INSUFFICIENT_PRIVILEGE => {
                     ". Its role needs more rights: see `otpdrive help fleet`"
                 }
                 _ => "",
             };
-            format!(
-                "{} (SQLSTATE {}){advice}",
-                said.message(),
-                said.code().code()
-            )
+            format!("{}{advice}", describe(error))
         }
         None if error.is_closed() => "the connection to the server was lost".to_owned(),
         None => describe(error),

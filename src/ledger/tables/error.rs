@@ -107,7 +107,8 @@ pub fn words(error: &Fault) -> String {
     }
 }
 
-const FULL: &str = ". Make room on its disk, then run the same command again";
+/// What to do about a full disk.
+pub const FULL: &str = ". Make room on its disk, then run the same command again";
 const FAILS: &str = ". Its disk fails or is full, or a limit on the size of files is reached (ulimit -f): mend it or make room, then run the same command again";
 
 fn words_of_file(error: &Error) -> String {
