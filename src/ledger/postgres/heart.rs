@@ -183,7 +183,8 @@ impl Beating {
 }
 
 /// Only who was never late for the length of a lease may declare others lost: the first one who is
-/// back after an outage knows nothing of them.
+/// back after an outage knows nothing of them. What one has who is not there any more is free,
+/// whenever it came by it: it may have taken rows in the moment in which it was declared lost.
 const BEATS: &str = "
 WITH now AS (SELECT {schema}.now_micros() AS now),
  own AS (UPDATE {schema}.worker w
@@ -195,7 +196,9 @@ WITH now AS (SELECT {schema}.now_micros() AS now),
            WHERE w.lease_until < now.now AND w.lost_at IS NULL AND w.finished_at IS NULL
              AND w.id <> $1 AND own.steady_since < now.now - $3
           RETURNING w.id),
- free AS (UPDATE {schema}.slice s SET worker = NULL FROM late WHERE s.worker = late.id),
+ free AS (UPDATE {schema}.slice s SET worker = NULL FROM {schema}.worker w
+           WHERE s.run = $2 AND w.id = s.worker
+             AND (w.lost_at IS NOT NULL OR w.finished_at IS NOT NULL OR w.id IN (SELECT id FROM late))),
  done AS (DELETE FROM {schema}.slice s USING unnest($4::int8[], $5::int8[]) d(lane, first)
            WHERE s.run = $2 AND s.lane = d.lane AND s.first = d.first AND s.worker = $1)
 SELECT EXISTS (SELECT 1 FROM own), (SELECT count(*) FROM {schema}.run_fact WHERE run = $2),

@@ -42,3 +42,25 @@ fn whoever_is_killed_nobody_is_asked_twice_and_nobody_is_lost() {
         log.len()
     );
 }
+
+/// Whoever is declared lost in the moment in which it takes rows has them after that, and never gives
+/// them back if it dies then.
+#[test]
+#[ignore = "tests/prove fleet"]
+fn rows_that_a_lost_process_took_at_the_last_moment_are_not_lost_with_it() {
+    const ROWS: usize = 200;
+    let (server, address) = server();
+    let fleet = Fleet::new(ROWS, &address);
+    let start = |out: &str| fleet.send(out).flags("--rate 60/s").start();
+    let lost = start("lost");
+    fleet.wait_for(1);
+    let other = start("other");
+    fleet.wait_for(ROWS / 4);
+    let has = "SELECT 1 FROM otpdrive.slice WHERE worker = 1";
+    assert!(!server.sql(has).is_empty(), "it has rows");
+    lost.kill();
+    server.sql("UPDATE otpdrive.worker SET lost_at = otpdrive.now_micros() WHERE id = 1");
+    let ran = other.end_soon();
+    assert!([0, 1].contains(&ran.code), "{}", ran.stderr);
+    fleet.judge(CONCURRENCY);
+}
