@@ -993,6 +993,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         self.end.borrow_mut().get_or_insert(end);
         self.slots.end();
         self.ended.send_replace(true);
+        self.context.ledger.ends();
     }
 
     /// The last entries become durable; says how it ended.

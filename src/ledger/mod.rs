@@ -84,6 +84,9 @@ pub trait Ledger {
     /// then while there is something to send; it never asks twice at once for the same share.
     fn reserve(&self, of: Share, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
 
+    /// The run ends: what is still to be written is not waited for without end.
+    fn ends(&self) {}
+
     /// What others ran into: the next of it each time. Never returns where there are no others.
     fn news(&self) -> impl Future<Output = News> {
         std::future::pending()

@@ -61,6 +61,10 @@ impl Ledger for Run {
         of!(self, ledger => ledger.reserve(of, slots).await)
     }
 
+    fn ends(&self) {
+        of!(self, ledger => ledger.ends());
+    }
+
     async fn news(&self) -> News {
         of!(self, ledger => ledger.news().await)
     }

@@ -6,13 +6,15 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, JoinHandle, Thread};
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::task::unconstrained;
+use tokio::time::{Duration, Instant, sleep_until};
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
@@ -24,6 +26,12 @@ pub struct Driver {
     /// Dropped to end it.
     on: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Turns true when the server is waited for no more: no connection moves from then on.
+    gave_up: watch::Sender<bool>,
+    /// When the server last said something.
+    heard_at: Arc<Mutex<Instant>>,
+    /// What gives up, if anything does.
+    patience: Mutex<Option<AbortHandle>>,
 }
 
 impl Driver {
@@ -46,6 +54,9 @@ impl Driver {
             runtime: handle,
             on: Some(on),
             thread: Some(thread),
+            gave_up: watch::Sender::new(false),
+            heard_at: Arc::new(Mutex::new(Instant::now())),
+            patience: Mutex::new(None),
         })
     }
 
@@ -61,24 +72,71 @@ impl Driver {
     ) -> Result<Client, NoConnection> {
         let (connected, is_connected) = oneshot::channel();
         let address = address.clone();
+        let mut gave_up = self.gave_up.subscribe();
         self.spawn(async move {
-            match connect(&address, noticed).await {
-                Ok((client, wire)) => {
-                    // Nobody waits for it any more: without its client it ends at once.
-                    let _ = connected.send(Ok(client));
-                    // Whoever uses the client hears that it is closed.
-                    let _ = wire.await;
+            let moves = async {
+                match connect(&address, noticed).await {
+                    Ok((client, wire)) => {
+                        // Nobody waits for it any more: without its client it ends at once.
+                        let _ = connected.send(Ok(client));
+                        // Whoever uses the client hears that it is closed.
+                        let _ = wire.await;
+                    }
+                    Err(error) => {
+                        let _ = connected.send(Err(error));
+                    }
                 }
-                Err(error) => {
-                    let _ = connected.send(Err(error));
-                }
+            };
+            tokio::select! {
+                biased;
+                _ = gave_up.wait_for(|gave_up| *gave_up) => {}
+                () = moves => {}
             }
         });
         let gone = |_| NoConnection {
-            why: "the thread of the ledger's connections has ended".to_owned(),
-            cause: Cause::Machine,
+            why: "the server is not waited for any more".to_owned(),
+            cause: Cause::Server,
         };
         is_connected.await.map_err(gone)?
+    }
+
+    /// The server has said something.
+    pub fn heard(&self) {
+        *lock(&self.heard_at) = Instant::now();
+    }
+
+    /// From now on the server is given up when it says nothing for so long: all that is asked of it
+    /// ends then, however long it would stand still.
+    pub fn give_up_after(&self, silence: Duration) {
+        let mut patience = lock(&self.patience);
+        if patience.is_some() {
+            return;
+        }
+        self.heard();
+        let (heard_at, gave_up) = (Arc::clone(&self.heard_at), self.gave_up.clone());
+        let task = self.runtime.spawn(async move {
+            loop {
+                let until = *lock(&heard_at) + silence;
+                if until <= Instant::now() {
+                    break;
+                }
+                sleep_until(until).await;
+            }
+            gave_up.send_replace(true);
+        });
+        *patience = Some(task.abort_handle());
+    }
+
+    /// It is waited for again however long it takes, if it was not given up.
+    pub fn wait_again(&self) {
+        if let Some(task) = lock(&self.patience).take() {
+            task.abort();
+        }
+    }
+
+    /// Was the server given up?
+    pub fn gave_up(&self) -> bool {
+        *self.gave_up.borrow()
     }
 
     /// Has the thread do this too.
@@ -95,6 +153,10 @@ impl Drop for Driver {
             let _ = thread.join();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits on this thread for what needs no runtime, as what is asked through a client does not.

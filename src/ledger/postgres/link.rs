@@ -58,6 +58,7 @@ impl Link {
                     let asked = Instant::now();
                     match open.query_typed(sql, values).await {
                         Ok(rows) => {
+                            self.driver.heard();
                             let took = asked.elapsed();
                             *client = Some(open);
                             return Ok(Heard { rows, asked, took });
@@ -85,6 +86,9 @@ impl Link {
                 },
             };
             let since: &mut Instant = lost_since.get_or_insert_with(Instant::now);
+            if self.driver.gave_up() {
+                return Err(self.failed(what, "the server stands still".to_owned()));
+            }
             if since.elapsed() > PATIENCE {
                 return Err(self.failed(what, format!("{why}, for longer than {PATIENCE:?}")));
             }

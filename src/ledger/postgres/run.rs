@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::PostgresLedger;
-use super::fleet::{Worker, micros};
+use super::fleet::{LEASE, Worker, micros};
 use super::heart::{self, Heart};
 use super::link::{self, Heard, Link};
 use super::slices::{Slice, Slices};
 use super::writer::{GROUP_GAP, Took, Writer};
+use super::{Driver, PostgresLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::ledger::group::{Answered, Entry, Intent, write_all};
@@ -38,9 +38,6 @@ const TAKE_SLOTS: &str = "reserve the rate";
 
 /// Entries that may wait for the writer; the engine waits when there are more.
 const QUEUE_MAX: usize = 4_096;
-
-/// At the end of a run its last answers are waited for this long, if the server is away.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Rows that are taken at once: as many as leave in a second, within these bounds.
 const SLICE_MIN: i64 = 32;
@@ -69,7 +66,8 @@ pub struct PostgresRun {
     run: RunId,
     worker: Worker,
     sandbox: bool,
-    control: Arc<Link>,
+    driver: Arc<Driver>,
+    control: Link,
     queue: mpsc::Sender<Entry>,
     writer: JoinHandle<(Writer, usize)>,
     took: Arc<Took>,
@@ -80,7 +78,6 @@ pub struct PostgresRun {
     next_fact: Cell<i64>,
     /// Where this process knows of an outage.
     outages: RefCell<BTreeSet<Option<Lane>>>,
-    unanswered: Cell<usize>,
     news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
     heart: Heart,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
@@ -134,7 +131,7 @@ impl PostgresRun {
             held: holds.map(|at| at.map(|at| at.0)),
         };
         let (queue, entries) = mpsc::channel(QUEUE_MAX);
-        let control = Arc::new(link());
+        let (driver, control) = (Arc::clone(&ledger.driver), link());
         let slices = Arc::new(Mutex::new(Slices::default()));
         let heart = heart::start(link(), run, worker, say, Arc::clone(&slices));
         let slice_least = match interval {
@@ -155,6 +152,7 @@ impl PostgresRun {
             run,
             worker,
             sandbox,
+            driver,
             control,
             queue,
             writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
@@ -164,7 +162,6 @@ impl PostgresRun {
             slice_least,
             next_fact: Cell::new(1),
             outages: RefCell::default(),
-            unanswered: Cell::new(0),
             news: AsyncMutex::new(news),
             heart,
             holds,
@@ -180,19 +177,14 @@ impl PostgresRun {
         for lane in open {
             self.note(&RunFact::OutageEnded { lane, at }).await;
         }
+        self.ends();
         drop(self.queue);
-        let mut writer = self.writer;
-        let lost = match timeout(PATIENCE, &mut writer).await {
-            Ok(Ok((_, lost))) => lost,
-            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
-            Err(_) => {
-                writer.abort();
-                self.unanswered.get()
-            }
+        let lost = match self.writer.await {
+            Ok((_, lost)) => lost,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         self.heart.end().await;
-        let leave = leave(&self.control, self.worker);
-        if !matches!(timeout(PATIENCE, leave).await, Ok(Ok(()))) {
+        if leave(&self.control, self.worker).await.is_err() {
             // The others find out when its lease is over.
             tracing::warn!(name: "ledger_away", "the ledger could not be told that this process has ended: its rows are free for others in some seconds");
         }
@@ -206,6 +198,7 @@ impl PostgresRun {
             sleep(Duration::from_millis(1)).await;
         };
         let mut ledger = reader.ledger;
+        ledger.driver.wait_again();
         if let Err(error) = ledger.reconnect() {
             tracing::warn!(name: "ledger_away", "{error}");
         }
@@ -331,7 +324,6 @@ impl Ledger for PostgresRun {
     async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
         // One that was not begun has no id, and no answer.
         if let Some(attempt) = attempt_id(job, n) {
-            self.unanswered.set(self.unanswered.get() + 1);
             let answered = Answered {
                 seq: 0,
                 attempt,
@@ -364,14 +356,10 @@ impl Ledger for PostgresRun {
         const WHAT: &str = "write the last answers down";
         let (done, heard) = oneshot::channel();
         self.put(Entry::Flush { done }).await;
-        match timeout(PATIENCE, heard).await {
-            Ok(Ok(flushed)) => {
-                self.unanswered.set(0);
-                flushed.map_err(|why| self.failed(WHAT, why))
-            }
-            Ok(Err(_)) => Err(self.failed(WHAT, "its writer has ended".to_owned())),
-            Err(_) => Err(self.failed(WHAT, format!("no answer within {PATIENCE:?}"))),
-        }
+        self.ends();
+        let flushed = heard.await;
+        let flushed = flushed.unwrap_or_else(|_| Err("its writer has ended".to_owned()));
+        flushed.map_err(|why| self.failed(WHAT, why))
     }
 
     async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
@@ -421,6 +409,11 @@ impl Ledger for PostgresRun {
         }
     }
 
+    fn ends(&self) {
+        // After that others go on with its rows.
+        self.driver.give_up_after(LEASE);
+    }
+
     fn lookahead(&self) -> Duration {
         (GROUP_GAP + self.took.longest() * 2).clamp(LOOKAHEAD_MIN, LOOKAHEAD_MAX)
     }
@@ -446,7 +439,9 @@ impl Reader {
         let since = Instant::now();
         loop {
             match self.ledger.reconnect() {
-                Err(LedgerError::Server { .. }) if since.elapsed() < link::PATIENCE => {
+                Err(LedgerError::Server { .. })
+                    if since.elapsed() < link::PATIENCE && !self.ledger.driver.gave_up() =>
+                {
                     std::thread::sleep(link::FIRST_WAIT);
                     continue;
                 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::proxy::Proxy;
-use super::{Fleet, server};
+use super::{CONCURRENCY, Fleet, server};
 use crate::proof::quick_or_long;
 use crate::support::workdir::Running;
 
@@ -77,4 +77,22 @@ fn a_connection_that_is_cut_or_loses_replies_holds_a_run_up_and_no_more() {
     assert!(proxy.lost() > times, "{} replies were lost", proxy.lost());
     let what = format!("{} replies lost, {times} cuts", proxy.lost());
     end_well(&fleet, workers, &what);
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn whoever_is_told_to_stop_while_the_server_stands_still_does_so() {
+    const ROWS: usize = 300;
+    let (server, address) = server();
+    let fleet = Fleet::new(ROWS, &address);
+    let worker = fleet.send("one").flags("--rate 50/s").start();
+    fleet.wait_for(ROWS / 10);
+    server.pause();
+    worker.signal("TERM");
+    let ran = worker.end();
+    server.resume();
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    ran.says("the server stands still");
+    let unknown = fleet.judge(CONCURRENCY + RATE / 10);
+    println!("told to stop while the server stood still: {unknown} unknown");
 }
