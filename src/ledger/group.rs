@@ -2,15 +2,20 @@
 //! into the next one, so durability costs one wait per group, not one per request. Order is kept: a
 //! group is a run of the queue.
 
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::Begun;
 use super::tables::history::Noted;
-use crate::job::{Answer, JobId, Lane, UnixMicros};
+use super::tables::rows::attempt_id;
+use super::{Begun, LedgerError, Rest};
+use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
+use crate::mistake::{Mistake, is_made};
+use crate::run::RunFact;
 
 /// Most entries in one group.
 const GROUP_MAX: usize = 1_024;
@@ -18,6 +23,113 @@ const GROUP_MAX: usize = 1_024;
 /// So many intents for each attempt that is under way are enough: with few requests in flight, most
 /// of them may be waiting for the commit.
 const ENOUGH_FOR_EACH: usize = 3;
+
+/// Entries that may wait for the writer; the engine waits when there are more.
+const QUEUE_MAX: usize = 4_096;
+
+/// The engine's end of the queue to the writer.
+pub struct Queue {
+    entries: mpsc::Sender<Entry>,
+    path: PathBuf,
+    next_answer: Cell<i64>,
+    next_fact: Cell<i64>,
+}
+
+impl Queue {
+    /// One of the ledger at this path, whose next answer has this place; and its other end.
+    pub fn new(path: PathBuf, next_answer: i64) -> (Self, mpsc::Receiver<Entry>) {
+        let (entries, others) = mpsc::channel(QUEUE_MAX);
+        let queue = Self {
+            entries,
+            path,
+            next_answer: Cell::new(next_answer),
+            // The first place is that of what is known when a run begins.
+            next_fact: Cell::new(1),
+        };
+        (queue, others)
+    }
+
+    /// The ledger, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// See [`Ledger::begin`](super::Ledger::begin).
+    pub async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
+        const WHAT: &str = "note that a request is about to leave";
+        let Some(id) = attempt_id(job.id, attempt.n) else {
+            return Err(self.failed(WHAT, "there were too many before it".to_owned()));
+        };
+        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
+        let intent = Intent { id, lane, begun_at };
+        let (done, heard) = oneshot::channel();
+        self.put(Entry::Begin { intent, done }).await;
+        if is_made(Mistake::NotDurable) {
+            return Ok(Begun::GO);
+        }
+        self.heard(heard, WHAT).await
+    }
+
+    /// See [`Ledger::answer`](super::Ledger::answer).
+    pub async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
+        // One that was not begun has no id, and no answer.
+        if let Some(attempt) = attempt_id(job, n) {
+            let answered = Answered {
+                seq: self.next_answer.replace(self.next_answer.get() + 1),
+                attempt,
+                answer: answer.clone(),
+            };
+            self.put(Entry::Answer(answered)).await;
+        }
+    }
+
+    /// See [`Ledger::note`](super::Ledger::note).
+    pub async fn note(&self, fact: &RunFact) {
+        let noted = Noted {
+            seq: self.next_fact.replace(self.next_fact.get() + 1),
+            fact: fact.clone(),
+        };
+        self.put(Entry::Note(noted)).await;
+    }
+
+    /// See [`Ledger::rest`](super::Ledger::rest).
+    pub async fn rest(&self, job: &Job, how: Rest) {
+        if how == Rest::Settled && job.lane == Lane::Verify {
+            self.put(Entry::Forget(job.id)).await;
+        }
+    }
+
+    /// See [`Ledger::flush`](super::Ledger::flush).
+    pub async fn flush(&self) -> Result<(), LedgerError> {
+        let (done, heard) = oneshot::channel();
+        self.put(Entry::Flush { done }).await;
+        self.heard(heard, "write the last answers down").await
+    }
+
+    async fn put(&self, entry: Entry) {
+        // The writer ends only when this sender is dropped.
+        let _ = self.entries.send(entry).await;
+    }
+
+    async fn heard<T>(
+        &self,
+        done: oneshot::Receiver<Result<T, String>>,
+        what: &'static str,
+    ) -> Result<T, LedgerError> {
+        let result = done.await;
+        result
+            .unwrap_or_else(|_| Err("its writer has ended".to_owned()))
+            .map_err(|why| self.failed(what, why))
+    }
+
+    fn failed(&self, what: &'static str, why: String) -> LedgerError {
+        LedgerError::Database {
+            path: self.path.clone(),
+            what,
+            why,
+        }
+    }
+}
 
 /// What can be written during a run.
 pub enum Entry {

@@ -45,7 +45,7 @@ struct Beating {
     link: Link,
     run: RunId,
     worker: Worker,
-    say: Arc<mpsc::UnboundedSender<News>>,
+    say: mpsc::UnboundedSender<News>,
     slices: Arc<Mutex<Slices>>,
     known: BTreeSet<i64>,
 }
@@ -55,7 +55,7 @@ pub fn start(
     link: Link,
     run: RunId,
     worker: Worker,
-    say: Arc<mpsc::UnboundedSender<News>>,
+    say: mpsc::UnboundedSender<News>,
     slices: Arc<Mutex<Slices>>,
 ) -> Heart {
     let (end, mut ended) = oneshot::channel();

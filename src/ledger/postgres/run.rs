@@ -3,11 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{ToSql, Type};
@@ -20,24 +19,20 @@ use super::writer::{GROUP_GAP, Took, Writer};
 use super::{Driver, PostgresLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use crate::ledger::group::{Answered, Entry, Intent, write_all};
-use crate::ledger::sqlite::work;
+use crate::ledger::group::{Queue, write_all};
 use crate::ledger::tables::error::{Fault, failed_to};
-use crate::ledger::tables::history::{self, Noted};
-use crate::ledger::tables::rows::{Facts, attempt_id};
+use crate::ledger::tables::history;
+use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, News, Records, Rest, Share, Slots,
     Span, Then,
 };
 use crate::next::{Step, due_on, next_step};
-use crate::run::{RunFact, RunId, Runs};
+use crate::run::{RunFact, RunId};
 
 /// What is asked, for people.
 const TAKE: &str = "take rows";
 const TAKE_SLOTS: &str = "reserve the rate";
-
-/// Entries that may wait for the writer; the engine waits when there are more.
-const QUEUE_MAX: usize = 4_096;
 
 /// Rows that are taken at once: as many as leave in a second, within these bounds.
 const SLICE_MIN: i64 = 32;
@@ -60,22 +55,20 @@ const LOT: Duration = Duration::from_millis(100);
 
 /// A ledger on a server, given to a run.
 pub struct PostgresRun {
-    ledger: Arc<Mutex<Reader>>,
-    path: PathBuf,
+    reader: Arc<Mutex<Reader>>,
     clock: Clock,
     run: RunId,
     worker: Worker,
     sandbox: bool,
     driver: Arc<Driver>,
     control: Link,
-    queue: mpsc::Sender<Entry>,
+    queue: Queue,
     writer: JoinHandle<(Writer, usize)>,
     took: Arc<Took>,
     slices: Arc<Mutex<Slices>>,
     /// Rows that are taken next on each lane.
     slice_length: [Cell<i64>; Lane::ALL.len()],
     slice_least: i64,
-    next_fact: Cell<i64>,
     /// Where this process knows of an outage.
     outages: RefCell<BTreeSet<Option<Lane>>>,
     news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
@@ -83,11 +76,10 @@ pub struct PostgresRun {
     holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
 
-/// Reads rows: of the campaign, in the light of all that is known of its runs.
+/// Reads rows of the campaign.
 struct Reader {
     ledger: PostgresLedger,
     facts: Facts,
-    runs: Runs,
     run: RunId,
     sandbox: bool,
 }
@@ -107,31 +99,24 @@ impl PostgresRun {
             let holds = history::holds(db, sandbox, clock.now())?;
             let rate = "SELECT interval_us FROM worker WHERE id = ?1";
             let rate = db.one(rate, &[worker.0.into()], |row| row.get(0))?;
-            Ok((
-                worker,
-                holds,
-                rate,
-                Facts::of(db, id)?,
-                history::runs(db, id)?,
-            ))
+            Ok((worker, holds, rate, Facts::of(db, id)?))
         };
-        let (worker, holds, interval, facts, runs) =
-            read().map_err(failed_to("start a run", &path))?;
+        let (worker, holds, interval, facts) = read().map_err(failed_to("start a run", &path))?;
         let link = || Link::new(&ledger.driver, &ledger.address, path.clone());
         let (say, news) = mpsc::unbounded_channel();
-        let say = Arc::new(say);
         let took = Arc::new(Took::default());
         let writer = Writer {
             link: link(),
             run,
             worker,
             sandbox,
-            news: Arc::clone(&say),
+            news: say.clone(),
             took: Arc::clone(&took),
             held: holds.map(|at| at.map(|at| at.0)),
         };
-        let (queue, entries) = mpsc::channel(QUEUE_MAX);
         let (driver, control) = (Arc::clone(&ledger.driver), link());
+        // Answers lie by their attempts here, and need no places.
+        let (queue, entries) = Queue::new(path.clone(), 0);
         let slices = Arc::new(Mutex::new(Slices::default()));
         let heart = heart::start(link(), run, worker, say, Arc::clone(&slices));
         let slice_least = match interval {
@@ -141,13 +126,11 @@ impl PostgresRun {
         let reader = Reader {
             ledger,
             facts,
-            runs,
             run,
             sandbox,
         };
         Ok(Self {
-            ledger: Arc::new(Mutex::new(reader)),
-            path,
+            reader: Arc::new(Mutex::new(reader)),
             clock,
             run,
             worker,
@@ -160,7 +143,6 @@ impl PostgresRun {
             slices,
             slice_length: Lane::ALL.map(|_| Cell::new(slice_least)),
             slice_least,
-            next_fact: Cell::new(1),
             outages: RefCell::default(),
             news: AsyncMutex::new(news),
             heart,
@@ -188,7 +170,7 @@ impl PostgresRun {
             // The others find out when its lease is over.
             tracing::warn!(name: "ledger_away", "the ledger could not be told that this process has ended: its rows are free for others in some seconds");
         }
-        let mut reader = self.ledger;
+        let mut reader = self.reader;
         let reader = loop {
             match Arc::try_unwrap(reader) {
                 Ok(reader) => break reader.into_inner().unwrap_or_else(PoisonError::into_inner),
@@ -207,19 +189,6 @@ impl PostgresRun {
 
     fn slices(&self) -> MutexGuard<'_, Slices> {
         self.slices.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn put(&self, entry: Entry) {
-        // The writer ends only when this sender is dropped.
-        let _ = self.queue.send(entry).await;
-    }
-
-    fn failed(&self, what: &'static str, why: String) -> LedgerError {
-        LedgerError::Database {
-            path: self.path.clone(),
-            what,
-            why,
-        }
     }
 
     /// The next rows on a lane that nobody has, and whether others have some that may come back.
@@ -251,12 +220,12 @@ impl PostgresRun {
 
     /// Reads a slice: the jobs in it of which something is to be done, with the lanes on which it is.
     async fn read(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
-        let reader = Arc::clone(&self.ledger);
+        let reader = Arc::clone(&self.reader);
         let read = move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             reader.due(lane, span)
         };
-        work(Execution::Threads, read).await
+        Execution::Threads.work(read).await
     }
 }
 
@@ -305,47 +274,24 @@ impl Ledger for PostgresRun {
     }
 
     async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
-        const WHAT: &str = "note that a request is about to leave";
-        let Some(id) = attempt_id(job.id, attempt.n) else {
-            return Err(self.failed(WHAT, "there were too many before it".to_owned()));
-        };
-        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
-        let intent = Intent { id, lane, begun_at };
-        let (done, heard) = oneshot::channel();
-        self.put(Entry::Begin { intent, done }).await;
-        let begun = heard.await;
-        let begun = begun.unwrap_or_else(|_| Err("its writer has ended".to_owned()));
+        let begun = self.queue.begin(job, attempt).await;
         if let Ok(Begun::Taken) = begun {
             self.slices().is_left(job.id);
         }
-        begun.map_err(|why| self.failed(WHAT, why))
+        begun
     }
 
     async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
-        // One that was not begun has no id, and no answer.
-        if let Some(attempt) = attempt_id(job, n) {
-            let answered = Answered {
-                seq: 0,
-                attempt,
-                answer: answer.clone(),
-            };
-            self.put(Entry::Answer(answered)).await;
-        }
+        self.queue.answer(job, n, answer).await;
     }
 
     async fn note(&self, fact: &RunFact) {
         follow(&mut self.outages.borrow_mut(), fact);
-        let noted = Noted {
-            seq: self.next_fact.replace(self.next_fact.get() + 1),
-            fact: fact.clone(),
-        };
-        self.put(Entry::Note(noted)).await;
+        self.queue.note(fact).await;
     }
 
     async fn rest(&self, job: &Job, how: Rest) {
-        if how == Rest::Settled && job.lane == Lane::Verify {
-            self.put(Entry::Forget(job.id)).await;
-        }
+        self.queue.rest(job, how).await;
         match how {
             Rest::Settled | Rest::Open => self.slices().rests(job.id),
             Rest::Unfinished => self.slices().is_left(job.id),
@@ -353,13 +299,8 @@ impl Ledger for PostgresRun {
     }
 
     async fn flush(&self) -> Result<(), LedgerError> {
-        const WHAT: &str = "write the last answers down";
-        let (done, heard) = oneshot::channel();
-        self.put(Entry::Flush { done }).await;
         self.ends();
-        let flushed = heard.await;
-        let flushed = flushed.unwrap_or_else(|_| Err("its writer has ended".to_owned()));
-        flushed.map_err(|why| self.failed(WHAT, why))
+        self.queue.flush().await
     }
 
     async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
@@ -423,13 +364,13 @@ impl Ledger for PostgresRun {
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
-        let reader = Arc::clone(&self.ledger);
+        let reader = Arc::clone(&self.reader);
         let read = move || {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             history::left_on(reader.ledger.db(), reader.sandbox, reader.run, &day)
         };
-        let left = work(Execution::Threads, read).await;
-        left.map_err(failed_to("count what left on a day", &self.path))
+        let left = Execution::Threads.work(read).await;
+        left.map_err(failed_to("count what left on a day", self.queue.path()))
     }
 }
 
@@ -456,13 +397,11 @@ impl Reader {
         }
     }
 
-    fn look(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
+    fn look(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
         let mut jobs = Vec::new();
         let db = self.ledger.db();
         // Facts of the run turn up while it is on.
-        let campaign = self.facts.campaign();
-        self.runs = history::runs(db, campaign)?;
-        let (runs, run) = (&self.runs, self.run);
+        let (runs, run) = (history::runs(db, self.facts.campaign())?, self.run);
         self.facts
             .scan(db)
             .for_each(span, Records::Skip, |stored| {
@@ -471,9 +410,9 @@ impl Reader {
                 };
                 let mut of_this_run = job.attempts.iter().filter(|attempt| attempt.run == run);
                 let next = match of_this_run.next() {
-                    None => due_on(&job, runs).filter(|next| *next == lane),
+                    None => due_on(&job, &runs).filter(|next| *next == lane),
                     Some(first) if first.lane == lane => {
-                        match next_step(job.lane, &job.attempts, runs) {
+                        match next_step(job.lane, &job.attempts, &runs) {
                             Step::Try(next) => Some(next),
                             Step::Rest => None,
                         }

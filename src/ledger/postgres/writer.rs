@@ -30,7 +30,7 @@ pub struct Writer {
     pub run: RunId,
     pub worker: Worker,
     pub sandbox: bool,
-    pub news: Arc<mpsc::UnboundedSender<News>>,
+    pub news: mpsc::UnboundedSender<News>,
     /// How long writing took of late.
     pub took: Arc<Took>,
     /// Until when each lane has been said to be held.

@@ -29,7 +29,6 @@ use crate::run::{End, RunId};
 use identity::{doubt, keep_log, unmark};
 use lock::{LedgerFile, Locked};
 pub use run::RunLedger;
-pub(super) use run::work;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
 const SQLITE_OLDEST: i32 = 3_051_003;

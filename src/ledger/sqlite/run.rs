@@ -2,11 +2,9 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::identity::{keep_log, mark};
@@ -15,11 +13,11 @@ use super::writer::{GROUP_GAP, Writer};
 use super::{CACHE_KIB, SqliteLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use crate::ledger::group::{Answered, Entry, Intent, write_all};
+use crate::ledger::group::{Queue, write_all};
 use crate::ledger::tables::db::Db;
 use crate::ledger::tables::error::{Fault, failed_to};
-use crate::ledger::tables::history::{self, Noted, holds, last_departure};
-use crate::ledger::tables::rows::{Facts, attempt_id};
+use crate::ledger::tables::history::{self, holds, last_departure};
+use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Rest, Share, Slots, Span,
     Then,
@@ -28,33 +26,13 @@ use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
 use crate::run::{RunFact, RunId, Runs};
 
-/// Entries that may wait for the writer; the engine waits when there are more.
-const QUEUE_MAX: usize = 4_096;
-
-/// Does a piece of the database's work.
-pub async fn work<T: Send + 'static>(
-    execution: Execution,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    match execution {
-        Execution::Inline => work(),
-        Execution::Threads => match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        },
-    }
-}
-
 /// A ledger given to a run.
 pub struct RunLedger {
-    path: PathBuf,
     clock: Clock,
     execution: Execution,
-    queue: mpsc::Sender<Entry>,
+    queue: Queue,
     writer: JoinHandle<(Writer, usize)>,
     reader: Arc<Mutex<Reader>>,
-    next_answer: Cell<i64>,
-    next_fact: Cell<i64>,
     last_left_at: Cell<Option<UnixMicros>>,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
@@ -87,23 +65,20 @@ impl RunLedger {
             return Err(error);
         }
         let writer = Writer { db, run, execution };
-        let (queue, entries) = mpsc::channel(QUEUE_MAX);
+        let (queue, entries) = Queue::new(path, next_answer);
         Ok(Self {
-            path,
             clock,
             execution,
             queue,
             writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
             reader: Arc::new(Mutex::new(reader)),
-            next_answer: Cell::new(next_answer),
-            // The first place is that of what is known when a run begins.
-            next_fact: Cell::new(1),
             last_left_at: Cell::new(last_left_at),
             holds,
         })
     }
 
     pub(in crate::ledger) async fn close(self) -> (SqliteLedger, usize) {
+        let path = self.queue.path().to_owned();
         drop((self.queue, self.reader));
         let (Writer { db, .. }, lost) = match self.writer.await {
             Ok(back) => back,
@@ -112,35 +87,11 @@ impl RunLedger {
         let ledger = SqliteLedger {
             version: None,
             db,
-            path: self.path,
+            path,
             doubt: None,
             is_held: true,
         };
         (ledger, lost)
-    }
-
-    async fn put(&self, entry: Entry) {
-        // The writer ends only when this sender is dropped.
-        let _ = self.queue.send(entry).await;
-    }
-
-    fn failed(&self, what: &'static str, why: String) -> LedgerError {
-        LedgerError::Database {
-            path: self.path.clone(),
-            what,
-            why,
-        }
-    }
-
-    async fn heard<T>(
-        &self,
-        done: oneshot::Receiver<Result<T, String>>,
-        what: &'static str,
-    ) -> Result<T, LedgerError> {
-        let result = done.await;
-        result
-            .unwrap_or_else(|_| Err("its writer has ended".to_owned()))
-            .map_err(|why| self.failed(what, why))
     }
 }
 
@@ -155,55 +106,28 @@ impl Ledger for RunLedger {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             reader.due(lane, limit)
         };
-        let due = work(self.execution, read).await;
-        due.map_err(failed_to("read what is due", &self.path))
+        let due = self.execution.work(read).await;
+        due.map_err(failed_to("read what is due", self.queue.path()))
     }
 
     async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
-        const WHAT: &str = "note that a request is about to leave";
-        let Some(id) = attempt_id(job.id, attempt.n) else {
-            return Err(self.failed(WHAT, "there were too many before it".to_owned()));
-        };
-        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
-        let intent = Intent { id, lane, begun_at };
-        let (done, heard) = oneshot::channel();
-        self.put(Entry::Begin { intent, done }).await;
-        if is_made(Mistake::NotDurable) {
-            return Ok(Begun::GO);
-        }
-        self.heard(heard, WHAT).await
+        self.queue.begin(job, attempt).await
     }
 
     async fn answer(&self, job: JobId, n: u32, answer: &Answer) {
-        // One that was not begun has no id, and no answer.
-        if let Some(attempt) = attempt_id(job, n) {
-            let answered = Answered {
-                seq: self.next_answer.replace(self.next_answer.get() + 1),
-                attempt,
-                answer: answer.clone(),
-            };
-            self.put(Entry::Answer(answered)).await;
-        }
+        self.queue.answer(job, n, answer).await;
     }
 
     async fn note(&self, fact: &RunFact) {
-        let noted = Noted {
-            seq: self.next_fact.replace(self.next_fact.get() + 1),
-            fact: fact.clone(),
-        };
-        self.put(Entry::Note(noted)).await;
+        self.queue.note(fact).await;
     }
 
     async fn rest(&self, job: &Job, how: Rest) {
-        if how == Rest::Settled && job.lane == Lane::Verify {
-            self.put(Entry::Forget(job.id)).await;
-        }
+        self.queue.rest(job, how).await;
     }
 
     async fn flush(&self) -> Result<(), LedgerError> {
-        let (done, heard) = oneshot::channel();
-        self.put(Entry::Flush { done }).await;
-        self.heard(heard, "write the last answers down").await
+        self.queue.flush().await
     }
 
     /// The file is this process's alone, and so is the rate; all there is to keep is what earlier
@@ -223,8 +147,8 @@ impl Ledger for RunLedger {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             history::left_on(Db::Sqlite(&reader.db), reader.sandbox, reader.run, &day)
         };
-        let left = work(self.execution, read).await;
-        left.map_err(failed_to("count what left on a day", &self.path))
+        let left = self.execution.work(read).await;
+        left.map_err(failed_to("count what left on a day", self.queue.path()))
     }
 }
 

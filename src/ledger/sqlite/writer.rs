@@ -7,7 +7,6 @@ use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 use rusqlite::{Connection, ErrorCode};
 
 use super::lock::Locked;
-use super::run::work;
 use crate::job::Answer;
 use crate::ledger::Execution;
 use crate::ledger::group::{Answered, Committed, Failure, Group, Intent, Room};
@@ -30,11 +29,12 @@ pub struct Writer {
 
 impl Room for Writer {
     async fn commit(mut self, group: Group) -> (Self, Group, Result<Committed, Failure>) {
-        work(self.execution, move || {
+        let execution = self.execution;
+        let work = move || {
             let result = commit(&group, &mut self.db, self.run);
             (self, group, result)
-        })
-        .await
+        };
+        execution.work(work).await
     }
 }
 
