@@ -31,6 +31,7 @@
 //! | 0 | [`journey`] | one number over all campaigns: its OTPs, and the codes that came back |
 //! | 0 | [`record`] [`summary`] [`requests`] | campaigns, runs and rows as a report reads them; counts that add up |
 //! | 0 | [`text`] [`decode`] [`redact`] | what is invisible, wide, obeyed by a terminal or encoded; keys and codes taken out |
+//! | 0 | [`certificate`] | what is wrong with one, in words |
 //! | 0 | [`figures`] | numbers, shares and times as people read them |
 //! | 0 | [`money`] [`calendar`] | amounts and prices, exact; hours, days and caps in a time zone |
 //! | 0 | [`exit`] | how the program ends |
@@ -93,6 +94,7 @@
 
 pub mod calendar;
 pub mod campaign;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod contacts;

@@ -1,7 +1,6 @@
 //! Where the bytes come from: a file, or a pipe that is kept so that it can be read twice; what
 //! they hash to. Knows nothing of what they hold.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt as _;
@@ -11,6 +10,7 @@ use ring::digest::{Context, SHA256};
 use tempfile::NamedTempFile;
 
 use super::error::Fault;
+use crate::text::hex;
 
 /// The path that means standard input.
 pub(super) const STDIN: &str = "-";
@@ -70,11 +70,7 @@ impl Raw {
 
     /// The SHA-256 of what was read so far, in hexadecimal.
     pub(super) fn sha256(&self) -> String {
-        let digest = self.context.clone().finish();
-        digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(self.context.clone().finish().as_ref())
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, Uri};
 use reqwest::{Proxy, Url};
 use rustix::io::Errno;
-use rustls::{AlertDescription, CertificateError, ClientConfig};
+use rustls::{AlertDescription, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{self, Connection, Connections, TimedOut, Warm};
 use super::words::{self, Reply};
 use super::{Cause, Gateway, NoConnection, Ready};
+use crate::certificate::wrong_with;
 use crate::clock::Clock;
 use crate::job::{Job, Lane, Verdict, VerdictKind};
 use crate::number::Number;
@@ -449,21 +450,8 @@ fn bad_certificate(error: &reqwest::Error) -> Option<&'static str> {
         Some(rustls::Error::InvalidCertificate(why)) => Some(why),
         _ => None,
     })?;
-    Some(match why {
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has expired, if this machine's clock is right"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet, if this machine's clock is right"
-        }
-        CertificateError::UnknownIssuer => {
-            "is not trusted: nobody whom this machine trusts has signed it"
-        }
-        _ => "is not trusted",
-    })
+    let unknown = "is not trusted: nobody whom this machine trusts has signed it";
+    Some(wrong_with(why, unknown))
 }
 
 /// Is what answers there something else than TLS, or too old? Only where no request left yet.

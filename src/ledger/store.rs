@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use super::postgres::fleet;
-use super::postgres::{PostgresLedger, PostgresRun, Timeline};
+use secrecy::SecretString;
+
+use super::postgres::{PostgresLedger, PostgresRun, Timeline, fleet};
 use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
@@ -16,8 +17,6 @@ use super::{
     At, Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Run,
     Share, Verified, Working,
 };
-use secrecy::SecretString;
-
 use crate::clock::Clock;
 use crate::job::{Contact, Lookup, UnixMicros};
 use crate::journey::Journey;
@@ -397,8 +396,8 @@ impl Store {
         history::last_complete(self.db(), campaign).map_err(failed_to("read the run", self.path()))
     }
 
-    /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
-    /// against the numbering plan's data.
+    /// Hands each row of the campaign's latest input to `each`, in input order, until it says
+    /// `Break`.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -418,7 +417,9 @@ impl Store {
         read().map_err(failed_to("read the rows", self.path()))
     }
 
-    /// Hands each number that was attempted and that the input has no more to `each`.
+    /// Hands each number that was attempted and that the latest input has no more to `each`, as the
+    /// row that last asked for it, with the header of that row's record (both are empty if they were
+    /// not kept), until it says `Break`.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -474,7 +475,7 @@ impl Store {
 
     /// Hands each row of a campaign that sends and asks for work, also those of earlier inputs, to
     /// `each`, with the header of its record and its number's journey through all campaigns that count the same,
-    /// until it says `Break`. `on` is the run that is on right now.
+    /// until it says `Break`. `on` are the runs that are on right now.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -507,7 +508,7 @@ impl Store {
     }
 
     /// The campaigns in which nothing has happened for so long, as [`purge`](Store::purge) takes them;
-    /// but not the one whose run is `on` right now.
+    /// but not those whose runs are `on` right now.
     ///
     /// # Errors
     /// When it cannot be read.

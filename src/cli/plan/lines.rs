@@ -77,12 +77,8 @@ pub fn whole(text: &str) -> String {
     visible(text).replace(' ', &GLUE.to_string())
 }
 
-/// A whole path, or the address of a server.
+/// A whole path.
 pub fn path(path: &Path) -> String {
-    let is_address = path.to_str().is_some_and(|path| path.contains("://"));
-    if is_address {
-        return whole(&path.to_string_lossy());
-    }
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     whole(&path.to_string_lossy())
 }

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::job::JobId;
 use crate::ledger::tables::error::{Fault, Result};
+use crate::text::hex;
 
 /// How codes are sealed: with a key made from the API key and the ledger's salt.
 pub enum Sealing {
@@ -42,7 +43,7 @@ impl Sealing {
             key.seal_in_place_append_tag(unique, of(job), &mut bytes)
         });
         match sealed {
-            Ok(()) => hex(nonce.iter().chain(&bytes)),
+            Ok(()) => hex(&nonce) + &hex(&bytes),
             Err(_) => String::new(),
         }
     }
@@ -69,13 +70,6 @@ impl Sealing {
 
 fn of(job: JobId) -> Aad<[u8; 8]> {
     Aad::from(job.0.to_le_bytes())
-}
-
-/// Bytes as hex digits.
-pub fn hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> String {
-    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-    let digits = bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    digits.collect()
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

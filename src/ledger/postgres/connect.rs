@@ -16,6 +16,7 @@ use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 
 use super::address::{Address, Host, Place, SslMode};
 use super::tls;
+use crate::certificate::wrong_with;
 use crate::text::visible;
 
 /// What moves a connection, until it ends; why it ended is told to nobody else.
@@ -243,12 +244,14 @@ fn refused(address: &Address, host: &Host, mode: SslMode, error: &DbError) -> (C
 }
 
 fn of_tls(host: &Host, error: &rustls::Error) -> (Cause, String) {
+    const UNKNOWN: &str =
+        "is not trusted: nobody whom this machine, or sslrootcert, trusts has signed it";
     match error {
         rustls::Error::InvalidCertificate(why) => (
             Cause::Certificate,
             format!(
                 "the certificate of {host} {}. sslrootcert=FILE in the address of the ledger names the authority to trust",
-                tls::wrong_with(why)
+                wrong_with(why, UNKNOWN)
             ),
         ),
         other => (Cause::NoTls, format!("no TLS with {host}: {other}")),

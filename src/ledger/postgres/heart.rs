@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fleet::{LEASE, Worker, micros};
-use super::link::Link;
+use super::link::{Link, numbers};
 use super::run::follow;
 use super::slices::Slices;
 use super::writer::lost;
@@ -133,8 +133,7 @@ impl Beating {
     /// The outages that a worker knew of who is lost end with it: what fails later is in none of them.
     async fn end_outages(&self, worker: i64, at: UnixMicros) -> Result<(), LedgerError> {
         let sql = self.link.in_schema(FACTS_OF_LOST);
-        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&worker, Type::INT8)];
-        let heard = self.link.ask(HEAR, &sql, &values).await?;
+        let heard = self.link.ask(HEAR, &sql, &numbers(&[worker])).await?;
         let (mut open, mut run, mut last) = (BTreeSet::new(), 0, worker << 32);
         for row in &heard.rows {
             let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
@@ -161,10 +160,9 @@ impl Beating {
 
     /// Tells the engine what others have noted of the run.
     async fn hear(&mut self) -> Result<(), LedgerError> {
-        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&self.run.0, Type::INT8)];
         let sql = "SELECT seq, fact FROM {schema}.run_fact WHERE run = $1 ORDER BY seq";
         let sql = self.link.in_schema(sql);
-        let heard = self.link.ask(HEAR, &sql, &values).await?;
+        let heard = self.link.ask(HEAR, &sql, &numbers(&[self.run.0])).await?;
         let facts = heard.rows.iter();
         let facts = facts.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let facts = facts.collect::<Result<Vec<(i64, String)>, tokio_postgres::Error>>();

@@ -134,6 +134,13 @@ pub struct Heard {
     pub took: Duration,
 }
 
+/// Numbers as values of a statement.
+pub fn numbers<const N: usize>(numbers: &[i64; N]) -> [(&(dyn ToSql + Sync), Type); N] {
+    numbers
+        .each_ref()
+        .map(|number| (number as &(dyn ToSql + Sync), Type::INT8))
+}
+
 /// May it go well when it is asked again, on a new connection?
 fn may_pass(error: &Error) -> bool {
     let Some(code) = error.code() else {

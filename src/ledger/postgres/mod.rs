@@ -21,7 +21,6 @@ mod tls;
 mod writer;
 
 pub use address::{Address, AddressError, SslMode};
-pub(super) use codes::hex;
 pub use connect::{Cause, NoConnection, connect, describe};
 pub use driver::{Driver, wait};
 pub use ledger::{PostgresLedger, Timeline};

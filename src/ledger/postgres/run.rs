@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::types::{ToSql, Type};
 
 use super::fleet::{LEASE, Worker, micros};
 use super::heart::{self, Heart};
-use super::link::{self, Heard, Link};
+use super::link::{self, Heard, Link, numbers};
 use super::slices::{Slice, Slices};
 use super::writer::{GROUP_GAP, Took, Writer};
 use super::{Driver, PostgresLedger};
@@ -193,16 +192,10 @@ impl PostgresRun {
 
     /// The next rows on a lane that nobody has, and whether others have some that may come back.
     async fn take_slice(&self, lane: Lane) -> Result<(Option<Span>, Others), LedgerError> {
-        let (run, index, worker) = (self.run.0, lane as i64, self.worker.0);
         let length = self.slice_length[lane.index()].get();
-        let values: [(&(dyn ToSql + Sync), Type); 4] = [
-            (&run, Type::INT8),
-            (&index, Type::INT8),
-            (&worker, Type::INT8),
-            (&length, Type::INT8),
-        ];
+        let values = [self.run.0, lane as i64, self.worker.0, length];
         let sql = self.control.in_schema(TAKE_SLICE);
-        let heard = self.control.ask(TAKE, &sql, &values).await?;
+        let heard = self.control.ask(TAKE, &sql, &numbers(&values)).await?;
         let read = || {
             let row = &heard.rows[0];
             let first: Option<i64> = row.try_get(0)?;
@@ -304,18 +297,16 @@ impl Ledger for PostgresRun {
     }
 
     async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
-        let (sandbox, share) = (i64::from(self.sandbox), of as i64);
-        let (worker, slots_wanted) = (self.worker.0, i64::from(slots));
-        let (lead, lot) = (micros(LEAD), micros(LOT));
-        let values: [(&(dyn ToSql + Sync), Type); 6] = [
-            (&sandbox, Type::INT8),
-            (&share, Type::INT8),
-            (&worker, Type::INT8),
-            (&slots_wanted, Type::INT8),
-            (&lead, Type::INT8),
-            (&lot, Type::INT8),
+        let values = [
+            i64::from(self.sandbox),
+            of as i64,
+            self.worker.0,
+            i64::from(slots),
+            micros(LEAD),
+            micros(LOT),
         ];
         let sql = self.control.in_schema(RESERVE);
+        let values = numbers(&values);
         let Heard { rows, asked, took } = self.control.ask(TAKE_SLOTS, &sql, &values).await?;
         let read = || {
             let row = &rows[0];
@@ -441,9 +432,10 @@ pub(super) fn follow(outages: &mut BTreeSet<Option<Lane>>, fact: &RunFact) {
 
 /// What a worker has left is free for others.
 async fn leave(control: &Link, worker: Worker) -> Result<(), LedgerError> {
-    let values: [(&(dyn ToSql + Sync), Type); 1] = [(&worker.0, Type::INT8)];
     let sql = control.in_schema(LEAVE);
-    control.ask("leave the run", &sql, &values).await.map(drop)
+    let worker = [worker.0];
+    let left = control.ask("leave the run", &sql, &numbers(&worker)).await;
+    left.map(drop)
 }
 
 /// A slice that nobody has any more goes first; else the rows that nobody has looked at.

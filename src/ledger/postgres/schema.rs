@@ -13,15 +13,21 @@ use crate::ledger::tables::error::{Fault, Result};
 /// The format that this program writes.
 pub const NEWEST: i64 = 1;
 
-/// Which server it is, and which of its histories: a standby that took over begins another.
-const IDENTITY: &str = "SELECT system_identifier::text,
-    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()";
+/// Which server it is, and which of its histories: a standby that took over begins another. One that
+/// has not, and only reads, has none to tell.
+macro_rules! identity {
+    () => {
+        "SELECT system_identifier::text, CASE WHEN NOT pg_is_in_recovery()
+            THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END FROM pg_control_system()"
+    };
+}
 
-/// Compares it with what is noted; a standby, which only reads, has nothing to compare.
-pub const CHANGED: &str = "SELECT l.system = i.s, l.timeline = i.t, l.timeline, i.t
-    FROM {schema}.ledger l, (SELECT system_identifier::text, CASE WHEN NOT pg_is_in_recovery()
-         THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END FROM pg_control_system()) i(s, t)
-   WHERE NOT pg_is_in_recovery()";
+/// Compares it with what is noted; a standby has nothing to compare.
+pub const CHANGED: &str = concat!(
+    "SELECT l.system = i.s, l.timeline = i.t, l.timeline, i.t FROM {schema}.ledger l, (",
+    identity!(),
+    ") i(s, t) WHERE NOT pg_is_in_recovery()"
+);
 
 /// How the tables of a server stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +68,8 @@ pub fn make(server: &Server) -> Result<()> {
         let new = format!(
             "INSERT INTO ledger (next_id, salt, format, system, timeline)
              SELECT 1, sha256((gen_random_uuid()::text || gen_random_uuid()::text)::bytea), {NEWEST},
-                    i.* FROM ({IDENTITY}) i"
+                    i.* FROM ({}) i",
+            identity!()
         );
         server.batch(&new)?;
     }
@@ -107,8 +114,8 @@ pub fn change(row: &Row) -> Result<Option<String>, Error> {
 
 /// From now on this server, in this history, is the right one.
 pub fn accept(server: &Server) -> Result<()> {
-    let sql = format!("UPDATE ledger SET (system, timeline) = (SELECT i.* FROM ({IDENTITY}) i)");
-    server.execute(&sql, &[]).map(drop)
+    let sql = concat!("UPDATE ledger SET (system, timeline) = (", identity!(), ")");
+    server.execute(sql, &[]).map(drop)
 }
 
 const TABLES: &str = "

@@ -9,9 +9,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -128,24 +126,5 @@ impl ServerCertVerifier for AnyName {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let known = self.provider.signature_verification_algorithms;
         known.supported_schemes()
-    }
-}
-
-/// What is wrong with a certificate.
-pub(super) fn wrong_with(why: &CertificateError) -> &'static str {
-    match why {
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has expired, if this machine's clock is right"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet, if this machine's clock is right"
-        }
-        CertificateError::UnknownIssuer => {
-            "is not trusted: nobody whom this machine, or sslrootcert, trusts has signed it"
-        }
-        _ => "is not trusted",
     }
 }

@@ -14,7 +14,7 @@ use crate::ledger::tables::db::{Db, Table};
 use crate::ledger::tables::error::{Fault, words};
 use crate::ledger::tables::history;
 use crate::ledger::tables::intake::forget_code;
-use crate::ledger::tables::rows::kind_index;
+use crate::ledger::tables::rows::{ANSWERS_OF_FILE, kind_index};
 use crate::run::RunId;
 
 /// Commits start at least this far apart.
@@ -119,32 +119,25 @@ fn insert_intents(db: Db<'_>, run: RunId, intents: &[Intent]) -> Result<(), Faul
 
 /// One that is there already was written by a commit that said it had failed.
 fn insert_answers(db: Db<'_>, answers: &[Answered]) -> Result<(), Fault> {
-    let into = Table {
-        name: "answer",
-        columns: [
-            "seq",
-            "id",
-            "left_at",
-            "answered_at",
-            "verdict",
-            "text",
-            "retry_at",
-        ],
-    };
-    db.insert_or(&into, "ON CONFLICT DO NOTHING", answers, |answered| {
-        let Answer {
-            left_at,
-            answered_at,
-            verdict,
-        } = &answered.answer;
-        [
-            answered.seq.into(),
-            answered.attempt.into(),
-            left_at.map(|at| at.0).into(),
-            answered_at.0.into(),
-            kind_index(verdict.kind).into(),
-            (&verdict.text).into(),
-            verdict.retry_at.map(|at| at.0).into(),
-        ]
-    })
+    db.insert_or(
+        &ANSWERS_OF_FILE,
+        "ON CONFLICT DO NOTHING",
+        answers,
+        |answered| {
+            let Answer {
+                left_at,
+                answered_at,
+                verdict,
+            } = &answered.answer;
+            [
+                answered.seq.into(),
+                answered.attempt.into(),
+                left_at.map(|at| at.0).into(),
+                answered_at.0.into(),
+                kind_index(verdict.kind).into(),
+                (&verdict.text).into(),
+                verdict.retry_at.map(|at| at.0).into(),
+            ]
+        },
+    )
 }

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::db::{CHUNK, Columns, Db, Table, Value};
 use super::error::Result;
 use super::history;
+use super::rows::ANSWERS_OF_FILE;
 use crate::job::JobId;
 use crate::run::RunId;
 use Column::{Number, Text};
@@ -218,18 +219,6 @@ fn attempts(from: Db<'_>, to: Db<'_>) -> Result<()> {
 
 /// Those of a run beside each other, in the order in which they came.
 fn numbered_answers(from: Db<'_>, to: Db<'_>, answer: [Column; 6]) -> Result<()> {
-    let into = Table {
-        name: "answer",
-        columns: [
-            "id",
-            "left_at",
-            "answered_at",
-            "verdict",
-            "text",
-            "retry_at",
-            "seq",
-        ],
-    };
     let columns = answer.map(|column| format!("a.{}", column.name()));
     let sql = format!(
         "SELECT {} FROM answer a JOIN intent i ON i.id = a.id ORDER BY i.run, a.answered_at, a.id",
@@ -240,11 +229,18 @@ fn numbered_answers(from: Db<'_>, to: Db<'_>, answer: [Column; 6]) -> Result<()>
         seq += 1;
         Ok((read(row, &answer)?, seq))
     };
-    rows(from, &sql, numbered, to, &into, |(answer, seq)| {
-        let [id, left_at, answered_at, verdict, text, retry_at] = each_borrowed(answer);
-        let seq = Value::from(*seq);
-        [id, left_at, answered_at, verdict, text, retry_at, seq]
-    })
+    rows(
+        from,
+        &sql,
+        numbered,
+        to,
+        &ANSWERS_OF_FILE,
+        |(answer, seq)| {
+            let [id, left_at, answered_at, verdict, text, retry_at] = each_borrowed(answer);
+            let seq = Value::from(*seq);
+            [seq, id, left_at, answered_at, verdict, text, retry_at]
+        },
+    )
 }
 
 /// What is known beyond the inputs and the requests.

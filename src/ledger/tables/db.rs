@@ -12,8 +12,8 @@ use secrecy::SecretString;
 
 use super::error::{Fault, Result, out_of_range};
 use crate::job::JobId;
-use crate::ledger::postgres::hex;
 use crate::ledger::postgres::server::{self, Server};
+use crate::text::hex;
 
 /// Rows that are gathered to be written together.
 pub const CHUNK: usize = 4_096;
@@ -427,7 +427,7 @@ impl Db<'_> {
             Self::Sqlite(_) => "unhex(?2)",
             Self::Postgres(_) => "decode(?2, 'hex')",
         };
-        let salt = hex(salt.iter());
+        let salt = hex(salt);
         let sql = format!("UPDATE ledger SET next_id = ?1, salt = {from_hex}");
         self.execute(&sql, &[next_id.into(), salt.into()]).map(drop)
     }

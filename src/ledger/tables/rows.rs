@@ -450,6 +450,20 @@ pub fn write_special(db: Db<'_>, special: &[(i64, String)]) -> Result<()> {
     db.insert_all(&into, special, |(row, text)| [(*row).into(), text.into()])
 }
 
+/// Answers in a file, which have their places among all.
+pub const ANSWERS_OF_FILE: Table<7> = Table {
+    name: "answer",
+    columns: [
+        "seq",
+        "id",
+        "left_at",
+        "answered_at",
+        "verdict",
+        "text",
+        "retry_at",
+    ],
+};
+
 const SELECT_ANSWER: &str =
     "SELECT left_at, answered_at, verdict, text, retry_at FROM answer WHERE seq = ?1";
 
