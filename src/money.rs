@@ -24,6 +24,12 @@ impl Amount {
         self.0 as f64 / PARTS as f64
     }
 
+    /// In ten-thousandths.
+    #[must_use]
+    pub fn parts(self) -> i64 {
+        self.0
+    }
+
     /// How often this price can be paid from it.
     #[must_use]
     pub fn how_often(self, price: Self) -> u64 {

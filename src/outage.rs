@@ -41,6 +41,8 @@ pub struct Breaker {
     /// When the latest request left that worked.
     worked_at: Option<UnixMicros>,
     open: Option<Open>,
+    /// So many probe, this one included.
+    probers: u32,
 }
 
 /// What a breaker watches.
@@ -126,7 +128,13 @@ impl Breaker {
             streak: None,
             worked_at: None,
             open: None,
+            probers: 1,
         }
+    }
+
+    /// From now on so many probe, this one included, and each the less often.
+    pub fn probe_together(&mut self, probers: u32) {
+        self.probers = probers.max(1);
     }
 
     /// A failure was answered `at`; `now` is the same time. Says from when on there is an outage, if
@@ -247,8 +255,10 @@ impl Breaker {
         match &self.open {
             None => Gate::Closed,
             Some(open) if open.probing.is_some() => Gate::Probing,
-            Some(open) if open.probe_at <= now => Gate::Probe,
-            Some(open) => Gate::Wait(open.probe_at),
+            Some(open) => match open.probe_at + open.wait * (self.probers - 1) {
+                at if at <= now => Gate::Probe,
+                at => Gate::Wait(at),
+            },
         }
     }
 

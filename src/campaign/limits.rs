@@ -14,6 +14,7 @@ use super::progress::Why;
 use super::watch::Gate;
 use crate::calendar::Calendar;
 use crate::job::{Lane, UnixMicros};
+use crate::ledger::Elsewhere;
 use crate::mistake::{Mistake, is_made};
 use crate::money::{Amount, Prices};
 use crate::pace::Rate;
@@ -54,6 +55,10 @@ impl Limits {
 
 type PerLane<T> = [T; Lane::ALL.len()];
 
+/// Where others work, too, their requests are counted again this often: those who have no cap do not
+/// say so by themselves.
+const COUNT_AGAIN: Duration = Duration::from_mins(1);
+
 /// What may still be done in a run.
 pub struct Allowance<'a> {
     limits: &'a Limits,
@@ -66,6 +71,10 @@ pub struct Allowance<'a> {
     /// OTPs that left, by the day's first moment: of a day that is not there nothing is known.
     days: RefCell<BTreeMap<i64, Left>>,
     spent: Cell<Amount>,
+    /// By earlier runs, and by others in this one.
+    spent_elsewhere: Cell<Amount>,
+    /// When others are to be counted again, where there are some.
+    count_again: Cell<Option<Instant>>,
     /// How far the wall clock was ahead of the run's when that was last noted, in microseconds.
     ahead: Cell<i64>,
     /// Until when each lane has been told to wait.
@@ -94,7 +103,9 @@ impl<'a> Allowance<'a> {
             taken: Default::default(),
             open: Default::default(),
             days: RefCell::default(),
-            spent: Cell::new(limits.prices.total(billed).unwrap_or_default()),
+            spent: Cell::default(),
+            spent_elsewhere: Cell::new(limits.prices.total(billed).unwrap_or_default()),
+            count_again: Cell::default(),
             ahead: Cell::new(0),
             waits: Default::default(),
         }
@@ -125,13 +136,31 @@ impl<'a> Allowance<'a> {
         let day = self.limits.calendar.day((self.wall)());
         let days = self.days.borrow();
         let known = days.get(&day.start.0).and_then(|left| left.elsewhere);
-        known.is_none().then_some(day)
+        let again = self.count_again.get();
+        (known.is_none() || again.is_some_and(|at| at <= Instant::now())).then_some(day)
+    }
+
+    /// Others who work on the run, too, have come to this.
+    pub fn told(&self, elsewhere: &Elsewhere) {
+        let billed = self.limits.prices.total(&elsewhere.billed);
+        self.spent_elsewhere.set(billed.unwrap_or_default());
+        if let Some((start, left)) = elsewhere.day {
+            let mut days = self.days.borrow_mut();
+            days.entry(start.0).or_default().elsewhere = Some(left);
+            let again = Instant::now() + COUNT_AGAIN;
+            self.count_again.set(self.count_again.get().or(Some(again)));
+        }
+    }
+
+    fn spent(&self) -> Amount {
+        self.spent.get() + self.spent_elsewhere.get()
     }
 
     /// So many left on this day in other runs.
     pub fn counted(&self, day: &Range<UnixMicros>, elsewhere: PerLane<u64>) {
         let mut days = self.days.borrow_mut();
         days.entry(day.start.0).or_default().elsewhere = Some(elsewhere);
+        self.count_again.set(None);
     }
 
     /// May a request of this lane have a place in flight?
@@ -234,7 +263,7 @@ impl<'a> Allowance<'a> {
         }
         let open = self.open.each_ref().map(Cell::get);
         let under_way = self.limits.prices.total(&open).unwrap_or_default();
-        match self.spent.get() + price {
+        match self.spent() + price {
             least if least > budget => Gate::Over,
             least if least + under_way > budget => Gate::Shut,
             _ => Gate::Open,
@@ -310,7 +339,7 @@ impl<'a> Allowance<'a> {
         let budget = self.limits.budget.unwrap_or_default();
         format!(
             "the next request would cost more than --budget ({budget}) leaves: {} is spent; raise it and run the same command again to go on",
-            self.spent.get()
+            self.spent()
         )
     }
 }

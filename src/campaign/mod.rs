@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Ready};
 use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
-use crate::ledger::{self, Begun, Due, Grant, Ledger, LedgerError, News, Rest, Share};
+use crate::ledger::{self, Begun, Ceiling, Due, Grant, Ledger, LedgerError, News, Rest, Share};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_number, mask_numbers};
@@ -56,6 +56,10 @@ const DISTANCE: Duration = Duration::from_secs(1);
 /// A clock on the wall that goes forward by more than this while the machine's own does not says that
 /// the machine slept.
 const SLEPT: Duration = Duration::from_secs(1);
+
+/// Who was told that others have begun all that may be begun asks again after this, at the earliest:
+/// clocks may not agree on the day.
+const BEYOND: Duration = Duration::from_secs(1);
 
 /// Slots of the common rate are asked for in batches of this much time.
 const BATCH: Duration = Duration::from_millis(100);
@@ -158,6 +162,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     task: Task,
     stop: impl Future<Output = Signal>,
 ) -> Finished {
+    context.progress.begins();
     let pace = Paces::new(settings, context.ledger.lookahead());
     let watch = Watch::new(settings, task.run, task.runs);
     let allowance = Allowance::new(&settings.limits, &task.billed, context.wall);
@@ -178,6 +183,10 @@ pub async fn run<L: Ledger, G: Gateway>(
     let mut news = pin!(context.ledger.news());
     loop {
         let now = Instant::now();
+        let for_others = slots.give_back(now);
+        if !for_others.is_empty() {
+            reservations.push(engine.give_back(for_others).left_future());
+        }
         let (wake, over) = loop {
             match engine.next(now) {
                 Next::Start(job, slot) => {
@@ -207,7 +216,8 @@ pub async fn run<L: Ledger, G: Gateway>(
         context.progress.set_queues(slots.taken(), slots.waiting());
         let (asks, reserve_at) = engine.wants_slots(now);
         let asks = asks.into_iter().flatten();
-        reservations.extend(asks.map(|(of, slots)| engine.reserve(of, slots).map(drop)));
+        let reserve = |(of, slots)| engine.reserve(of, slots).map(drop).right_future();
+        reservations.extend(asks.map(reserve));
         let has_more = wake.is_some() || !lives.is_empty();
         let wake = [wake, slots.asks_at(now), reserve_at.filter(|_| has_more)];
         let wake = wake.into_iter().flatten().min();
@@ -262,7 +272,6 @@ struct Engine<'a, L, G> {
     intents: [Cell<usize>; Lane::ALL.len()],
     /// Numbers in hand whose next or last request is on a lane.
     in_hand: [Cell<usize>; Lane::ALL.len()],
-    departed: Cell<u64>,
     last_left_at: Cell<Option<UnixMicros>>,
     start_until: Cell<Option<Instant>>,
     /// Why no new numbers are started any more.
@@ -305,7 +314,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             }),
             intents: Default::default(),
             in_hand: Default::default(),
-            departed: Cell::new(0),
             last_left_at: Cell::new(None),
             start_until: Cell::new(settings.max_duration.map(|time| start + time)),
             out_of_time: Cell::new(None),
@@ -321,6 +329,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         let mut failures = 0;
         let how = loop {
             let lane = slot.lane;
+            let mut at_least = Duration::ZERO;
             // A connection is there, warm or new; or none, and it surely was not sent.
             let ready = self.connect(&job, lane).await;
             failures += u32::from(ready.is_none());
@@ -329,15 +338,20 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 && self.line_up(lane).await
             {
                 // Durable: from here on a crash leaves `unknown`, never a second sending.
-                let Some(intent) = self.begin(&mut job, lane).await else {
-                    return;
-                };
-                // The next thing to happen is the first byte.
-                let answer = self.go(ready, &slot, intent).await;
-                // To wait for a `Retry-After` is enough.
-                let held = answer.verdict.retry_at.is_some();
-                failures += u32::from(answer.left_at.is_some() && !held);
-                self.answered(&mut job, answer).await;
+                match self.begin(&mut job, lane).await {
+                    Start::Go(intent) => {
+                        // The next thing to happen is the first byte.
+                        let answer = self.go(ready, &slot, intent).await;
+                        // To wait for a `Retry-After` is enough.
+                        let held = answer.verdict.retry_at.is_some();
+                        failures += u32::from(answer.left_at.is_some() && !held);
+                        self.answered(&mut job, answer).await;
+                    }
+                    // Others were faster: it was all that could be begun, on this day or at all.
+                    Start::NotNow => at_least = BEYOND,
+                    Start::NotAtAll => break Rest::Unfinished,
+                    Start::NotOurs => return,
+                }
             }
             drop(slot);
             // Was a failure the outage's, a refusal the account's, or the number's?
@@ -357,13 +371,25 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 failures = 0;
             }
             // Parked: holds no slot.
-            let Some(granted) = self.slots.take(&job, next, self.wait(failures)).await else {
-                break Rest::Unfinished;
+            let wait = self.wait(failures).max(at_least);
+            let Some(granted) = self.slots.take(&job, next, wait).await else {
+                break if self.has_ended() {
+                    Rest::Unfinished
+                } else {
+                    Rest::GivenBack
+                };
             };
             slot = granted;
         };
         self.context.ledger.rest(&job, how).await;
         drop(hand);
+    }
+
+    /// Numbers that were not tried are for others who work on the run.
+    async fn give_back(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.context.ledger.rest(&job, Rest::GivenBack).await;
+        }
     }
 
     /// A number is in hand on this lane.
@@ -451,8 +477,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         intents.set(intents.get().saturating_add_signed(more));
     }
 
-    /// Writes the intent of the next attempt down; `None`: the request must not leave.
-    async fn begin(&self, job: &mut Job, lane: Lane) -> Option<Intent> {
+    /// Writes the intent of the next attempt down.
+    async fn begin(&self, job: &mut Job, lane: Lane) -> Start {
         let attempt = Attempt {
             n: job.attempts.last().map_or(0, |last| last.n) + 1,
             run: self.run,
@@ -471,13 +497,21 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         };
         if let Some(leave_by) = leave_by {
             job.attempts.push(attempt);
-            return Some(Intent { leave_by, since });
+            return Start::Go(Intent { leave_by, since });
         }
         self.intends(lane, -1);
-        if let Err(error) = begun {
-            self.stop(StopKind::Ledger, &error.to_string());
+        match begun {
+            Ok(Begun::Beyond(Ceiling::Limit)) => {
+                self.slots.gives_back();
+                Start::NotAtAll
+            }
+            Ok(Begun::Beyond(Ceiling::DailyCap | Ceiling::Budget)) => Start::NotNow,
+            Ok(_) => Start::NotOurs,
+            Err(error) => {
+                self.stop(StopKind::Ledger, &error.to_string());
+                Start::NotOurs
+            }
         }
-        None
     }
 
     /// Waits for its turn and lets the request go; says what came of it.
@@ -498,8 +532,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                     left_at = Some(now);
                     slot.has_left(wall);
                     self.last_left_at.set(self.last_left_at.get().max(left_at));
-                    self.departed.set(self.departed.get() + 1);
-                    self.context.progress.set_departed(self.departed.get());
+                    self.context.progress.departs();
                 }
             }
             verdict
@@ -752,6 +785,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         match news {
             News::Hold(lane, at) => self.watch.hold(lane, self.held(lane, at)),
             News::Fact(fact) => self.watch.told(&fact),
+            News::Probers(lane, count) => self.watch.probe_together(lane, count),
+            News::Counted(elsewhere) => {
+                self.allowance.told(&elsewhere);
+                self.slots.started_elsewhere(elsewhere.started);
+            }
             News::Stop(stop) => self.stop(stop.kind, &stop.message),
         }
     }
@@ -1016,6 +1054,18 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             last_left_at: self.last_left_at.get(),
         }
     }
+}
+
+/// May a request be made?
+enum Start {
+    /// Yes: its intent is durable.
+    Go(Intent),
+    /// Not now; what is counted with others says when.
+    NotNow,
+    /// Not in this run: its limit is reached.
+    NotAtAll,
+    /// The number is in other hands, or the run ends.
+    NotOurs,
 }
 
 /// What binds a request that was begun.

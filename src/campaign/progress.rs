@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -97,7 +97,7 @@ pub struct Progress {
     waiting: AtomicU64,
     stalled: Mutex<Option<Stall>>,
     requests: Mutex<Requests>,
-    ending: OnceLock<Ending>,
+    ending: Mutex<Option<Ending>>,
 }
 
 impl Progress {
@@ -159,7 +159,7 @@ impl Progress {
     /// Does the run end?
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.ending.get().copied()
+        *self.ending.lock().ok()?
     }
 
     fn waited_for(&self) -> MutexGuard<'_, BTreeSet<(Instant, u64)>> {
@@ -182,7 +182,10 @@ impl Progress {
 
     pub(super) fn moved(&self, from: Status, to: Status) {
         if from != to {
-            self.counts[from.index()].fetch_sub(1, Ordering::Relaxed);
+            // Others may have moved it before, unseen here.
+            let less = |count: u64| count.checked_sub(1);
+            let _ =
+                self.counts[from.index()].fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             self.counts[to.index()].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -194,8 +197,9 @@ impl Progress {
             .add(attempt);
     }
 
-    pub(super) fn set_departed(&self, departed: u64) {
-        self.departed.store(departed, Ordering::Relaxed);
+    /// One more has left.
+    pub(super) fn departs(&self) {
+        self.departed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request leaves; its answer is awaited until the result is dropped.
@@ -208,10 +212,19 @@ impl Progress {
         }
     }
 
+    /// It begins, or goes on after all.
+    pub(super) fn begins(&self) {
+        if let Ok(mut ending) = self.ending.lock() {
+            *ending = None;
+        }
+    }
+
     /// Nothing leaves any more.
     pub(super) fn ends(&self, interrupted: bool) {
         let since = Instant::now();
-        self.ending.get_or_init(|| Ending { since, interrupted });
+        if let Ok(mut ending) = self.ending.lock() {
+            ending.get_or_insert(Ending { since, interrupted });
+        }
     }
 
     pub(super) fn set_queues(&self, in_flight: usize, waiting: usize) {

@@ -107,8 +107,15 @@ pub struct Slot<'s> {
 struct Queue {
     lanes: [LaneQueue; Lane::ALL.len()],
     budget: Budget,
-    /// New numbers that may still be started.
-    quota: Option<u64>,
+    /// New numbers that may be started, by all who work on the run.
+    limit: Option<u64>,
+    started: u64,
+    /// By others.
+    started_elsewhere: u64,
+    /// No more is started, whatever the limit says.
+    starts_no_more: bool,
+    /// A number that was started had to be given back.
+    gave_back: bool,
     ended: bool,
 }
 
@@ -202,7 +209,11 @@ impl<'a> Slots<'a> {
             queue: RefCell::new(Queue {
                 lanes: Lane::ALL.map(queue),
                 budget: Budget::default(),
-                quota,
+                limit: quota,
+                started: 0,
+                started_elsewhere: 0,
+                starts_no_more: false,
+                gave_back: false,
                 ended: false,
             }),
             changed: Notify::new(),
@@ -217,8 +228,12 @@ impl<'a> Slots<'a> {
     /// The lane that wants new numbers from the ledger, of which so many are read ahead.
     pub fn wants(&self, now: Instant, read_ahead: usize) -> Option<Lane> {
         let queue = self.queue.borrow();
+        // One is enough for a probe.
+        if self.cut_off_until(now).is_some() && (self.taken.get() > 0 || queue.is_busy()) {
+            return None;
+        }
         // With nothing more to start, one look is enough to know whether something is left.
-        let enough = if queue.quota == Some(0) {
+        let enough = if queue.quota() == Some(0) {
             0
         } else {
             read_ahead / 2
@@ -227,18 +242,43 @@ impl<'a> Slots<'a> {
             let lane = &queue.lanes[lane.index()];
             let more = match lane.behind {
                 Then::More => true,
-                Then::Later(at) => at <= now && queue.quota != Some(0),
+                Then::Later(at) => at <= now && queue.quota() != Some(0),
                 Then::Done => false,
             };
             more && lane.new.len() <= enough
         })
     }
 
+    /// Where no connection can be made, others who work on the run may have one: what waits here is
+    /// for them. Returns those that were never tried; the others hear that they get no place.
+    pub fn give_back(&self, now: Instant) -> Vec<Job> {
+        let Some(probe_at) = self.cut_off_until(now) else {
+            return Vec::new();
+        };
+        let mut queue = self.queue.borrow_mut();
+        let mut probes = usize::from(self.taken.get() == 0 && probe_at <= now);
+        let mut given_back = Vec::new();
+        for lane in queue.lanes.iter_mut().filter(|lane| lane.is_busy()) {
+            lane.waiting.clear();
+            let kept = probes.min(lane.new.len());
+            probes -= kept;
+            given_back.extend(lane.new.drain(kept..));
+            lane.behind = Then::Later(probe_at);
+        }
+        given_back
+    }
+
+    /// Until when no connection is tried, where none can be made and others may have one.
+    fn cut_off_until(&self, now: Instant) -> Option<Instant> {
+        let shared = self.pace.common.is_shared();
+        self.watch.cut_off_until(now).filter(|_| shared)
+    }
+
     /// When to ask the ledger again, where others hold the rest.
     pub fn asks_at(&self, now: Instant) -> Option<Instant> {
         let queue = self.queue.borrow();
         // What others leave behind is for somebody else.
-        if queue.quota == Some(0) {
+        if queue.quota() == Some(0) {
             return None;
         }
         let laters = queue.lanes.iter().filter_map(|lane| match lane.behind {
@@ -257,7 +297,17 @@ impl<'a> Slots<'a> {
 
     /// Starts no new numbers any more.
     pub fn start_no_more(&self) {
-        self.queue.borrow_mut().quota = Some(0);
+        self.queue.borrow_mut().starts_no_more = true;
+    }
+
+    /// Others have started so many numbers of this run.
+    pub fn started_elsewhere(&self, count: u64) {
+        self.queue.borrow_mut().started_elsewhere = count;
+    }
+
+    /// A new number is given back: with those that others have started the limit is reached.
+    pub fn gives_back(&self) {
+        self.queue.borrow_mut().gave_back = true;
     }
 
     /// Nobody gets a place any more.
@@ -272,7 +322,7 @@ impl<'a> Slots<'a> {
     /// Are there numbers that were not started?
     pub fn has_new(&self) -> bool {
         let queue = self.queue.borrow();
-        queue.lanes.iter().any(LaneQueue::has_new)
+        queue.gave_back || queue.lanes.iter().any(LaneQueue::has_new)
     }
 
     /// Can no number be started on this lane while doubts are left?
@@ -433,21 +483,35 @@ impl Drop for Slot<'_> {
 }
 
 impl Queue {
+    /// New numbers that may still be started here.
+    fn quota(&self) -> Option<u64> {
+        if self.starts_no_more {
+            return Some(0);
+        }
+        let left = |limit: u64| limit.saturating_sub(self.started + self.started_elsewhere);
+        self.limit.map(left)
+    }
+
     fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// Has any number something to do?
+    fn is_busy(&self) -> bool {
+        self.lanes.iter().any(LaneQueue::is_busy)
     }
 
     /// May a new number be started, as far as the limit and the numbers that wait go?
     fn may_start(&self, watch: &Watch<'_>) -> bool {
         let in_doubt: usize = Lane::ALL.into_iter().map(|lane| watch.doubting(lane)).sum();
-        self.quota != Some(0) && self.waiting() + in_doubt < WAITING_MAX
+        self.quota() != Some(0) && self.waiting() + in_doubt < WAITING_MAX
     }
 
     /// Is it known which number is next in the input? With a limit it matters: the first ones are
     /// meant, whatever their lane.
     fn knows_the_next(&self) -> bool {
         let known = |lane: &LaneQueue| !lane.new.is_empty() || lane.behind != Then::More;
-        self.quota.is_none() || self.lanes.iter().all(known)
+        self.quota().is_none() || self.lanes.iter().all(known)
     }
 
     /// How many numbers of this lane could go before this.
@@ -456,7 +520,7 @@ impl Queue {
         let is_due = |waiting: &&Reverse<Waiting>| waiting.0.due <= at;
         let again = queue.waiting.iter().filter(is_due).count();
         let may_start = self.may_start(watch) && self.knows_the_next();
-        let most = self.quota.map_or(usize::MAX, |quota| {
+        let most = self.quota().map_or(usize::MAX, |quota| {
             usize::try_from(quota).unwrap_or(usize::MAX)
         });
         again
@@ -515,8 +579,7 @@ impl Queue {
 
     fn take_new(&mut self, lane: Lane) -> Option<Job> {
         let job = self.lanes[lane.index()].new.pop_front()?;
-        let one = u64::from(!(is_made(Mistake::LimitOneMore) && self.quota == Some(1)));
-        self.quota = self.quota.map(|left| left.saturating_sub(one));
+        self.started += u64::from(!(is_made(Mistake::LimitOneMore) && self.quota() == Some(1)));
         self.budget.earn();
         Some(job)
     }
@@ -529,6 +592,10 @@ impl Queue {
 }
 
 impl LaneQueue {
+    fn is_busy(&self) -> bool {
+        !self.new.is_empty() || !self.waiting.is_empty()
+    }
+
     fn has_new(&self) -> bool {
         !self.new.is_empty() || self.behind != Then::Done
     }

@@ -422,6 +422,25 @@ impl<'a> Watch<'a> {
         gate
     }
 
+    /// So many are in this outage, here and elsewhere, and nobody is not.
+    pub fn probe_together(&self, lane: Option<Lane>, probers: u32) {
+        let mut state = self.state.borrow_mut();
+        let breaker = match lane {
+            Some(lane) => &mut state.lanes[lane.index()].breaker,
+            None => &mut state.common,
+        };
+        breaker.probe_together(probers);
+    }
+
+    /// Until when no connection is tried, where none can be made: the past where one is tried now.
+    pub fn cut_off_until(&self, now: Instant) -> Option<Instant> {
+        match self.state.borrow().common.gate(now) {
+            outage::Gate::Closed => None,
+            outage::Gate::Probe | outage::Gate::Probing => Some(now),
+            outage::Gate::Wait(at) => Some(at),
+        }
+    }
+
     /// A request for this job is on its way; while a breaker is open it is the probe.
     pub fn granted(&self, lane: Lane, job: JobId) {
         let mut state = self.state.borrow_mut();

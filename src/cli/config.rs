@@ -20,7 +20,7 @@ use crate::gateway::{self as provider, http};
 use crate::job::{Channel, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::Timeline;
 use crate::ledger::sqlite::Restored;
-use crate::ledger::{At, CampaignKey, Opening};
+use crate::ledger::{At, CampaignKey, Ceilings, Opening};
 use crate::number::mask_name;
 use crate::report::results::Form;
 use crate::run::Policy;
@@ -79,6 +79,8 @@ pub struct Config {
     pub exclude: Vec<PathBuf>,
     /// How the engine goes about it.
     pub engine: Settings,
+    /// What a run may come to, if that is bound.
+    pub ceilings: Option<Ceilings>,
     /// What the gateway needs; the endpoint is not used in a rehearsal.
     pub gateway: http::Settings,
     /// Start only when at most this share (0 to 100) of the rows is unusable.
@@ -251,6 +253,7 @@ impl Config {
             exclude: values.paths("exclude"),
             max_invalid: values.required("max-invalid", values::percent)?,
             settings: settings(values, mode, &engine, &gateway),
+            ceilings: ceilings(&engine),
             engine,
             gateway,
             input,
@@ -406,6 +409,18 @@ fn engine(values: &Values) -> anyhow::Result<Settings> {
             EarlierHolds::Keep,
         ),
         log_numbers: values.choose("log-numbers", LogNumbers::Whole, LogNumbers::Masked),
+    })
+}
+
+/// What a run may come to, whoever works on it.
+fn ceilings(engine: &Settings) -> Option<Ceilings> {
+    let limits = &engine.limits;
+    let is_bound = engine.limit.is_some() || limits.budget.is_some() || limits.calendar.has_caps();
+    is_bound.then(|| Ceilings {
+        limit: engine.limit,
+        calendar: limits.calendar.clone(),
+        budget: limits.budget,
+        prices: limits.prices,
     })
 }
 

@@ -15,6 +15,7 @@ mod ledger;
 mod limits;
 mod log;
 mod lookup;
+mod making;
 mod metrics;
 mod notify;
 mod plan;

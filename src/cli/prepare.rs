@@ -21,7 +21,7 @@ use crate::clock;
 use crate::contacts::{self, Purpose};
 use crate::figures::count;
 use crate::job::{Operation, UnixMicros};
-use crate::ledger::{Intake, LeaveOut, NewRun, Records, Sharing, Store};
+use crate::ledger::{Intake, LeaveOut, NewRun, Records, Store};
 use crate::record::InputRecord;
 use crate::report::WriteError;
 use crate::report::results::{self, Results};
@@ -280,25 +280,14 @@ fn tell(briefing: &Briefing<'_>, wanted: &Wanted<'_>, screen: &Screen) -> anyhow
 }
 
 /// What the ledger notes of the run that is to begin.
-pub fn new_run<'a>(config: &Config, settings: &'a Json) -> NewRun<'a> {
+pub fn new_run<'a>(config: &'a Config, settings: &'a Json) -> NewRun<'a> {
     NewRun {
         policy: config.engine.policy,
         rates: [config.engine.rate, config.engine.limits.call_rate],
-        sharing: sharing(config),
+        ceilings: config.ceilings.as_ref(),
+        billed: Default::default(),
         endpoint: settings["endpoint"].as_str().unwrap_or_default(),
         settings,
-    }
-}
-
-/// What this process counts alone, it cannot share.
-fn sharing(config: &Config) -> Sharing {
-    let engine = &config.engine;
-    if engine.limits.calendar.has_caps() {
-        Sharing::NotAccount
-    } else if engine.limit.is_some() || engine.limits.budget.is_some() {
-        Sharing::NotRun
-    } else {
-        Sharing::All
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::config::{Config, Consent, Key, Mode};
@@ -12,6 +11,7 @@ use super::files;
 use super::funnel::ensure_tells_apart;
 use super::in_full;
 use super::log::Line;
+use super::making::make_requests;
 use super::metrics::MetricsFile;
 use super::notify::notify;
 use super::plan::Plan;
@@ -19,19 +19,16 @@ use super::plan::table::all_requests;
 use super::prepare::{Wanted, ensure_usable, new_run, open, take_in};
 use super::progress::View;
 use super::report::{runs, write_results};
-use super::sandbox::Rehearsal;
 use super::screen::Screen;
-use super::signals;
-use crate::campaign::{self, Context as RunContext, Finished, Progress, Task};
-use crate::clock::{self, Clock};
+use crate::campaign::{Progress, Task};
+use crate::clock::Clock;
 use crate::contacts;
-use crate::gateway::http::KooKoo;
 use crate::gateway::{self, words};
 use crate::job::{Lane, Operation, UnixMicros};
-use crate::ledger::{At, Campaign, Execution, Store};
+use crate::ledger::{Campaign, NewRun, Store};
 use crate::record::RunRecord;
 use crate::requests::Requests;
-use crate::run::{End, RunId, Stop, StopKind};
+use crate::run::{End, RunId};
 use crate::summary::Counts;
 use crate::text::visible;
 
@@ -71,7 +68,11 @@ pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<Exit> {
     crate::report::ensure_writable(&out)?;
     settings[RunRecord::PLAN] = json!(plan.planned);
     let started_at = clock.now();
-    let (campaign, run) = intake.begin_run(started_at, &new_run(config, &settings))?;
+    let new = NewRun {
+        billed: plan.billed,
+        ..new_run(config, &settings)
+    };
+    let (campaign, run) = intake.begin_run(started_at, &new)?;
     let underway = Underway {
         ledger,
         campaign,
@@ -130,7 +131,7 @@ pub fn carry_out(config: &Config, underway: Underway, screen: &Screen) -> anyhow
         runs: ledger.runs(campaign.record.id)?,
         billed: plan.billed,
     };
-    let (ledger, end) = work(config, ledger, &campaign, task, clock, &view)?;
+    let (ledger, end) = make_requests(config, ledger, &campaign, task, clock, &view)?;
     drop(following);
 
     let (exit, counts) = conclude(config, &ledger, &campaign, &end, &out, screen);
@@ -238,76 +239,5 @@ pub fn warn_of_odd_ids(config: &Config, plan: &Plan, screen: &Screen) {
             "warning: the sender id \"{}\" is not 3 to 11 letters and digits, as registered ones are",
             visible(id)
         ));
-    }
-}
-
-/// Makes the requests.
-fn work(
-    config: &Config,
-    ledger: Store,
-    campaign: &Campaign,
-    task: Task,
-    clock: Clock,
-    view: &Arc<View>,
-) -> anyhow::Result<(Store, End)> {
-    let runtime = super::runtime()?;
-    let rehearsal = (config.mode == Mode::Rehearsal)
-        .then(Rehearsal::start)
-        .transpose()?;
-    let run = task.run;
-    let asked = Arc::clone(view);
-    signals::on_question(move || asked.tell())?;
-    let signal = signals::listen()?;
-    let stop = async {
-        let signal = signal.await;
-        view.say_what_is_awaited();
-        signal
-    };
-    let (ledger, finished) = runtime.block_on(async {
-        let mut gateway = config.gateway.clone();
-        if let Some(rehearsal) = &rehearsal {
-            gateway.endpoint = rehearsal
-                .endpoint
-                .parse()
-                .context("the sandbox's address")?;
-        }
-        let gateway = KooKoo::new(&gateway, clock).map_err(anyhow::Error::msg)?;
-        let ledger = ledger.start(campaign, run, clock, Execution::Threads)?;
-        let context = RunContext {
-            ledger: &ledger,
-            gateway: &gateway,
-            progress: &view.progress,
-            wall: &clock::wall,
-        };
-        let finished = campaign::run(&context, &config.engine, task, stop).await;
-        let (ledger, lost) = Store::close(ledger).await;
-        anyhow::Ok((ledger, finished.having_lost(lost, &config.ledger)))
-    })?;
-    if let Err(error) = ledger.finish_run(run, clock.now(), &finished.end, finished.last_left_at) {
-        // The run then counts as killed, which is what a full disk makes of it.
-        tracing::error!("{error}");
-    }
-    Ok((ledger, finished.end))
-}
-
-impl Finished {
-    /// Answers that could not be written down change how a run ended.
-    fn having_lost(mut self, answers: usize, ledger: &At) -> Self {
-        if answers == 0 {
-            return self;
-        }
-        let why = match self.end {
-            End::Stopped(stop) if stop.kind == StopKind::Ledger => stop.message,
-            _ => format!(
-                "the ledger {ledger} could not be written. Make room, then run the same command again"
-            ),
-        };
-        self.end = End::Stopped(Stop {
-            kind: StopKind::Ledger,
-            message: format!(
-                "{why}. {answers} answers were not recorded, so their numbers are unknown"
-            ),
-        });
-        self
     }
 }

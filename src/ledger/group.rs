@@ -3,6 +3,7 @@
 //! group is a run of the queue.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -60,8 +61,12 @@ impl Queue {
         let Some(id) = attempt_id(job.id, attempt.n) else {
             return Err(self.failed(WHAT, "there were too many before it".to_owned()));
         };
-        let (lane, begun_at) = (attempt.lane, attempt.begun_at);
-        let intent = Intent { id, lane, begun_at };
+        let intent = Intent {
+            id,
+            lane: attempt.lane,
+            begun_at: attempt.begun_at,
+            starts: job.attempts.iter().all(|made| made.run != attempt.run),
+        };
         let (done, heard) = oneshot::channel();
         self.put(Entry::Begin { intent, done }).await;
         if is_made(Mistake::NotDurable) {
@@ -159,6 +164,8 @@ pub struct Intent {
     pub lane: Lane,
     /// When it was begun.
     pub begun_at: UnixMicros,
+    /// Its job has no other in this run.
+    pub starts: bool,
 }
 
 /// What came of an attempt.
@@ -184,8 +191,8 @@ pub trait Room: Sized {
 /// A group is durable.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// The places of those intents that there were already.
-    pub taken: Vec<usize>,
+    /// The places of those intents that are not, and why.
+    pub refused: HashMap<usize, Begun>,
     /// The others must not leave after this.
     pub leave_by: Option<Instant>,
 }
@@ -306,8 +313,8 @@ impl Group {
         self.intents.clear();
         for (place, done) in self.begun.drain(..).enumerate() {
             let begun = result.as_ref().map(|committed| {
-                if committed.taken.contains(&place) {
-                    return Begun::Taken;
+                if let Some(refused) = committed.refused.get(&place) {
+                    return *refused;
                 }
                 self.under_way += 1;
                 Begun::Go {

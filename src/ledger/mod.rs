@@ -30,8 +30,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::calendar::Calendar;
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, Operation, UnixMicros};
+use crate::money::{Amount, Prices};
 use crate::number::Number;
 use crate::pace::Rate;
 use crate::record::{CampaignRecord, Row};
@@ -106,10 +108,8 @@ pub trait Ledger {
 
     /// How many requests of other runs, of all campaigns, left on each lane, or may have, while a
     /// clock on the wall was within `day`. Rehearsals and real runs are apart.
-    fn left_on(
-        &self,
-        day: Range<UnixMicros>,
-    ) -> impl Future<Output = Result<[u64; Lane::ALL.len()], LedgerError>>;
+    fn left_on(&self, day: Range<UnixMicros>)
+    -> impl Future<Output = Result<PerLane, LedgerError>>;
 }
 
 /// A campaign in a ledger, with the place of its rows.
@@ -164,8 +164,48 @@ pub struct NewRun<'a> {
     pub settings: &'a serde_json::Value,
     /// The rates of [`Share::ALL`]; `None`: any.
     pub rates: [Option<Rate>; Share::ALL.len()],
-    /// What may be shared with other processes meanwhile.
-    pub sharing: Sharing,
+    /// What it may come to, if that is bound.
+    pub ceilings: Option<&'a Ceilings>,
+    /// Requests of the campaign's earlier runs that are billed, or may be.
+    pub billed: PerLane,
+}
+
+/// A number for each lane.
+pub type PerLane = [u64; Lane::ALL.len()];
+
+/// What a run may come to, whoever works on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Numbers that are started.
+    pub limit: Option<u64>,
+    /// OTPs of a day, of all campaigns.
+    pub calendar: Calendar,
+    /// What requests cost together, over all runs of the campaign.
+    pub budget: Option<Amount>,
+    /// What one costs.
+    pub prices: Prices,
+}
+
+/// One of the [`Ceilings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ceiling {
+    /// Numbers that a run starts.
+    Limit,
+    /// OTPs of a day.
+    DailyCap,
+    /// Money.
+    Budget,
+}
+
+/// What others have come to, where all who work together are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Numbers that they have started in this run.
+    pub started: u64,
+    /// Requests of theirs that are billed, or may be, and of the campaign's earlier runs.
+    pub billed: PerLane,
+    /// The first moment of a day, and others' requests that left on it, or may.
+    pub day: Option<(UnixMicros, PerLane)>,
 }
 
 /// A process that works on a run right now.
@@ -179,18 +219,6 @@ pub struct Working {
     pub since: UnixMicros,
     /// How many requests it has begun.
     pub begun: u64,
-}
-
-/// What a run may share with others that are on at the same time: what it counts on its own, it
-/// cannot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// Its campaign and its account.
-    All,
-    /// Its account: it counts numbers or money.
-    NotRun,
-    /// Nothing: it counts requests of a day.
-    NotAccount,
 }
 
 /// Whom a run leaves out on purpose.
@@ -323,6 +351,9 @@ pub enum Begun {
     },
     /// Somebody else has begun this attempt: the job is not ours any more.
     Taken,
+    /// With what others have begun meanwhile it would be more than the run may come to: nothing is
+    /// written down.
+    Beyond(Ceiling),
 }
 
 impl Begun {
@@ -339,6 +370,8 @@ pub enum Rest {
     Open,
     /// The run ended before: whoever works on may go on with it at once.
     Unfinished,
+    /// The run goes on, but nothing can be done for it here: it is for whoever can.
+    GivenBack,
 }
 
 /// Which rate slots are asked of.
@@ -403,6 +436,11 @@ pub enum News {
     Hold(Lane, UnixMicros),
     /// Something turned up that is true of the run.
     Fact(RunFact),
+    /// What they have come to.
+    Counted(Elsewhere),
+    /// So many are in this outage, of a lane or of connections, and nobody is not: together they
+    /// probe as often as one would.
+    Probers(Option<Lane>, u32),
     /// Something that ends the run for all.
     Stop(Stop),
 }

@@ -14,8 +14,8 @@ use super::tables::error::{Fault, failed_to};
 use super::tables::rows::Facts;
 use super::tables::{accounts, campaigns, copy, former, history, journey, lookup, purge};
 use super::{
-    At, Campaign, CampaignKey, Execution, Intake, LedgerError, Life, Noted, Purged, Records, Run,
-    Share, Verified, Working,
+    At, Campaign, CampaignKey, Ceilings, Execution, Intake, LedgerError, Life, Noted, Purged,
+    Records, Run, Share, Verified, Working,
 };
 use crate::clock::Clock;
 use crate::job::{Contact, Lookup, UnixMicros};
@@ -364,6 +364,17 @@ impl Store {
         join().map_err(fault)
     }
 
+    /// Have others given this process up, which works on a run?
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_given_up(&self) -> Result<bool, LedgerError> {
+        match &self.place {
+            Place::Sqlite(_) => Ok(false),
+            Place::Postgres(ledger) => ledger.is_given_up(),
+        }
+    }
+
     /// All campaigns, in the order in which they were first run.
     ///
     /// # Errors
@@ -578,13 +589,14 @@ impl Store {
         run: RunId,
         clock: Clock,
         execution: Execution,
+        ceilings: Option<&Ceilings>,
     ) -> Result<Run, LedgerError> {
         match self.place {
             Place::Sqlite(ledger) => {
                 RunLedger::start(ledger, campaign, run, clock, execution).map(Run::Sqlite)
             }
             Place::Postgres(ledger) => {
-                let run = PostgresRun::start(*ledger, campaign, run, clock)?;
+                let run = PostgresRun::start(*ledger, campaign, run, clock, ceilings)?;
                 Ok(Run::Postgres(Box::new(run)))
             }
         }

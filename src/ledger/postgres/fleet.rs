@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::counts;
 use super::server::Server;
 use crate::clock::Clock;
 use crate::job::{Lane, Operation, UnixMicros};
 use crate::ledger::tables::db::{Db, Value};
 use crate::ledger::tables::error::{Fault, Result};
 use crate::ledger::tables::history;
-use crate::ledger::{Campaign, NewRun, Share, Sharing, Working};
+use crate::ledger::{Campaign, NewRun, Share, Working};
 use crate::pace::Rate;
 use crate::record::CampaignId;
 use crate::run::{Policy, RunId};
@@ -53,7 +54,6 @@ pub fn begin(
     new: &NewRun<'_>,
 ) -> Result<RunId> {
     let record = &campaign.record;
-    ensure_shared(server, campaign, new.sharing)?;
     let run = match open_run(server, record.id)? {
         Some((_, policy)) if policy != new.policy => {
             return Err(Fault::Refused(format!(
@@ -61,9 +61,16 @@ pub fn begin(
                 record.name
             )));
         }
+        Some((run, _)) if counts::ceilings_of(server, run)? != counts::told(new.ceilings) => {
+            return Err(Fault::Refused(format!(
+                "other machines work on campaign {} with other settings of --limit, --budget, --price, --daily-cap, --call-daily-cap or --timezone, which all count together: name the same ones to join them, or wait until they have ended",
+                record.name
+            )));
+        }
         Some((run, _)) => run,
         None => {
             let run = history::begin(Db::Postgres(server), record.id, now, new)?;
+            counts::begin(server, run, new)?;
             let lanes = match record.operation {
                 Operation::Send => &[Lane::Sms, Lane::Call][..],
                 Operation::Verify => &[Lane::Verify],
@@ -78,7 +85,7 @@ pub fn begin(
         }
     };
     let intervals = new.rates.map(|rate| rate.map_or(0, micros_between));
-    enter(server, run, record.sandbox, intervals, new.sharing)?;
+    enter(server, run, record.sandbox, intervals)?;
     Ok(run)
 }
 
@@ -96,13 +103,12 @@ pub fn join(
             record.name
         )));
     }
-    ensure_shared(server, campaign, Sharing::All)?;
     // Who is slower than the others does not say so in vain.
     let sql = "SELECT max(interval_us), max(calls_us) FROM worker_on WHERE run = ?1";
     let found = server.query(sql, &[run.0.into()])?;
     let row = found.first().ok_or(Fault::NoRow)?;
     let intervals = [row.try_get(0)?, row.try_get(1)?];
-    enter(server, run, record.sandbox, intervals, Sharing::All)?;
+    enter(server, run, record.sandbox, intervals)?;
     Ok(intervals.map(rate_of))
 }
 
@@ -112,12 +118,11 @@ fn enter(
     run: RunId,
     sandbox: bool,
     intervals: [i64; Share::ALL.len()],
-    sharing: Sharing,
 ) -> Result<()> {
     let sql = "INSERT INTO worker (id, run, sandbox, host, version, started_at, lease_until,
-                       steady_since, interval_us, calls_us, sharing)
+                       steady_since, interval_us, calls_us)
                VALUES ((SELECT coalesce(max(id), 0) + 1 FROM worker), ?1, ?2, ?3, ?4, now_micros(),
-                       now_micros() + ?5, now_micros(), ?6, ?7, ?8) RETURNING id";
+                       now_micros() + ?5, now_micros(), ?6, ?7) RETURNING id";
     let values = [
         run.0.into(),
         sandbox.into(),
@@ -126,7 +131,6 @@ fn enter(
         micros(LEASE).into(),
         intervals[0].into(),
         intervals[1].into(),
-        (sharing as i64).into(),
     ];
     let worker = server.query(sql, &values)?;
     server.set_worker(Worker(worker.first().ok_or(Fault::NoRow)?.try_get(0)?));
@@ -153,34 +157,20 @@ fn keep_pace(server: &Server, sandbox: i64, run: RunId, share: i64, interval: i6
     server.execute(sql, &values.map(Value::from)).map(drop)
 }
 
-/// What one machine counts alone is not exceeded by several: who counts something does not share it.
-fn ensure_shared(server: &Server, campaign: &Campaign, sharing: Sharing) -> Result<()> {
-    let sql = "SELECT count(*) FROM worker_on w JOIN run r ON r.id = w.run
-                WHERE (r.campaign = ?1 AND (?3 >= 1 OR w.sharing >= 1))
-                   OR (w.sandbox = ?2 AND (?3 >= 2 OR w.sharing >= 2))";
-    let values = [
-        campaign.record.id.0.into(),
-        i64::from(campaign.record.sandbox).into(),
-        (sharing as i64).into(),
-    ];
-    let others: i64 = (server.query(sql, &values)?.first())
-        .ok_or(Fault::NoRow)?
-        .try_get(0)?;
-    if others == 0 {
-        return Ok(());
-    }
-    Err(Fault::Refused(match sharing {
-        Sharing::All => "another machine works with --limit, --budget or a daily cap, which it counts alone: wait until it has ended".to_owned(),
-        Sharing::NotRun => "other machines work on this campaign, and --limit and --budget are counted by one machine alone: leave them out to join, or wait until the others have ended".to_owned(),
-        Sharing::NotAccount => "other machines send for this account, and daily caps are counted by one machine alone: leave them out, or wait until the others have ended".to_owned(),
-    }))
-}
-
 /// The runs on which somebody works right now.
 pub fn on(server: &Server) -> Result<Vec<RunId>> {
     let found = server.query("SELECT DISTINCT run FROM worker_on ORDER BY run", &[])?;
     let runs = found.iter().map(|row| Ok(RunId(row.try_get(0)?)));
     runs.collect()
+}
+
+/// Was this process declared lost?
+pub fn is_given_up(server: &Server) -> Result<bool> {
+    let Some(worker) = server.worker() else {
+        return Ok(false);
+    };
+    let sql = "SELECT 1 FROM worker WHERE id = ?1 AND lost_at IS NOT NULL";
+    Ok(!server.query(sql, &[worker.0.into()])?.is_empty())
 }
 
 /// Who works right now, in words.

@@ -12,10 +12,10 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::fleet::{LEASE, Worker, micros};
 use super::link::{Link, numbers};
-use super::run::follow;
+use super::run::{Outages, follow};
 use super::slices::Slices;
 use super::writer::lost;
-use crate::job::UnixMicros;
+use crate::job::{Lane, UnixMicros};
 use crate::ledger::{LedgerError, News};
 use crate::run::{RunFact, RunId};
 
@@ -47,16 +47,23 @@ struct Beating {
     worker: Worker,
     say: mpsc::UnboundedSender<News>,
     slices: Arc<Mutex<Slices>>,
+    outages: Outages,
+    /// How many were in each outage together, by its bit.
+    probers: [i64; OUTAGES.len()],
     known: BTreeSet<i64>,
 }
+
+/// The outages that there can be, each with its bit.
+const OUTAGES: [Option<Lane>; 1 + Lane::ALL.len()] =
+    [None, Some(Lane::Sms), Some(Lane::Call), Some(Lane::Verify)];
 
 /// Starts to beat.
 pub fn start(
     link: Link,
-    run: RunId,
-    worker: Worker,
+    (run, worker): (RunId, Worker),
     say: mpsc::UnboundedSender<News>,
     slices: Arc<Mutex<Slices>>,
+    outages: Outages,
 ) -> Heart {
     let (end, mut ended) = oneshot::channel();
     let mut beating = Beating {
@@ -65,6 +72,8 @@ pub fn start(
         worker,
         say,
         slices,
+        outages,
+        probers: [1; OUTAGES.len()],
         known: BTreeSet::new(),
     };
     let beats = tokio::spawn(async move {
@@ -98,12 +107,14 @@ impl Beating {
         let firsts: Vec<i64> = ended.iter().map(|slice| slice.first).collect();
         let (run, worker, lease) = (self.run.0, self.worker.0, micros(LEASE));
         let known = i64::try_from(self.known.len()).unwrap_or(i64::MAX);
-        let values: [(&(dyn ToSql + Sync), Type); 5] = [
+        let outages = self.bits();
+        let values: [(&(dyn ToSql + Sync), Type); 6] = [
             (&worker, Type::INT8),
             (&run, Type::INT8),
             (&lease, Type::INT8),
             (&lanes, Type::INT8_ARRAY),
             (&firsts, Type::INT8_ARRAY),
+            (&outages, Type::INT8),
         ];
         let sql = self.link.in_schema(BEATS);
         let heard = self.link.ask(RENEW, &sql, &values).await?;
@@ -114,10 +125,12 @@ impl Beating {
                 row.try_get(1)?,
                 row.try_get(2)?,
                 row.try_get(3)?,
+                row.try_get(4)?,
             ))
         };
         let read = read().map_err(self.link.unreadable(RENEW))?;
-        let (is_there, facts, late, now): (bool, i64, Vec<i64>, i64) = read;
+        let (is_there, facts, late, now, probers): (bool, i64, Vec<i64>, i64, Vec<i64>) = read;
+        self.hear_of_outages(outages, &probers);
         for worker in late {
             self.end_outages(worker, UnixMicros(now)).await?;
         }
@@ -128,6 +141,26 @@ impl Beating {
             self.hear().await?;
         }
         Ok(())
+    }
+
+    /// The outages that this process is in, as bits.
+    fn bits(&self) -> i64 {
+        let outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        let bit = |(bit, outage)| i64::from(outages.contains(&outage)) << bit;
+        (0..).zip(OUTAGES).map(bit).sum()
+    }
+
+    /// Tells the engine with how many it probes together: with all who work on the run, if they are
+    /// in the same outage.
+    fn hear_of_outages(&mut self, own: i64, others: &[i64]) {
+        for (bit, outage) in OUTAGES.into_iter().enumerate() {
+            let others = others.get(bit).copied().unwrap_or_default();
+            let probers = if own >> bit & 1 == 1 { 1 + others } else { 1 };
+            if std::mem::replace(&mut self.probers[bit], probers) != probers {
+                let probers = u32::try_from(probers).unwrap_or(1);
+                let _ = self.say.send(News::Probers(outage, probers));
+            }
+        }
     }
 
     /// The outages that a worker knew of who is lost end with it: what fails later is in none of them.
@@ -187,7 +220,7 @@ const BEATS: &str = "
 WITH now AS (SELECT {schema}.now_micros() AS now),
  own AS (UPDATE {schema}.worker w
             SET steady_since = CASE WHEN w.lease_until < now.now THEN now.now ELSE w.steady_since END,
-                lease_until = now.now + $3
+                lease_until = now.now + $3, outages = $6
            FROM now WHERE w.id = $1 AND w.lost_at IS NULL AND w.finished_at IS NULL
          RETURNING w.steady_since),
  late AS (UPDATE {schema}.worker w SET lost_at = now.now FROM now, own
@@ -200,7 +233,12 @@ WITH now AS (SELECT {schema}.now_micros() AS now),
  done AS (DELETE FROM {schema}.slice s USING unnest($4::int8[], $5::int8[]) d(lane, first)
            WHERE s.run = $2 AND s.lane = d.lane AND s.first = d.first AND s.worker = $1)
 SELECT EXISTS (SELECT 1 FROM own), (SELECT count(*) FROM {schema}.run_fact WHERE run = $2),
-       coalesce((SELECT array_agg(id) FROM late), '{}'), now FROM now";
+       coalesce((SELECT array_agg(id) FROM late), '{}'), now,
+       (SELECT array_agg(n ORDER BY bit)
+          FROM (SELECT bit, CASE WHEN bool_and(outages >> bit & 1 = 1) THEN count(*) ELSE 0 END AS n
+                  FROM generate_series(0, 3) bit
+                  LEFT JOIN {schema}.worker_on ON run = $2 AND id <> $1 GROUP BY bit) b)
+  FROM now";
 
 const FACTS_OF_LOST: &str = "
 SELECT f.run, f.seq, f.fact FROM {schema}.run_fact f JOIN {schema}.worker w ON w.run = f.run

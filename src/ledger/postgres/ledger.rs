@@ -54,6 +54,8 @@ impl PostgresLedger {
             schema::make(&ledger.server).map_err(failed_to("make the ledger", &ledger.path))?;
         }
         ledger.recognise()?;
+        schema::migrate(&ledger.server)
+            .map_err(failed_to("bring the ledger up to date", &ledger.path))?;
         match timeline {
             Timeline::Refuse => ledger.ensure_unchanged()?,
             Timeline::Accept => schema::accept(&ledger.server)
@@ -247,6 +249,15 @@ impl PostgresLedger {
     /// When it cannot be read.
     pub fn holder(&self) -> Result<Option<String>, LedgerError> {
         fleet::holder(&self.server).map_err(failed_to("read who works", &self.path))
+    }
+
+    /// Have others given this process up?
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_given_up(&self) -> Result<bool, LedgerError> {
+        let found = fleet::is_given_up(&self.server);
+        found.map_err(failed_to("read who works", &self.path))
     }
 
     /// A clock that shows the server's time.

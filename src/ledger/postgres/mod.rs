@@ -8,6 +8,7 @@
 mod address;
 pub(super) mod codes;
 mod connect;
+mod counts;
 mod driver;
 pub(super) mod fleet;
 mod heart;

@@ -1,6 +1,6 @@
 //! The ledger during a run: one process of those that work on it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,12 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::counts::{self, Counting, Today};
 use super::fleet::{LEASE, Worker, micros};
 use super::heart::{self, Heart};
 use super::link::{self, Heard, Link, numbers};
 use super::slices::{Slice, Slices};
-use super::writer::{GROUP_GAP, Took, Writer};
+use super::writer::{GROUP_GAP, Took, Writer, statement};
 use super::{Driver, PostgresLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
@@ -23,11 +24,11 @@ use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history;
 use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
-    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, News, Records, Rest, Share, Slots,
-    Span, Then,
+    Begun, Campaign, Ceilings, Due, Execution, Grant, Ledger, LedgerError, News, PerLane, Records,
+    Rest, Share, Slots, Span, Then,
 };
 use crate::next::{Step, due_on, next_step};
-use crate::run::{RunFact, RunId};
+use crate::run::{RunFact, RunId, Stop, StopKind};
 
 /// What is asked, for people.
 const TAKE: &str = "take rows";
@@ -69,11 +70,15 @@ pub struct PostgresRun {
     slice_length: [Cell<i64>; Lane::ALL.len()],
     slice_least: i64,
     /// Where this process knows of an outage.
-    outages: RefCell<BTreeSet<Option<Lane>>>,
+    outages: Outages,
     news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
+    say: mpsc::UnboundedSender<News>,
     heart: Heart,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
 }
+
+/// The outages that a process knows of: of lanes, or of connections.
+pub(super) type Outages = Arc<Mutex<BTreeSet<Option<Lane>>>>;
 
 /// Reads rows of the campaign.
 struct Reader {
@@ -81,6 +86,8 @@ struct Reader {
     facts: Facts,
     run: RunId,
     sandbox: bool,
+    ceilings: Option<Ceilings>,
+    today: Today,
 }
 
 impl PostgresRun {
@@ -89,6 +96,7 @@ impl PostgresRun {
         campaign: &Campaign,
         run: RunId,
         clock: Clock,
+        ceilings: Option<&Ceilings>,
     ) -> Result<Self, LedgerError> {
         let path = ledger.path().to_owned();
         let (sandbox, id) = (campaign.record.sandbox, campaign.record.id);
@@ -98,14 +106,22 @@ impl PostgresRun {
             let holds = history::holds(db, sandbox, clock.now())?;
             let rate = "SELECT interval_us FROM worker WHERE id = ?1";
             let rate = db.one(rate, &[worker.0.into()], |row| row.get(0))?;
-            Ok((worker, holds, rate, Facts::of(db, id)?))
+            let policy = history::runs(db, id)?.policy_of(run);
+            Ok((worker, holds, rate, policy, Facts::of(db, id)?))
         };
-        let (worker, holds, interval, facts) = read().map_err(failed_to("start a run", &path))?;
+        let (worker, holds, interval, policy, facts) =
+            read().map_err(failed_to("start a run", &path))?;
         let link = || Link::new(&ledger.driver, &ledger.address, path.clone());
         let (say, news) = mpsc::unbounded_channel();
         let took = Arc::new(Took::default());
+        let today = Today::default();
+        let counting = ceilings
+            .map(|ceilings| Counting::new(ceilings, (run, policy), sandbox, clock, today.clone()));
+        let link_of_writer = link();
         let writer = Writer {
-            link: link(),
+            sql: link_of_writer.in_schema(&statement(counting.as_ref())),
+            link: link_of_writer,
+            counting,
             run,
             worker,
             sandbox,
@@ -117,7 +133,14 @@ impl PostgresRun {
         // Answers lie by their attempts here, and need no places.
         let (queue, entries) = Queue::new(path.clone(), 0);
         let slices = Arc::new(Mutex::new(Slices::default()));
-        let heart = heart::start(link(), run, worker, say, Arc::clone(&slices));
+        let outages = Arc::new(Mutex::new(BTreeSet::new()));
+        let heart = heart::start(
+            link(),
+            (run, worker),
+            say.clone(),
+            Arc::clone(&slices),
+            Arc::clone(&outages),
+        );
         let slice_least = match interval {
             0 => SLICE_MAX,
             interval => (1_000_000 / interval).clamp(SLICE_MIN, SLICE_MAX),
@@ -127,6 +150,8 @@ impl PostgresRun {
             facts,
             run,
             sandbox,
+            ceilings: ceilings.cloned(),
+            today,
         };
         Ok(Self {
             reader: Arc::new(Mutex::new(reader)),
@@ -142,8 +167,9 @@ impl PostgresRun {
             slices,
             slice_length: Lane::ALL.map(|_| Cell::new(slice_least)),
             slice_least,
-            outages: RefCell::default(),
+            outages,
             news: AsyncMutex::new(news),
+            say,
             heart,
             holds,
         })
@@ -154,7 +180,7 @@ impl PostgresRun {
     pub(in crate::ledger) async fn close(self) -> (PostgresLedger, usize) {
         // The run goes on: what fails later is in no outage of this process.
         let at = self.clock.now();
-        let open = self.outages.take();
+        let open = self.outages().clone();
         for lane in open {
             self.note(&RunFact::OutageEnded { lane, at }).await;
         }
@@ -186,6 +212,10 @@ impl PostgresRun {
         (ledger, lost)
     }
 
+    fn outages(&self) -> MutexGuard<'_, BTreeSet<Option<Lane>>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slices(&self) -> MutexGuard<'_, Slices> {
         self.slices.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,12 +241,22 @@ impl PostgresRun {
         read().map_err(self.control.unreadable(TAKE))
     }
 
+    /// From now on a slice is for whoever takes it; who does has to see what was answered in it.
+    async fn give_back(&self, slice: Slice) -> Result<(), LedgerError> {
+        self.queue.flush().await?;
+        let values = [self.run.0, slice.lane as i64, slice.first, self.worker.0];
+        let sql = self.control.in_schema(GIVE_BACK);
+        let values = numbers(&values);
+        let given = self.control.ask("give rows back", &sql, &values);
+        given.await.map(drop)
+    }
+
     /// Reads a slice: the jobs in it of which something is to be done, with the lanes on which it is.
     async fn read(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
         let reader = Arc::clone(&self.reader);
         let read = move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            reader.due(lane, span)
+            reader.read_again(|reader| reader.due(lane, span), "read what is due")
         };
         Execution::Threads.work(read).await
     }
@@ -279,15 +319,26 @@ impl Ledger for PostgresRun {
     }
 
     async fn note(&self, fact: &RunFact) {
-        follow(&mut self.outages.borrow_mut(), fact);
+        follow(&mut self.outages(), fact);
         self.queue.note(fact).await;
     }
 
     async fn rest(&self, job: &Job, how: Rest) {
         self.queue.rest(job, how).await;
-        match how {
+        let given_back = match how {
             Rest::Settled | Rest::Open => self.slices().rests(job.id),
-            Rest::Unfinished => self.slices().is_left(job.id),
+            Rest::GivenBack => self.slices().gives_back(job.id),
+            Rest::Unfinished => {
+                self.slices().is_left(job.id);
+                None
+            }
+        };
+        if let Some(slice) = given_back
+            && let Err(error) = self.give_back(slice).await
+        {
+            let (kind, message) = (StopKind::Ledger, error.to_string());
+            // Nobody listens any more: the run has ended.
+            let _ = self.say.send(News::Stop(Stop { kind, message }));
         }
     }
 
@@ -354,20 +405,23 @@ impl Ledger for PostgresRun {
         usize::try_from(self.slice_least).unwrap_or(usize::MAX)
     }
 
-    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
         let reader = Arc::clone(&self.reader);
         let read = move || {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            history::left_on(reader.ledger.db(), reader.sandbox, reader.run, &day)
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.read_again(|reader| reader.left_on(&day), "count what left on a day")
         };
-        let left = Execution::Threads.work(read).await;
-        left.map_err(failed_to("count what left on a day", self.queue.path()))
+        Execution::Threads.work(read).await
     }
 }
 
 impl Reader {
-    /// What is due in a slice. What an earlier holder of it has begun in this run goes on.
-    fn due(&mut self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, LedgerError> {
+    /// Reads something, however often the connection is lost meanwhile.
+    fn read_again<T>(
+        &mut self,
+        read: impl Fn(&Self) -> Result<T, Fault>,
+        what: &'static str,
+    ) -> Result<T, LedgerError> {
         let since = Instant::now();
         loop {
             match self.ledger.reconnect() {
@@ -379,16 +433,29 @@ impl Reader {
                 }
                 connected => connected?,
             }
-            match self.look(lane, span) {
+            match read(self) {
                 Err(Fault::Postgres(_)) if self.ledger.server.is_closed() => {}
-                found => {
-                    return found.map_err(failed_to("read what is due", self.ledger.path()));
-                }
+                found => return found.map_err(failed_to(what, self.ledger.path())),
             }
         }
     }
 
-    fn look(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
+    /// What left on a day, of all but this process.
+    fn left_on(&self, day: &Range<UnixMicros>) -> Result<PerLane, Fault> {
+        let (server, db) = (&self.ledger.server, self.ledger.db());
+        let mut along = counts::along(server, self.ceilings.as_ref())?;
+        along.push(self.run);
+        let left = history::left_on(db, self.sandbox, &along, day)?;
+        match &self.ceilings {
+            Some(ceilings) => self
+                .today
+                .read(server, self.sandbox, ceilings, day.start, left),
+            None => Ok(left),
+        }
+    }
+
+    /// What is due in a slice. What an earlier holder of it has begun in this run goes on.
+    fn due(&self, lane: Lane, span: Span) -> Result<Vec<(Lane, Job)>, Fault> {
         let mut jobs = Vec::new();
         let db = self.ledger.db();
         // Facts of the run turn up while it is on.
@@ -453,6 +520,10 @@ WITH free AS (SELECT first FROM {schema}.slice WHERE run = $1 AND lane = $2 AND 
 SELECT (SELECT first FROM found), (SELECT past FROM found),
        EXISTS (SELECT 1 FROM {schema}.slice WHERE run = $1 AND worker IS DISTINCT FROM $3)
        OR EXISTS (SELECT 1 FROM {schema}.ahead WHERE run = $1 AND lane <> $2 AND next < past)";
+
+const GIVE_BACK: &str = "
+UPDATE {schema}.slice SET worker = NULL
+ WHERE run = $1 AND lane = $2 AND first = $3 AND worker = $4";
 
 /// Slots follow each other on one line, whoever has them: so the sum of all is exact. The longest
 /// interval of those who are there counts.

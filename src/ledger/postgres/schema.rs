@@ -6,12 +6,16 @@
 
 use tokio_postgres::{Error, Row};
 
+use super::fleet;
 use super::server::{Purpose, Server};
 use crate::ledger::tables::db::Value;
 use crate::ledger::tables::error::{Fault, Result};
 
 /// The format that this program writes.
-pub const NEWEST: i64 = 1;
+pub const NEWEST: i64 = 2;
+
+/// What each format added to the one before it.
+const FORMATS: [&str; 2] = [FIRST, SECOND];
 
 /// Which server it is, and which of its histories: a standby that took over begins another. One that
 /// has not, and only reads, has none to tell.
@@ -64,7 +68,9 @@ pub fn make(server: &Server) -> Result<()> {
         if server.query(there, &[Value::from(schema)])?.is_empty() {
             server.batch(&format!("CREATE SCHEMA {schema}"))?;
         }
-        server.batch(TABLES)?;
+        for format in FORMATS {
+            server.batch(format)?;
+        }
         let new = format!(
             "INSERT INTO ledger (next_id, salt, format, system, timeline)
              SELECT 1, sha256((gen_random_uuid()::text || gen_random_uuid()::text)::bytea), {NEWEST},
@@ -72,6 +78,31 @@ pub fn make(server: &Server) -> Result<()> {
             identity!()
         );
         server.batch(&new)?;
+    }
+    step.commit()
+}
+
+/// Brings tables of an older format to the newest, unless somebody else has done so meanwhile.
+pub fn migrate(server: &Server) -> Result<()> {
+    let older = || match find(server)? {
+        Found::Format(found) if found < NEWEST => Ok(usize::try_from(found).ok()),
+        _ => Ok::<_, Fault>(None),
+    };
+    if older()?.is_none() {
+        return Ok(());
+    }
+    let step = server.step(Purpose::Write)?;
+    lock(server)?;
+    if let Some(found) = older()? {
+        if let Some(holder) = fleet::holder(server)? {
+            return Err(Fault::Refused(format!(
+                "its tables are those of an older version, with which others work right now ({holder}): wait until they have ended"
+            )));
+        }
+        for format in FORMATS.iter().skip(found) {
+            server.batch(format)?;
+        }
+        server.execute("UPDATE ledger SET format = ?1", &[NEWEST.into()])?;
     }
     step.commit()
 }
@@ -118,7 +149,48 @@ pub fn accept(server: &Server) -> Result<()> {
     server.execute(sql, &[]).map(drop)
 }
 
-const TABLES: &str = "
+/// The view of those who are there.
+macro_rules! worker_on {
+    () => {
+        "
+CREATE VIEW worker_on AS
+SELECT * FROM worker
+ WHERE finished_at IS NULL AND lost_at IS NULL AND lease_until > now_micros();
+"
+    };
+}
+
+/// What all who work together count, for the ceilings that a run has been given.
+const SECOND: &str = concat!(
+    "
+DROP VIEW worker_on;
+ALTER TABLE worker DROP COLUMN sharing,
+    ADD COLUMN outages bigint NOT NULL DEFAULT 0;  -- a bit for each in which it is
+",
+    worker_on!(),
+    "
+CREATE TABLE run_count (           -- runs that have ceilings
+    run      bigint PRIMARY KEY,
+    ceilings text NOT NULL,        -- those that it was given
+    zone     text NOT NULL,        -- where it counts days, if it does
+    started  bigint NOT NULL,      -- numbers
+    sms      bigint NOT NULL,      -- requests of the campaign that are billed, or may be
+    calls    bigint NOT NULL
+) WITH (fillfactor = 10);
+
+CREATE TABLE day_count (           -- OTPs of such runs that left on a day, or may have
+    sandbox bigint NOT NULL,
+    zone    text NOT NULL,
+    day     bigint NOT NULL,       -- its first moment
+    sms     bigint NOT NULL,
+    calls   bigint NOT NULL,
+    PRIMARY KEY (sandbox, zone, day)
+) WITH (fillfactor = 10);
+"
+);
+
+const FIRST: &str = concat!(
+    "
 CREATE FUNCTION now_micros() RETURNS bigint LANGUAGE sql VOLATILE AS
     'SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
 
@@ -281,10 +353,9 @@ CREATE TABLE worker (              -- a process that works on a run
 ) WITH (fillfactor = 50);
 CREATE INDEX worker_run ON worker (run);
 
-CREATE VIEW worker_on AS
-SELECT * FROM worker
- WHERE finished_at IS NULL AND lost_at IS NULL AND lease_until > now_micros();
-
+",
+    worker_on!(),
+    "
 CREATE TABLE stop (                -- why all workers of a run stop
     run bigint PRIMARY KEY,
     why text NOT NULL
@@ -321,4 +392,5 @@ CREATE TABLE hold (                -- until when the gateway asked to wait
     until   bigint NOT NULL,
     PRIMARY KEY (sandbox, lane)
 ) WITH (fillfactor = 10);
-";
+"
+);

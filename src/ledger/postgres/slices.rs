@@ -29,8 +29,10 @@ pub struct Slices {
 #[derive(Default)]
 struct Open {
     jobs: usize,
-    /// Not all that could be done in it was.
+    /// Not all that could be done in it was: it is others' when this process ends,
     is_left: bool,
+    /// or as soon as nothing of it is in hand any more.
+    is_given_back: bool,
 }
 
 impl Slices {
@@ -60,17 +62,27 @@ impl Slices {
         std::mem::take(&mut self.handed_over[lane.index()])
     }
 
-    /// A job has come to rest, or is not ours any more.
-    pub fn rests(&mut self, job: JobId) {
-        if let Some(slice) = self.of.remove(&job)
-            && let Some(open) = self.open.get_mut(&slice)
-        {
-            open.jobs -= 1;
-            if open.jobs == 0 && !open.is_left {
-                self.open.remove(&slice);
-                self.ended.push(slice);
-            }
+    /// A job has come to rest. Gives the slice, if it is others' now.
+    pub fn rests(&mut self, job: JobId) -> Option<Slice> {
+        let slice = self.of.remove(&job)?;
+        let open = self.open.get_mut(&slice)?;
+        open.jobs -= 1;
+        if open.jobs > 0 || open.is_left {
+            return None;
         }
+        let is_given_back = open.is_given_back;
+        self.open.remove(&slice);
+        if !is_given_back {
+            self.ended.push(slice);
+        }
+        is_given_back.then_some(slice)
+    }
+
+    /// A job is for others. Gives the slice, if that is, too.
+    pub fn gives_back(&mut self, job: JobId) -> Option<Slice> {
+        let open = self.open.get_mut(self.of.get(&job)?)?;
+        open.is_given_back = true;
+        self.rests(job)
     }
 
     /// Something would still be done for a job.
@@ -122,6 +134,11 @@ mod tests {
         slices.rests(JobId(2));
         assert_eq!(slices.ended(), [SLICE]);
         assert_eq!(slices.ended(), []);
+        slices.take(SLICE, vec![sms(1), sms(2), sms(3)]);
+        assert_eq!(slices.gives_back(JobId(2)), None);
+        assert_eq!(slices.rests(JobId(1)), None, "one is in hand");
+        assert_eq!(slices.gives_back(JobId(3)), Some(SLICE));
+        assert_eq!(slices.ended(), [], "it is not done with");
         slices.take(SLICE, vec![sms(3), sms(4)]);
         slices.is_left(JobId(3));
         slices.rests(JobId(4));

@@ -1,6 +1,7 @@
 //! The one that writes to the server during a run: one statement for a group of intents and answers,
 //! one on its way at a time. Its reply says which intents are ours, and what others ran into.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,14 +10,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::counts::{self, Counting, Given};
 use super::fleet::{LEASE, Worker};
 use super::link::Link;
 use crate::job::{Lane, UnixMicros, VerdictKind};
-use crate::ledger::group::{Committed, Failure, Group, Room};
+use crate::ledger::group::{Committed, Failure, Group, Intent, Room};
 use crate::ledger::tables::rows::kind_index;
-use crate::ledger::{LedgerError, News};
+use crate::ledger::{Begun, Ceiling, LedgerError, News};
 use crate::number::mask_numbers;
 use crate::run::{RunFact, RunId, Stop, StopKind};
+
+/// What is asked, for people.
+const BEGIN: &str = "note that a request is about to leave";
 
 /// Groups start at least this far apart.
 pub const GROUP_GAP: Duration = Duration::from_millis(10);
@@ -35,6 +40,10 @@ pub struct Writer {
     pub took: Arc<Took>,
     /// Until when each lane has been said to be held.
     pub held: [Option<i64>; Lane::ALL.len()],
+    /// What all count together, if the run has ceilings.
+    pub counting: Option<Counting>,
+    /// The statement that it writes with.
+    pub sql: String,
 }
 
 /// How long it took of late to write, for both sides.
@@ -61,6 +70,7 @@ struct Reply {
     lease: Option<i64>,
     stop: Option<String>,
     holds: Vec<(i64, i64)>,
+    counted: Option<counts::Heard>,
 }
 
 /// What answers there are, by column: with them the statement is built.
@@ -93,34 +103,81 @@ impl Writer {
         if group.is_empty() {
             return Ok(Committed::default());
         }
-        let asked = Instant::now();
-        let arrays = self.arrays(group);
-        let reply = self.ask(&arrays).await;
-        let reply = reply.map_err(|error| Failure {
+        self.commit_group(group).await.map_err(|error| Failure {
             why: match error {
                 LedgerError::Database { why, .. } => why,
                 other => other.to_string(),
             },
             sick_disk: false,
-        })?;
+        })
+    }
+
+    async fn commit_group(&mut self, group: &Group) -> Result<Committed, LedgerError> {
+        if let Some(counting) = &mut self.counting {
+            counting.ready(&self.link).await?;
+        }
+        let asked = Instant::now();
+        // In one order, or two machines with the same rows could wait for each other.
+        let mut intents: Vec<_> = group.intents.iter().collect();
+        intents.sort_unstable_by_key(|intent| intent.id);
+        let arrays = self.arrays(group, &intents);
+        let counting = self.counting.as_ref();
+        let given = counting.map(|counting| counting.given(&intents, &group.answers));
+        let mut reply = self.ask(&arrays, given.as_ref()).await?;
         self.took.add(asked.elapsed());
+        let beyond = self.beyond(&mut reply).await?;
         self.tell(&reply);
+        if let (Some(counting), Some(given), Some(heard)) =
+            (&mut self.counting, &given, &reply.counted)
+        {
+            let written = intents.into_iter();
+            let written = written.filter(|intent| reply.granted.contains(&intent.id));
+            let elsewhere = counting.settled(given, written, &group.answers, heard);
+            let _ = self.news.send(News::Counted(elsewhere));
+        }
         let places = group.intents.iter().enumerate();
-        let taken = places.filter(|(_, intent)| !reply.granted.contains(&intent.id));
+        let refused = places.filter(|(_, intent)| !reply.granted.contains(&intent.id));
+        let refused = refused.map(|(place, intent)| {
+            let beyond = beyond.get(&intent.id).copied();
+            (place, beyond.map_or(Begun::Taken, Begun::Beyond))
+        });
         let lease = u64::try_from(reply.lease.unwrap_or(0)).unwrap_or(0);
         let lease = Duration::from_micros(lease).min(LEASE);
         Ok(Committed {
-            taken: taken.map(|(place, _)| place).collect(),
+            refused: refused.collect(),
             // What the way took counts against it.
             leave_by: Some(asked + lease.saturating_sub(MARGIN)),
         })
     }
 
-    fn arrays(&self, group: &Group) -> Arrays {
+    /// The intents that would be beyond a ceiling. Those that an earlier try of the same statement
+    /// has written down are not: they are granted.
+    async fn beyond(&self, reply: &mut Reply) -> Result<HashMap<i64, Ceiling>, LedgerError> {
+        let Some(heard) = &reply.counted else {
+            return Ok(HashMap::new());
+        };
+        let (pairs, _) = heard.beyond.as_chunks::<2>();
+        let pairs = pairs.iter();
+        let beyond: HashMap<_, _> = pairs
+            .map(|[id, code]| (*id, counts::ceiling(*code)))
+            .collect();
+        if !beyond.is_empty() {
+            let ids: Vec<i64> = beyond.keys().copied().collect();
+            let values: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&ids, Type::INT8_ARRAY), (&self.worker.0, Type::INT8)];
+            let sql = self.link.in_schema(counts::OURS);
+            let ours = self.link.ask(BEGIN, &sql, &values).await?;
+            let ours = ours.rows.iter().map(|row| row.try_get(0));
+            let ours: Result<Vec<i64>, _> = ours.collect();
+            reply
+                .granted
+                .extend(ours.map_err(self.link.unreadable(BEGIN))?);
+        }
+        Ok(beyond)
+    }
+
+    fn arrays(&self, group: &Group, intents: &[&Intent]) -> Arrays {
         let mut arrays = Arrays::default();
-        // In one order, or two machines with the same rows could wait for each other.
-        let mut intents: Vec<_> = group.intents.iter().collect();
-        intents.sort_unstable_by_key(|intent| intent.id);
         for intent in intents {
             arrays.intents.push(intent.id);
             arrays.lanes.push(intent.lane as i64);
@@ -152,9 +209,9 @@ impl Writer {
         arrays
     }
 
-    async fn ask(&self, arrays: &Arrays) -> Result<Reply, LedgerError> {
+    async fn ask(&self, arrays: &Arrays, given: Option<&Given>) -> Result<Reply, LedgerError> {
         let (worker, run, sandbox) = (self.worker.0, self.run.0, i64::from(self.sandbox));
-        let values: [(&(dyn ToSql + Sync), Type); 16] = [
+        let mut values: Vec<(&(dyn ToSql + Sync), Type)> = vec![
             (&worker, Type::INT8),
             (&run, Type::INT8),
             (&sandbox, Type::INT8),
@@ -172,9 +229,10 @@ impl Writer {
             (&arrays.lanes, Type::INT8_ARRAY),
             (&arrays.begun, Type::INT8_ARRAY),
         ];
-        let sql = self.link.in_schema(WRITE);
-        let what = "note that a request is about to leave";
-        let heard = self.link.ask(what, &sql, &values).await?;
+        if let Some((counting, given)) = self.counting.as_ref().zip(given) {
+            values.extend(counting.values(given));
+        }
+        let heard = self.link.ask(BEGIN, &self.sql, &values).await?;
         let read = || {
             let row = &heard.rows[0];
             let holds: Vec<i64> = row.try_get(3)?;
@@ -184,9 +242,17 @@ impl Writer {
                 lease: row.try_get(1)?,
                 stop: row.try_get(2)?,
                 holds: holds.iter().map(|[lane, until]| (*lane, *until)).collect(),
+                counted: match given {
+                    None => None,
+                    Some(_) => Some(counts::Heard {
+                        beyond: row.try_get(4)?,
+                        of_run: row.try_get(5)?,
+                        of_day: row.try_get(6)?,
+                    }),
+                },
             })
         };
-        read().map_err(self.link.unreadable(what))
+        read().map_err(self.link.unreadable(BEGIN))
     }
 
     /// Tells the engine what others ran into.
@@ -216,7 +282,7 @@ pub fn lost() -> Stop {
     Stop {
         kind: StopKind::Ledger,
         message: format!(
-            "this process did not reach the ledger for longer than {LEASE:?}, and others go on with its rows; run the same command again to join them"
+            "this process did not reach the ledger for longer than {LEASE:?}, and others went on with its rows, which have ended since; run the same command again to go on"
         ),
     }
 }
@@ -253,7 +319,7 @@ WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}
  stopped AS (SELECT why FROM {schema}.stop WHERE run = $2),
  answers AS (INSERT INTO {schema}.answer (id, left_at, answered_at, verdict, text, retry_at)
      SELECT * FROM unnest($4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::text[], $9::int8[])
-     ON CONFLICT (id) DO NOTHING),
+     ON CONFLICT (id) DO NOTHING RETURNING id),
  codes AS (DELETE FROM {schema}.code WHERE job = ANY($10)),
  facts AS (INSERT INTO {schema}.run_fact (run, seq, fact)
      SELECT $2, * FROM unnest($11::int8[], $12::text[]) ON CONFLICT DO NOTHING),
@@ -262,15 +328,32 @@ WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}
        JOIN {schema}.intent i ON i.id = a.id WHERE a.until IS NOT NULL GROUP BY i.lane
      ON CONFLICT (sandbox, lane) DO UPDATE SET until = greatest(hold.until, excluded.until)),
  stops AS (INSERT INTO {schema}.stop (run, why) SELECT $2, $13 WHERE $13 IS NOT NULL
-     ON CONFLICT DO NOTHING),
+     ON CONFLICT DO NOTHING),{asked}
  intents AS (INSERT INTO {schema}.intent (id, run, lane, begun_at, worker)
-     SELECT i.id, $2, i.lane, i.begun_at, $1 FROM there,
-            unnest($14::int8[], $15::int8[], $16::int8[]) i(id, lane, begun_at)
+     SELECT i.id, $2, i.lane, i.begun_at, $1 FROM there, {intents}
       WHERE NOT EXISTS (SELECT 1 FROM stopped)
      ON CONFLICT (id) DO UPDATE SET lane = intent.lane WHERE intent.worker = excluded.worker
-     RETURNING id)
+     RETURNING id, lane, xmax = 0 AS is_new){count}
 SELECT coalesce((SELECT array_agg(id) FROM intents), '{}'), (SELECT lease FROM there),
        (SELECT why FROM stopped),
        coalesce((SELECT array_agg(v ORDER BY h.lane, n) FROM {schema}.hold h,
                         unnest(ARRAY[h.lane, h.until]) WITH ORDINALITY u(v, n)
-                  WHERE h.sandbox = $3 AND h.until > {schema}.now_micros()), '{}')";
+                  WHERE h.sandbox = $3 AND h.until > {schema}.now_micros()), '{}'){told}";
+
+/// The statement of a run that has ceilings, or has none.
+pub fn statement(counting: Option<&Counting>) -> String {
+    let parts = match counting {
+        None => ["", counts::ALL, "", ""],
+        Some(_) => [
+            counts::ASKED,
+            counts::THOSE_WITHIN,
+            counts::COUNT,
+            counts::TELL,
+        ],
+    };
+    let places = ["{asked}", "{intents}", "{count}", "{told}"];
+    let parts = places.into_iter().zip(parts);
+    parts.fold(WRITE.to_owned(), |sql, (place, part)| {
+        sql.replace(place, part)
+    })
+}

@@ -165,7 +165,7 @@ mod tests {
     use crate::ledger::Opening;
     use crate::ledger::sqlite::Restored;
     use crate::ledger::tables::history;
-    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Sharing, Store, Then};
+    use crate::ledger::{Execution, Ledger, LedgerError, NewRun, Records, Store, Then};
     use crate::record::{Row, RowState};
     use crate::run::{Policy, RunId, WhenUncertain};
     use crate::status::Status;
@@ -220,7 +220,8 @@ mod tests {
         let campaign = ledger.campaigns().unwrap().remove(0);
         let new = NewRun {
             rates: [None; 2],
-            sharing: Sharing::All,
+            ceilings: None,
+            billed: [0; 3],
             policy,
             endpoint: "",
             settings: &Value::Null,
@@ -229,7 +230,7 @@ mod tests {
         let run = history::begin(ledger.db(), campaign.record.id, now, &new).unwrap();
         let clock = Clock::at(now);
         let ledger = ledger
-            .start(&campaign, run, clock, Execution::Inline)
+            .start(&campaign, run, clock, Execution::Inline, None)
             .unwrap();
         let mut jobs = Vec::new();
         for lane in Lane::ALL {

@@ -145,7 +145,7 @@ impl Ledger for RunLedger {
         let reader = Arc::clone(&self.reader);
         let read = move || {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            history::left_on(Db::Sqlite(&reader.db), reader.sandbox, reader.run, &day)
+            history::left_on(Db::Sqlite(&reader.db), reader.sandbox, &[reader.run], &day)
         };
         let left = self.execution.work(read).await;
         left.map_err(failed_to("count what left on a day", self.queue.path()))

@@ -18,7 +18,7 @@ use crate::job::{
 };
 use crate::job::{Contact, Operation};
 use crate::ledger::store::Place;
-use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Sharing, Slots, Then};
+use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Slots, Then};
 use crate::ledger::{Campaign, CampaignKey, Execution, Records, Run, Store};
 use crate::number::Number;
 use crate::record::RowState;
@@ -38,7 +38,8 @@ const POLICY: Policy = Policy {
 /// A run as these tests begin it.
 const RUN: NewRun<'static> = NewRun {
     rates: [None; 2],
-    sharing: Sharing::All,
+    ceilings: None,
+    billed: [0; 3],
 
     policy: POLICY,
     endpoint: "https://kookoo.example",
@@ -121,7 +122,7 @@ fn rows(ledger: &Store, campaign: &Campaign) -> Vec<Row> {
 fn start(ledger: Store, campaign: &Campaign, run: RunId) -> Run {
     let clock = Clock::at(LATER);
     ledger
-        .start(campaign, run, clock, Execution::Threads)
+        .start(campaign, run, clock, Execution::Threads, None)
         .unwrap()
 }
 
@@ -1047,7 +1048,7 @@ async fn a_run_that_cannot_start_leaves_nothing_but_its_input() {
     let (ledger, campaign, _) = home.begin(Operation::Send, &sends(&[1, 2]));
     file(&ledger).db.busy_timeout(Duration::ZERO).unwrap();
     let clock = Clock::at(LATER);
-    let refused = ledger.start(&campaign, RunId(2), clock, Execution::Threads);
+    let refused = ledger.start(&campaign, RunId(2), clock, Execution::Threads, None);
     let refused = refused.err().map(|error| error.to_string());
     assert!(refused.unwrap().contains("somebody reads in it"));
     drop(reader);

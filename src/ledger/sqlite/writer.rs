@@ -1,6 +1,7 @@
 //! The one that writes to the file during a run. What a commit costs is itself and the pages it
 //! touches, so facts are appended, many per statement.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
@@ -8,13 +9,13 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::lock::Locked;
 use crate::job::Answer;
-use crate::ledger::Execution;
 use crate::ledger::group::{Answered, Committed, Failure, Group, Intent, Room};
 use crate::ledger::tables::db::{Db, Table};
 use crate::ledger::tables::error::{Fault, words};
 use crate::ledger::tables::history;
 use crate::ledger::tables::intake::forget_code;
 use crate::ledger::tables::rows::{ANSWERS_OF_FILE, kind_index};
+use crate::ledger::{Begun, Execution};
 use crate::run::RunId;
 
 /// Commits start at least this far apart.
@@ -43,14 +44,16 @@ fn commit(group: &Group, db: &mut Connection, run: RunId) -> Result<Committed, F
     if group.is_empty() {
         return Ok(Committed::default());
     }
-    let written = write(group, db, run, insert_intents).map(|()| Vec::new());
+    let written = write(group, db, run, insert_intents).map(|()| HashMap::new());
     let written = match written {
         Err(error) if is_taken(&error) => {
-            let mut taken = Vec::new();
+            let mut taken = HashMap::new();
             let one_by_one = |db: Db<'_>, run, intents: &[Intent]| {
                 for (place, intent) in intents.iter().enumerate() {
                     match insert_intents(db, run, std::slice::from_ref(intent)) {
-                        Err(error) if is_taken(&error) => taken.push(place),
+                        Err(error) if is_taken(&error) => {
+                            taken.insert(place, Begun::Taken);
+                        }
                         written => written?,
                     }
                 }
@@ -60,8 +63,8 @@ fn commit(group: &Group, db: &mut Connection, run: RunId) -> Result<Committed, F
         }
         written => written,
     };
-    let committed = |taken| Committed {
-        taken,
+    let committed = |refused| Committed {
+        refused,
         leave_by: None,
     };
     written.map(committed).map_err(|error| Failure {

@@ -11,8 +11,8 @@ use super::db::{Columns, Db, Table};
 use super::error::{Result, damaged};
 use super::rows::{job_of, kind, lane};
 use crate::job::{Lane, UnixMicros};
-use crate::ledger::NewRun;
 use crate::ledger::rules::{Departure, LastAnswer, hold, wave_begun};
+use crate::ledger::{NewRun, PerLane};
 use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, RunRecord};
 use crate::run::{End, RunFact, RunFacts, RunId, Runs};
@@ -324,23 +324,26 @@ fn answered(db: Db<'_>, run: RunId) -> Result<Vec<(i64, Option<i64>)>> {
     Ok(answered)
 }
 
-/// How many requests of other runs than this one left on each lane, or may have, while a clock on
-/// the wall was within `day`; rehearsals are apart.
+/// How many requests of other runs than these left on each lane, or may have, while a clock on the
+/// wall was within `day`; rehearsals are apart.
 pub fn left_on(
     db: Db<'_>,
     sandbox: bool,
-    this_run: RunId,
+    but: &[RunId],
     day: &Range<UnixMicros>,
-) -> Result<[u64; Lane::ALL.len()]> {
-    let mut left = [0; Lane::ALL.len()];
+) -> Result<PerLane> {
+    let mut left = PerLane::default();
     let sql =
         "SELECT r.id, r.started_at, coalesce(r.last_left_at, r.finished_at, 9223372036854775807)
-           FROM run r JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1 AND r.id <> ?2";
-    let runs = db.all(sql, &[sandbox.into(), this_run.0.into()], |row| {
+           FROM run r JOIN campaign c ON c.id = r.campaign WHERE c.sandbox = ?1";
+    let runs = db.all(sql, &[sandbox.into()], |row| {
         let (from, until) = (UnixMicros(row.get(1)?), UnixMicros(row.get(2)?));
         Ok((RunId(row.get(0)?), from, until))
     })?;
     for (run, from, until) in runs {
+        if but.contains(&run) {
+            continue;
+        }
         let moves = moves(db, run)?;
         if moves.is_empty() && (until < day.start || from >= day.end) {
             continue;

@@ -16,7 +16,7 @@ use super::{former, history, new_input, suppress};
 use crate::job::{Contact, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::fleet;
 use crate::ledger::rules::is_settled;
-use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, Records};
+use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, PerLane, Records};
 use crate::record::{CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
@@ -183,14 +183,9 @@ impl<'l> Intake<'l> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn left_on(&self, day: &Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
-        history::left_on(
-            self.step.db(),
-            self.campaign.record.sandbox,
-            RunId::NEXT,
-            day,
-        )
-        .map_err(failed_to("count what left on a day", &self.path))
+    pub fn left_on(&self, day: &Range<UnixMicros>) -> Result<PerLane, LedgerError> {
+        history::left_on(self.step.db(), self.campaign.record.sandbox, &[], day)
+            .map_err(failed_to("count what left on a day", &self.path))
     }
 
     /// How long the gateway took of late to answer on each lane, over all campaigns: half of the

@@ -19,20 +19,22 @@ use otpdrive::status::Status;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::room::{Hand, Room};
-use super::{MS, SECOND, accepted, failed, held, lost, rejected, settings, stop_kind, throttled};
+use super::{
+    MS, SECOND, accepted, failed, held, lost, rejected, settings, stop_kind, throttled, unreachable,
+};
 
 /// A request that left.
 #[derive(Clone, Debug)]
-struct Sent {
-    at: Instant,
+pub struct Sent {
+    pub at: Instant,
     job: JobId,
-    lane: Lane,
+    pub lane: Lane,
     /// When its answer was there, and what it was.
     answered: Option<(Instant, Verdict)>,
 }
 
-type Log = RefCell<Vec<Sent>>;
-type Answers<'r> = &'r dyn Fn(&Job, usize) -> (Duration, Verdict);
+pub type Log = RefCell<Vec<Sent>>;
+pub type Answers<'r> = &'r dyn Fn(&Job, usize) -> (Duration, Verdict);
 
 /// The gateway as one process sees it. What left is in a log that all have in common.
 struct Gate<'r> {
@@ -76,7 +78,7 @@ impl Ready for Connected<'_> {
         assert!(Instant::now() <= self.gate.room.leave_by.borrow()[place]);
         let n = log.borrow().len();
         let (time, verdict) = (self.gate.answers)(&known, n);
-        if verdict.kind == VerdictKind::Withdrawn {
+        if let VerdictKind::Withdrawn | VerdictKind::Unreachable = verdict.kind {
             return verdict;
         }
         log.borrow_mut().push(Sent {
@@ -92,7 +94,7 @@ impl Ready for Connected<'_> {
 }
 
 /// An engine at work for a hand.
-async fn work(
+pub async fn work(
     (room, hand, log): (&Room, &Hand<'_>, &Log),
     settings: &Settings,
     answers: Answers<'_>,
@@ -537,6 +539,59 @@ async fn what_others_were_told_and_found_out_counts_here() {
         "no breaker opens here"
     );
     assert_eq!(within(5_540 * MS, 60 * SECOND), 0, "stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_reaches_no_gateway_holds_nobody_up() {
+    let settings = settings(Some(100));
+    let rows = vec![Lane::Sms; 2_000];
+    let room = Room::new(&rows, [Some(100), None], settings.policy, 3);
+    let (log, start) = (Log::default(), Instant::now());
+    let cut_off = |_: &Job, _: usize| (MS, unreachable());
+    let for_a_while = |job: &Job, n: usize| {
+        if start.elapsed() > 8 * SECOND {
+            soon(job, n)
+        } else {
+            (MS, unreachable())
+        }
+    };
+    let answers: [Answers<'_>; 3] = [&cut_off, &for_a_while, &soon];
+    let at_work = answers.map(|answers| async {
+        let (hand, wall) = (room.join(), || room.clock.now());
+        let of = (&room, &hand, &log);
+        let finished = work(of, &settings, answers, &wall, pending()).await;
+        hand.leave();
+        finished.end
+    });
+    let ends = join_all(at_work).await;
+    assert!(ends.iter().all(|end| *end == End::Complete), "{ends:?}");
+    assert!(start.elapsed() < 40 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(room.count(Status::Sent), rows.len());
+    once(&room, &log.borrow(), WhenUncertain::Hold);
+    keeps_the_rate(&log.take(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_reaches_the_gateway_they_try_together_as_often_as_one() {
+    let tries = |probers: u32| async move {
+        let alone = Alone::new(100, 50);
+        let tries = Cell::new(0);
+        let answers = |_: &Job, _: usize| {
+            tries.set(tries.get() + 1);
+            (MS, unreachable())
+        };
+        let stop = async {
+            let news = News::Probers(None, probers);
+            alone.room.news.borrow_mut().push((usize::MAX, news));
+            sleep(300 * SECOND).await;
+            Signal::Sigterm
+        };
+        alone.run(&answers, stop).await;
+        tries.get()
+    };
+    let (alone, of_five) = (tries(1).await, tries(5).await);
+    assert!((20..40).contains(&alone), "{alone}");
+    assert!((7..15).contains(&of_five), "{of_five}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -284,6 +284,7 @@ impl Ledger for Memory {
         let status = self.status(&known);
         self.said.borrow_mut().push((job.id, status));
         match how {
+            Rest::GivenBack => panic!("there is nobody else"),
             Rest::Settled => assert!(
                 !matches!(status, Status::Pending | Status::Failed | Status::Unknown),
                 "settled, but {status:?}"

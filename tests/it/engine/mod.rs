@@ -1,5 +1,6 @@
 //! The engine, in process and with paused time: a memory and a gateway of the tests' own.
 
+mod ceilings;
 mod chance;
 mod fleet;
 mod hours;

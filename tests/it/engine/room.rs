@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, News, Rest, Share, Slots, Then};
+use otpdrive::ledger::{
+    Begun, Ceiling, Ceilings, Due, Elsewhere, Grant, Ledger, LedgerError, News, PerLane, Rest,
+    Share, Slots, Then,
+};
 use otpdrive::next::{Step, next_step};
 use otpdrive::run::{Policy, RunFact, RunFacts, RunId, Runs};
 use otpdrive::status::{Status, outcome};
@@ -48,6 +51,8 @@ pub struct Room {
     /// No request may leave longer than this after its intent.
     pub leave_within: Cell<Duration>,
     pub lookahead: Cell<Duration>,
+    /// What all may come to.
+    pub ceilings: Ceilings,
 }
 
 /// Rows that are handed out together.
@@ -77,7 +82,7 @@ impl Room {
         let now = Instant::now();
         let interval = |rate: Option<u32>| rate.map_or(Duration::ZERO, |rate| SECOND / rate);
         Self {
-            clock: Clock::start(),
+            clock: Clock::at(UnixMicros(1_700_000_000_000_000)),
             begun_by: RefCell::new(vec![0; rows.len()]),
             leave_by: RefCell::new(vec![now; rows.len()]),
             slices: RefCell::new(slices(&rows)),
@@ -92,6 +97,7 @@ impl Room {
             rests: RefCell::default(),
             leave_within: Cell::new(LEASE),
             lookahead: Cell::new(20 * MS),
+            ceilings: Ceilings::default(),
         }
     }
 
@@ -101,6 +107,7 @@ impl Room {
             worker: Cell::new(self.register()),
             lease: Cell::new(Instant::now() + LEASE - MARGIN),
             heard: Cell::new(self.news.borrow().len()),
+            told: Cell::new(Elsewhere::default()),
         }
     }
 
@@ -195,6 +202,51 @@ impl Room {
         }
     }
 
+    /// What has been come to, but by this worker.
+    fn elsewhere(&self, but: Option<usize>) -> Elsewhere {
+        let (mut started, mut billed, mut left) = (0, PerLane::default(), PerLane::default());
+        let (runs, rows) = (self.runs.borrow(), self.rows.borrow());
+        let begun_by = self.begun_by.borrow().clone();
+        let others = rows.iter().zip(begun_by).filter(|(_, by)| Some(*by) != but);
+        for (row, _) in others {
+            started += u64::from(!row.attempts.is_empty());
+            for attempt in &row.attempts {
+                let lane = attempt.lane.index();
+                billed[lane] += u64::from(runs.meaning(attempt).is_billed());
+                left[lane] += u64::from(!attempt.never_left());
+            }
+        }
+        let today = self.ceilings.calendar.day(self.clock.now()).start;
+        Elsewhere {
+            started,
+            billed,
+            day: Some((today, left)),
+        }
+    }
+
+    /// What would be more than all may come to, with one more attempt.
+    fn beyond(&self, job: &Job, attempt: &Attempt) -> Option<Ceiling> {
+        let Ceilings {
+            limit,
+            calendar,
+            budget,
+            prices,
+        } = &self.ceilings;
+        let all = self.elsewhere(None);
+        let left = calendar.left_today(attempt.lane, &all.day.unwrap().1);
+        let one = prices.of(attempt.lane).unwrap_or_default();
+        let spent = prices.total(&all.billed).unwrap_or_default();
+        if job.attempts.is_empty() && *limit == Some(all.started) {
+            Some(Ceiling::Limit)
+        } else if left == Some(0) {
+            Some(Ceiling::DailyCap)
+        } else {
+            budget
+                .is_some_and(|budget| spent + one > budget)
+                .then_some(Ceiling::Budget)
+        }
+    }
+
     /// The rows of a slice for which there is something to do, for a worker.
     fn hand_out(&self, slice: &mut Slice, worker: usize) -> Vec<Job> {
         let (rows, runs) = (self.rows.borrow(), self.runs.borrow());
@@ -246,6 +298,7 @@ pub struct Hand<'r> {
     /// Others may think us dead from then on.
     lease: Cell<Instant>,
     heard: Cell<usize>,
+    told: Cell<Elsewhere>,
 }
 
 impl Hand<'_> {
@@ -295,7 +348,7 @@ impl Hand<'_> {
         let (leave_by, worker) = (self.lease.get(), self.worker.get());
         self.room.sweep();
         let n = place(job.id);
-        let mut rows = self.room.rows.borrow_mut();
+        let rows = self.room.rows.borrow();
         // The key of an attempt is the number's and its own.
         let is_new = rows[n].attempts.len() + 1 == attempt.n as usize;
         if self.room.is_over(worker) || !is_new {
@@ -303,6 +356,11 @@ impl Hand<'_> {
             self.let_go(job.id, true);
             return Begun::Taken;
         }
+        drop(rows);
+        if let Some(ceiling) = self.room.beyond(job, attempt) {
+            return Begun::Beyond(ceiling);
+        }
+        let mut rows = self.room.rows.borrow_mut();
         rows[n].attempts.push(attempt.clone());
         self.room.begun_by.borrow_mut()[n] = worker;
         let leave_by = leave_by.min(Instant::now() + self.room.leave_within.get());
@@ -382,7 +440,7 @@ impl Ledger for Hand<'_> {
     async fn rest(&self, job: &Job, how: Rest) {
         self.room.rests.borrow_mut().push((job.id, how));
         if how != Rest::Unfinished {
-            self.let_go(job.id, false);
+            self.let_go(job.id, how == Rest::GivenBack);
         }
     }
 
@@ -411,6 +469,12 @@ impl Ledger for Hand<'_> {
                 }
             } else {
                 self.beat(Instant::now());
+                let elsewhere = self.room.elsewhere(Some(self.worker.get()));
+                if self.room.ceilings != Ceilings::default()
+                    && self.told.replace(elsewhere) != elsewhere
+                {
+                    return News::Counted(elsewhere);
+                }
                 sleep(20 * MS).await;
             }
         }
@@ -420,7 +484,8 @@ impl Ledger for Hand<'_> {
         self.room.lookahead.get()
     }
 
-    async fn left_on(&self, _: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
-        Ok(Default::default())
+    async fn left_on(&self, _: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
+        self.room.travel().await;
+        Ok(self.room.elsewhere(Some(self.worker.get())).day.unwrap().1)
     }
 }

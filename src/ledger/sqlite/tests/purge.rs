@@ -42,7 +42,7 @@ async fn live(home: &Home, random: &mut fastrand::Rng, name: &str, operation: Op
     intake.leave_out(&runs, &whom).unwrap();
     let (campaign, run) = intake.begin_run(NOW, &RUN).unwrap();
     let clock = Clock::at(LATER);
-    let ledger = ledger.start(&campaign, run, clock, Execution::Inline);
+    let ledger = ledger.start(&campaign, run, clock, Execution::Inline, None);
     let ledger = ledger.unwrap();
     for mut job in all_due(&ledger, lane).await {
         for _ in 0..random.u8(0..3) {

@@ -49,7 +49,7 @@ fn is_kept_out_while_others_work(fleet: &Fleet) {
     }
     for flags in ["--limit 5", "--budget 5 --price sms=1", "--daily-cap 5"] {
         let counted = fleet.send("other").flags(flags).ends(2);
-        counted.says("counted by one machine alone");
+        counted.says("which all count together: name the same ones to join them");
         counted.says("Nothing was sent");
     }
     assert!(!fleet.dir.path("other/results.csv").exists());

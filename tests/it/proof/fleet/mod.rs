@@ -3,15 +3,17 @@
 //! `connect` is who is let in, and what is said to the others; `same` holds a ledger on a server
 //! against one in a file; `joined` is who works together; `killed` and `stopped` are processes that
 //! die or stand still; `away` are servers and connections that do; `brakes` is what one hears and all
-//! have to heed, and the rate of all; `restored` is a server whose history is another one; `secrets`
-//! is what the server never gets to see; `work` who joins without a list; `copy` a ledger that moves. What left is judged by the gateway's own log.
+//! have to heed, and the rate of all; `ceilings` is what all count together; `restored` is a server whose history is another one; `secrets`
+//! is what the server never gets to see; `work` who joins without a list; `copy` a ledger that moves, `older` one of an older version. What left is judged by the gateway's own log.
 
 mod away;
 mod brakes;
+mod ceilings;
 mod connect;
 mod copy;
 mod joined;
 mod killed;
+mod older;
 mod proxy;
 mod restored;
 mod same;

@@ -31,7 +31,7 @@ fn whoever_stands_still_too_long_sends_nothing_more_and_tells_what_it_knows() {
     let ran = stopped.end_soon();
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     ran.says("this process did not reach the ledger for longer than 15s");
-    ran.says("run the same command again to join them");
+    ran.says("run the same command again to go on");
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(
         fleet.gate.settled_log().len(),
@@ -44,4 +44,33 @@ fn whoever_stands_still_too_long_sends_nothing_more_and_tells_what_it_knows() {
     println!(
         "a process stopped beyond its lease: {asked} asked by the others and before, none unknown"
     );
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn whoever_is_given_up_while_others_are_at_work_joins_them_again() {
+    const ROWS: usize = 560;
+    let (server, address) = server();
+    let fleet = Fleet::new(ROWS, &address);
+    let start = |out: &str| fleet.send(out).flags("--rate 20/s").start();
+    let stopped = start("stopped");
+    let other = start("other");
+    fleet.wait_for(ROWS / 20);
+    stopped.signal("STOP");
+    wait_until("it is given up", || {
+        let lost = "SELECT 1 FROM otpdrive.worker WHERE lost_at IS NOT NULL";
+        !server.sql(lost).is_empty()
+    });
+    stopped.signal("CONT");
+    let ran = stopped.end_soon();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.says("it has joined them again");
+    let ran = other.end_soon();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let again = "SELECT count(*) FROM otpdrive.intent WHERE worker = 3";
+    let again: usize = server.sql(again)[0][0].as_ref().unwrap().parse().unwrap();
+    assert!(again > 20, "{again} after it had joined again");
+    assert_eq!(fleet.judge(0), 0);
+    fleet.gate.has_asked_each_once(ROWS);
+    println!("a process given up while another was at work: joined again, and asked {again} more");
 }

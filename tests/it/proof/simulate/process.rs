@@ -16,8 +16,7 @@ use otpdrive::clock::Clock;
 use otpdrive::job::{Contact, Lane, Operation, UnixMicros};
 use otpdrive::ledger::sqlite::Restored;
 use otpdrive::ledger::{
-    Campaign, CampaignKey, Execution, LeaveOut, LedgerError, NewRun, Opening, Records, Run,
-    Sharing, Store,
+    Campaign, CampaignKey, Execution, LeaveOut, LedgerError, NewRun, Opening, Records, Run, Store,
 };
 use otpdrive::next::{Step, next_step};
 use otpdrive::number::Number;
@@ -186,7 +185,8 @@ impl Process<'_> {
         self.killer.point("the ledger is open").await;
         let new_run = NewRun {
             rates: [None; 2],
-            sharing: Sharing::All,
+            ceilings: None,
+            billed: [0; 3],
 
             policy: settings.policy,
             endpoint: "http://simulated",
@@ -196,7 +196,7 @@ impl Process<'_> {
         plan.runs = ledger.runs(campaign.record.id).unwrap();
         self.killer.is_durable();
         self.killer.point("the run is noted").await;
-        let started = ledger.start(&campaign, run, self.clock, Execution::Inline);
+        let started = ledger.start(&campaign, run, self.clock, Execution::Inline, None);
         let progress = Progress::new(plan.counts);
         let disk = self.disk(started.unwrap(), &progress, plan.numbers);
         let context = Context {
