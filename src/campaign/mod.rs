@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Ready};
 use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
-use crate::ledger::{self, Begun, Ceiling, Due, Grant, Ledger, LedgerError, News, Rest, Share};
+use crate::ledger::{self, Begun, Ceiling, Due, Grant, Ledger, LedgerError, News, Rest, Wanted};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_number, mask_numbers};
@@ -214,10 +214,9 @@ pub async fn run<L: Ledger, G: Gateway>(
             engine.stop(StopKind::Budget, &allowance.budget_in_words());
         }
         context.progress.set_queues(slots.taken(), slots.waiting());
-        let (asks, reserve_at) = engine.wants_slots(now);
-        let asks = asks.into_iter().flatten();
-        let reserve = |(of, slots)| engine.reserve(of, slots).map(drop).right_future();
-        reservations.extend(asks.map(reserve));
+        let (wanted, reserve_at) = engine.wants_slots(now);
+        let reserve = |wanted| engine.reserve(wanted).map(drop).right_future();
+        reservations.extend(wanted.map(reserve));
         let has_more = wake.is_some() || !lives.is_empty();
         let wake = [wake, slots.asks_at(now), reserve_at.filter(|_| has_more)];
         let wake = wake.into_iter().flatten().min();
@@ -265,7 +264,7 @@ struct Engine<'a, L, G> {
     /// Slots of the common rate that were reserved and not yet used.
     reserved: Cell<u32>,
     /// The ledger is being asked for slots.
-    reserving: [Cell<bool>; Share::ALL.len()],
+    reserving: Cell<bool>,
     /// When the machine was last known not to have slept since slots were granted.
     awake: Cell<Moment>,
     /// Requests begun that have not left yet.
@@ -307,7 +306,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             line: Mutex::new(()),
             line_of_calls: Mutex::new(()),
             reserved: Cell::new(0),
-            reserving: Default::default(),
+            reserving: Cell::default(),
             awake: Cell::new(Moment {
                 at: now,
                 wall: allowance.wall(),
@@ -443,7 +442,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
                 }
                 None => None,
             };
-            if !self.pace.common.is_unlimited() {
+            // With a place of their own calls have one of all, too.
+            let has_both = self.pace.besides(lane).is_some_and(Pace::is_shared);
+            if !self.pace.common.is_unlimited() && !has_both {
                 let _first_in_line = self.line.lock().await;
                 self.reserve_own().await;
                 self.pace.common.intent(|| self.intents()).await;
@@ -822,7 +823,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// The first slots of the common rate, and what holds the lanes back from before.
     async fn reserve_first(&self) {
-        let Some(grant) = self.reserve(Share::Common, self.batch()).await else {
+        let Some(grant) = self.reserve(self.batch()).await else {
             return;
         };
         if self.settings.earlier_holds == EarlierHolds::Ignore {
@@ -842,7 +843,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             return;
         }
         if self.reserved.get() == 0 {
-            self.reserve(Share::Common, self.batch()).await;
+            self.reserve(self.batch()).await;
         }
         self.reserved.set(self.reserved.get().saturating_sub(1));
     }
@@ -853,66 +854,64 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         clippy::cast_sign_loss,
         reason = "a rate is positive, and a batch of it is small"
     )]
-    fn batch(&self) -> u32 {
+    fn batch(&self) -> Wanted {
         let batch = self.settings.rate.map_or(1, |rate| {
             (rate.per_second() * BATCH.as_secs_f64()).ceil() as u32
         });
-        batch.max(1)
+        Wanted {
+            slots: batch.max(1),
+            calls: 0,
+        }
     }
 
     /// What to reserve of rates that all processes share, and when to look again.
-    fn wants_slots(&self, now: Instant) -> ([Option<(Share, u32)>; 2], Option<Instant>) {
-        let mut asks = [None; Share::ALL.len()];
-        let mut again = None;
-        if !self.pace.common.is_shared() || self.has_ended() {
-            return (asks, again);
+    fn wants_slots(&self, now: Instant) -> (Option<Wanted>, Option<Instant>) {
+        let Paces { common, calls } = self.pace;
+        if !common.is_shared() || self.has_ended() || self.reserving.get() {
+            return (None, None);
         }
         self.pace.look_ahead(self.context.ledger.lookahead());
-        for (of, ask) in Share::ALL.into_iter().zip(&mut asks) {
-            let reserving = &self.reserving[of.index()];
-            let pace = self.pace.of(of);
-            if reserving.get() {
-                continue;
-            }
-            // What is wanted is counted only when it matters.
-            let wants = match pace.ask(usize::MAX, now) {
-                Ask::For(_) => pace.ask(self.wanted(of, now), now),
-                later => later,
-            };
-            match wants {
-                Ask::For(slots) => {
-                    reserving.set(true);
-                    *ask = Some((of, slots));
-                }
-                Ask::At(at) => again = again.into_iter().chain([at]).min(),
-                Ask::Nothing => {}
-            }
+        // What is wanted is counted only when it matters.
+        let ask = |pace: &Pace, wanted: &dyn Fn() -> usize| match pace.ask(usize::MAX, now) {
+            Ask::For(_) => pace.ask(wanted(), now),
+            later => later,
+        };
+        let asks = [
+            ask(common, &|| self.wanting_any(now) + calls.held()),
+            ask(calls, &|| self.slots.wanting(Lane::Call, now)),
+        ];
+        let [slots, of_calls] = asks.map(|ask| match ask {
+            Ask::For(count) => count,
+            Ask::At(_) | Ask::Nothing => 0,
+        });
+        if slots + of_calls > 0 {
+            self.reserving.set(true);
+            let calls = of_calls;
+            return (Some(Wanted { slots, calls }), None);
         }
-        (asks, again)
+        let later = asks.into_iter().filter_map(|ask| match ask {
+            Ask::At(at) => Some(at),
+            Ask::For(_) | Ask::Nothing => None,
+        });
+        (None, later.min())
     }
 
-    /// How many requests could use a slot of such a rate soon.
-    fn wanted(&self, of: Share, now: Instant) -> usize {
-        let wanting = |lane| match self.pace.besides(lane) {
-            // Without one of their own they have no use for others.
-            Some(pace) => self.slots.wanting(lane, now).min(pace.held()),
-            None => self.slots.wanting(lane, now),
-        };
-        match of {
-            Share::Common => Lane::ALL.into_iter().map(wanting).sum(),
-            Share::Calls => self.slots.wanting(Lane::Call, now),
-        }
+    /// How many requests could use any slot soon.
+    fn wanting_any(&self, now: Instant) -> usize {
+        let lanes = Lane::ALL.into_iter();
+        let lanes = lanes.filter(|lane| self.pace.besides(*lane).is_none());
+        lanes.map(|lane| self.slots.wanting(lane, now)).sum()
     }
 
     /// Asks the ledger for slots.
-    async fn reserve(&self, of: Share, slots: u32) -> Option<Grant> {
-        self.reserving[of.index()].set(true);
+    async fn reserve(&self, wanted: Wanted) -> Option<Grant> {
+        self.reserving.set(true);
         let since = self.moment();
-        let grant = self.context.ledger.reserve(of, slots).await;
-        self.reserving[of.index()].set(false);
+        let grant = self.context.ledger.reserve(wanted).await;
+        self.reserving.set(false);
         match grant {
             Ok(grant) => {
-                self.granted(of, &grant.slots, since);
+                self.granted(&grant, since);
                 Some(grant)
             }
             Err(error) => {
@@ -923,23 +922,29 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
     }
 
     /// Slots that were asked for then.
-    fn granted(&self, of: Share, slots: &ledger::Slots, since: Moment) {
-        if let ledger::Slots::Own { count, after } = slots {
-            self.reserved.set(*count);
-            return self.keep_distance(*after);
+    fn granted(&self, grant: &Grant, since: Moment) {
+        if let ledger::Slots::Own { count, after } = grant.slots {
+            self.reserved.set(count);
+            return self.keep_distance(after);
         }
         self.pace.share();
         if self.has_slept(since) {
             return;
         }
-        match *slots {
-            ledger::Slots::At {
-                first,
-                interval,
-                count,
-            } => self.pace.of(of).add(first, interval, count),
-            ledger::Slots::Later(at) => self.pace.of(of).none_before(at),
-            ledger::Slots::Own { .. } => {}
+        let granted = [
+            (&self.pace.common, Some(grant.slots)),
+            (&self.pace.calls, grant.calls),
+        ];
+        for (pace, slots) in granted {
+            match slots {
+                Some(ledger::Slots::At {
+                    first,
+                    interval,
+                    count,
+                }) => pace.add(first, interval, count),
+                Some(ledger::Slots::Later(at)) => pace.none_before(at),
+                Some(ledger::Slots::Own { .. }) | None => {}
+            }
         }
         self.awake.set(self.moment());
     }

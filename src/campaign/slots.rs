@@ -16,7 +16,7 @@ use super::limits::Allowance;
 use super::progress::Why;
 use super::watch::{Gate, Watch};
 use crate::job::{Job, JobId, Lane, RowId, UnixMicros};
-use crate::ledger::{Due, Share, Then};
+use crate::ledger::{Due, Then};
 use crate::mistake::{Mistake, is_made};
 use crate::pace::Pace;
 use crate::retry::Budget;
@@ -54,15 +54,7 @@ impl Paces {
         let calls = calls.filter(|_| !is_made(Mistake::CallRateIgnored));
         Self {
             common: Pace::new(settings.rate, lookahead),
-            calls: Pace::beside_another(calls, lookahead),
-        }
-    }
-
-    /// The one whose slots are asked for.
-    pub fn of(&self, share: Share) -> &Pace {
-        match share {
-            Share::Common => &self.common,
-            Share::Calls => &self.calls,
+            calls: Pace::beside_another(calls, lookahead, settings.rate),
         }
     }
 

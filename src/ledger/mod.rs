@@ -82,9 +82,9 @@ pub trait Ledger {
     /// Returns when everything handed over is durable, or cannot be made so.
     fn flush(&self) -> impl Future<Output = Result<(), LedgerError>>;
 
-    /// Asks for slots of a rate before requests leave. The engine asks once when a run begins, and
-    /// then while there is something to send; it never asks twice at once for the same share.
-    fn reserve(&self, of: Share, slots: u32) -> impl Future<Output = Result<Grant, LedgerError>>;
+    /// Asks for slots of the rate before requests leave. The engine asks once when a run begins, and
+    /// then while there is something to send; it never asks twice at once.
+    fn reserve(&self, wanted: Wanted) -> impl Future<Output = Result<Grant, LedgerError>>;
 
     /// The run ends: what is still to be written is not waited for without end.
     fn ends(&self) {}
@@ -394,11 +394,23 @@ impl Share {
     }
 }
 
+/// What is asked of [`Ledger::reserve`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// So many slots,
+    pub slots: u32,
+    /// and so many for calls that have a rate of their own besides.
+    pub calls: u32,
+}
+
 /// An answer to [`Ledger::reserve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// When requests may leave.
     pub slots: Slots,
+    /// Those of the calls' own rate, if they were asked for. For each there is one among the slots
+    /// that is not before it, and none between the two.
+    pub calls: Option<Slots>,
     /// What holds each lane back from before this run: a `Retry-After`. What others are told
     /// meanwhile is [`News`].
     pub holds: [Option<UnixMicros>; Lane::ALL.len()],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::postgres::PostgresRun;
 use super::sqlite::RunLedger;
-use super::{Begun, Due, Grant, Ledger, LedgerError, News, Rest, Share};
+use super::{Begun, Due, Grant, Ledger, LedgerError, News, Rest, Wanted};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::run::RunFact;
@@ -57,8 +57,8 @@ impl Ledger for Run {
         of!(self, ledger => ledger.flush().await)
     }
 
-    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
-        of!(self, ledger => ledger.reserve(of, slots).await)
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
+        of!(self, ledger => ledger.reserve(wanted).await)
     }
 
     fn ends(&self) {

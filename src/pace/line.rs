@@ -15,7 +15,7 @@ use super::Limiter;
 pub(super) const LATE: Duration = Duration::from_millis(10);
 
 /// Places for so much time are asked for at once.
-pub(super) const LOT: Duration = Duration::from_millis(100);
+const LOT: Duration = Duration::from_millis(100);
 
 /// They are there so long before they are needed, besides: a round trip to the ledger.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -86,7 +86,7 @@ impl Line {
             not_before: Cell::new(now),
             late,
             interval: Cell::new(interval.max(SHORTEST)),
-            guard: RefCell::new(Limiter::new(interval, LATE)),
+            guard: RefCell::new(Limiter::new(interval, late)),
             changed: Notify::new(),
         }
     }
@@ -95,7 +95,7 @@ impl Line {
     pub fn add(&self, first: Instant, interval: Duration, count: u32) {
         let interval = interval.max(SHORTEST);
         if self.interval.replace(interval) != interval {
-            self.guard.replace(Limiter::new(interval, LATE));
+            self.guard.replace(Limiter::new(interval, self.late));
         }
         let lot = Lot {
             next: first,
@@ -207,6 +207,22 @@ impl Line {
         if place > Instant::now() {
             return Err(Some(place));
         }
+        self.takes(place)
+    }
+
+    /// Takes the next place for a request that has no other, ahead of those who wait for any: though
+    /// its time has not come, if no place lies between. Or says when to look again, if it is known.
+    pub fn claim(&self) -> Result<Instant, Option<Instant>> {
+        let place = self.place(0).ok_or(None)?;
+        let near = place.checked_sub(self.interval.get());
+        if near > Some(Instant::now()) {
+            return Err(near);
+        }
+        self.takes(place)
+    }
+
+    /// Takes the next place, which is this one.
+    fn takes(&self, place: Instant) -> Result<Instant, Option<Instant>> {
         if self.returned.take().is_some() {
             return Ok(place);
         }
@@ -455,17 +471,26 @@ mod tests {
         let (all, start) = (pace(10), Instant::now());
         let requests = NonZeroU32::new(1).unwrap();
         let per = SECOND;
-        let calls = Pace::beside_another(Some(Rate { requests, per }), LOOKAHEAD);
+        let of_all = NonZeroU32::new(10).map(|requests| Rate { requests, per });
+        let calls = Pace::beside_another(Some(Rate { requests, per }), LOOKAHEAD, of_all);
         calls.share();
-        calls.add(start + 230 * MS, SECOND, 3);
-        all.add(start, 100 * MS, 5);
+        calls.add(start + 230 * MS, SECOND, 1);
+        all.add(start, 100 * MS, 4);
         let (call, common) = calls.turn_of_both(&all).await;
         assert_eq!((call, common), (start + 230 * MS, start + 300 * MS));
-        // Others have the next common ones for long: its own place is lost, the one behind is not.
-        all.forget();
-        all.add(start + 2_300 * MS, 100 * MS, 1);
+        // Those who wait for any place let it go first.
+        let second = start + 2 * SECOND;
+        calls.add(second - 50 * MS, SECOND, 1);
+        all.add(second, 100 * MS, 3);
+        let (call, any) = tokio::join!(calls.turn_of_both(&all), async {
+            [all.turn().await, all.turn().await]
+        });
+        let others = [second + 100 * MS, second + 200 * MS];
+        assert_eq!((call, any), ((second - 50 * MS, second), others));
+        // There is none of all for long: its own place is lost, the one behind is not.
+        calls.add(start + 4 * SECOND, SECOND, 2);
+        all.add(start + 5_050 * MS, 100 * MS, 1);
         let (call, common) = calls.turn_of_both(&all).await;
-        assert_eq!((call, common), (start + 2_230 * MS, start + 2_300 * MS));
-        assert_eq!(start.elapsed(), 2_300 * MS);
+        assert_eq!((call, common), (start + 5 * SECOND, start + 5_050 * MS));
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::mistake::{Mistake, is_made};
 pub use line::Ask;
-use line::{LATE, LOT, Line};
+use line::{LATE, Line};
 
 /// How much time a late departure may make up for.
 const TOLERANCE: Duration = Duration::from_millis(5);
@@ -125,6 +125,9 @@ impl Limiter {
     }
 }
 
+/// A line of calls that is behind by no more than this is made up for.
+pub const SLACK: Duration = Duration::from_millis(10);
+
 /// Lets requests leave one by one, never above a rate.
 ///
 /// The rate is this process's own, or all processes share it: then each reserves places on one line of
@@ -163,12 +166,13 @@ impl Pace {
         }
     }
 
-    /// As `new`, for requests that keep another pace besides. Their places on the two lines are not
-    /// the same, so that they may be late here by the distance from one to the next.
+    /// As `new`, for requests that keep another pace besides, of a higher rate. They leave with the
+    /// first place there that is not before theirs here, and so may be late by its distance.
     #[must_use]
-    pub fn beside_another(rate: Option<Rate>, lookahead: Duration) -> Self {
+    pub fn beside_another(rate: Option<Rate>, lookahead: Duration, another: Option<Rate>) -> Self {
+        let distance = another.map_or(Duration::ZERO, Rate::interval);
         Self {
-            late: LOT.max(rate.map_or(LOT, Rate::interval)),
+            late: LATE + SLACK.max(distance),
             ..Self::new(rate, lookahead)
         }
     }
@@ -298,13 +302,21 @@ impl Pace {
     pub async fn turn_of_both(&self, other: &Self) -> (Instant, Instant) {
         let _in_order = self.turn.lock().await;
         if let Some(line) = self.line.get() {
+            let others = other.line();
             loop {
                 line.is_due().await;
-                let others = other.turn().await;
-                match line.take() {
-                    Ok(place) => return (place, others),
+                let place = match others.claim() {
+                    Ok(place) => place,
                     Err(until) => {
-                        other.put_back(others);
+                        others.wait(until).await;
+                        continue;
+                    }
+                };
+                sleep_until(place).await;
+                match line.take() {
+                    Ok(own) => return (own, place),
+                    Err(until) => {
+                        others.put_back(place);
                         line.wait(until).await;
                     }
                 }

@@ -55,37 +55,66 @@ pub fn begin(
 ) -> Result<RunId> {
     let record = &campaign.record;
     let run = match open_run(server, record.id)? {
-        Some((_, policy)) if policy != new.policy => {
-            return Err(Fault::Refused(format!(
-                "other machines work on campaign {} with other settings of --max-attempts, --fallback, --on-unknown or --on-server-error: name the same ones to join them, or wait until they have ended",
-                record.name
-            )));
-        }
-        Some((run, _)) if counts::ceilings_of(server, run)? != counts::told(new.ceilings) => {
-            return Err(Fault::Refused(format!(
-                "other machines work on campaign {} with other settings of --limit, --budget, --price, --daily-cap, --call-daily-cap or --timezone, which all count together: name the same ones to join them, or wait until they have ended",
-                record.name
-            )));
-        }
-        Some((run, _)) => run,
-        None => {
-            let run = history::begin(Db::Postgres(server), record.id, now, new)?;
-            counts::begin(server, run, new)?;
-            let lanes = match record.operation {
-                Operation::Send => &[Lane::Sms, Lane::Call][..],
-                Operation::Verify => &[Lane::Verify],
-            };
-            for lane in lanes {
-                let sql = "INSERT INTO ahead (run, lane, next, past) VALUES (?1, ?2, ?3, ?4)";
-                let (first, end) = campaign.bounds();
-                let values = [run.0, *lane as i64, first, end].map(Value::from);
-                server.execute(sql, &values)?;
+        Some((run, policy)) => {
+            if let Some(settings) = other_settings(server, run, policy, new)? {
+                return Err(Fault::Refused(format!(
+                    "other machines work on campaign {} with other settings of {settings}: name the same ones to join them, or wait until they have ended",
+                    record.name
+                )));
             }
             run
         }
+        None => begin_anew(server, campaign, now, new)?,
     };
     let intervals = new.rates.map(|rate| rate.map_or(0, micros_between));
     enter(server, run, record.sandbox, intervals)?;
+    Ok(run)
+}
+
+/// The settings in which a run that is open is another one than what is to begin, if there are any.
+fn other_settings(
+    server: &Server,
+    run: RunId,
+    policy: Policy,
+    new: &NewRun<'_>,
+) -> Result<Option<&'static str>> {
+    if policy != new.policy {
+        return Ok(Some(
+            "--max-attempts, --fallback, --on-unknown or --on-server-error",
+        ));
+    }
+    // All count together.
+    if counts::ceilings_of(server, run)? != counts::told(new.ceilings) {
+        return Ok(Some(
+            "--limit, --budget, --price, --daily-cap, --call-daily-cap or --timezone",
+        ));
+    }
+    // Who has none would not keep that of the others.
+    let sql = "SELECT 1 FROM worker_on WHERE run = ?1 AND calls_us > 0";
+    let calls_are_bound = !server.query(sql, &[run.0.into()])?.is_empty();
+    let is_other = calls_are_bound != new.rates[Share::Calls.index()].is_some();
+    Ok(is_other.then_some("--call-rate"))
+}
+
+fn begin_anew(
+    server: &Server,
+    campaign: &Campaign,
+    now: UnixMicros,
+    new: &NewRun<'_>,
+) -> Result<RunId> {
+    let record = &campaign.record;
+    let run = history::begin(Db::Postgres(server), record.id, now, new)?;
+    counts::begin(server, run, new)?;
+    let lanes = match record.operation {
+        Operation::Send => &[Lane::Sms, Lane::Call][..],
+        Operation::Verify => &[Lane::Verify],
+    };
+    for lane in lanes {
+        let sql = "INSERT INTO ahead (run, lane, next, past) VALUES (?1, ?2, ?3, ?4)";
+        let (first, end) = campaign.bounds();
+        let values = [run.0, *lane as i64, first, end].map(Value::from);
+        server.execute(sql, &values)?;
+    }
     Ok(run)
 }
 

@@ -25,9 +25,10 @@ use crate::ledger::tables::history;
 use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
     Begun, Campaign, Ceilings, Due, Execution, Grant, Ledger, LedgerError, News, PerLane, Records,
-    Rest, Share, Slots, Span, Then,
+    Rest, Slots, Span, Then, Wanted,
 };
 use crate::next::{Step, due_on, next_step};
+use crate::pace::SLACK;
 use crate::run::{RunFact, RunId, Stop, StopKind};
 
 /// What is asked, for people.
@@ -347,14 +348,15 @@ impl Ledger for PostgresRun {
         self.queue.flush().await
     }
 
-    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
         let values = [
             i64::from(self.sandbox),
-            of as i64,
             self.worker.0,
-            i64::from(slots),
+            i64::from(wanted.slots),
+            i64::from(wanted.calls),
             micros(LEAD),
             micros(LOT),
+            micros(SLACK),
         ];
         let sql = self.control.in_schema(RESERVE);
         let values = numbers(&values);
@@ -367,20 +369,25 @@ impl Ledger for PostgresRun {
                 let ahead = u64::try_from(at - now).unwrap_or(0);
                 asked + took / 2 + Duration::from_micros(ahead)
             };
-            let start: Option<i64> = row.try_get(1)?;
-            let interval: i64 = row.try_get(2)?;
-            Ok(match start {
-                Some(start) => Slots::At {
-                    first: there(start),
-                    interval: Duration::from_micros(interval.unsigned_abs()),
-                    count: slots,
-                },
-                None => Slots::Later(there(row.try_get(3)?)),
-            })
+            let slots = |first: usize, later: usize| -> Result<_, tokio_postgres::Error> {
+                let interval: i64 = row.try_get(first + 1)?;
+                let count: i64 = row.try_get(first + 2)?;
+                Ok(match row.try_get(first)? {
+                    Some(start) => Slots::At {
+                        first: there(start),
+                        interval: Duration::from_micros(interval.unsigned_abs()),
+                        count: count.try_into().unwrap_or(0),
+                    },
+                    None => Slots::Later(there(row.try_get(later)?)),
+                })
+            };
+            let calls = (wanted.calls > 0).then(|| slots(5, 8));
+            Ok((slots(1, 4)?, calls.transpose()?))
         };
-        let slots = read().map_err(self.control.unreadable(TAKE_SLOTS))?;
+        let (slots, calls) = read().map_err(self.control.unreadable(TAKE_SLOTS))?;
         Ok(Grant {
             slots,
+            calls,
             holds: self.holds,
         })
     }
@@ -526,22 +533,40 @@ UPDATE {schema}.slice SET worker = NULL
  WHERE run = $1 AND lane = $2 AND first = $3 AND worker = $4";
 
 /// Slots follow each other on one line, whoever has them: so the sum of all is exact. The longest
-/// interval of those who are there counts.
+/// interval of those who are there counts. Calls have a line of their own besides; a place on it is
+/// given only where there is one of all behind it, or for it, and so that what was late there by no
+/// more than the slack is made up for.
 const RESERVE: &str = "
 WITH now AS (SELECT {schema}.now_micros() AS now),
- rate AS (SELECT max(CASE WHEN $2 = 0 THEN interval_us ELSE calls_us END) AS interval, count(*) AS workers
+ rate AS (SELECT max(interval_us) AS interval, max(calls_us) AS calls, count(*) AS workers
             FROM {schema}.worker_on WHERE sandbox = $1),
- own AS (SELECT CASE WHEN $2 = 0 THEN interval_us ELSE calls_us END AS interval
-           FROM {schema}.worker WHERE id = $3),
- step AS (SELECT greatest(rate.interval, own.interval) AS interval,
-                 (greatest(rate.workers, 1) + 1) * $6 + 2 * $5 AS horizon FROM rate, own),
- slots AS (UPDATE {schema}.pace p
-              SET tat = greatest(p.tat, now.now + $5) + $4 * step.interval
-             FROM now, step
-            WHERE p.sandbox = $1 AND p.share = $2 AND p.tat < now.now + step.horizon
-           RETURNING p.tat - $4 * step.interval AS start)
-SELECT now.now, (SELECT start FROM slots), step.interval, p.tat - step.horizon
-  FROM now, step, {schema}.pace p WHERE p.sandbox = $1 AND p.share = $2";
+ step AS (SELECT greatest(r.interval, w.interval_us) AS interval,
+                 greatest(r.calls, w.calls_us, 1) AS calls,
+                 (greatest(r.workers, 1) + 1) * $6 + 2 * $5 AS horizon
+            FROM rate r, {schema}.worker w WHERE w.id = $2),
+ line AS (SELECT tat FROM {schema}.pace WHERE sandbox = $1 AND share = 0 FOR UPDATE),
+ line_of_calls AS (SELECT p.tat FROM line, {schema}.pace p
+                    WHERE p.sandbox = $1 AND p.share = 1 AND $4 > 0 FOR UPDATE OF p),
+ plan AS (SELECT l.tat, c.tat AS calls_tat, greatest(l.tat, now.now + $5) AS start,
+                 greatest(l.tat, now.now + $5) + $3 * step.interval AS past,
+                 l.tat < now.now + step.horizon AS is_open
+            FROM now, step, line l LEFT JOIN line_of_calls c ON true),
+ calls AS (SELECT greatest(p.calls_tat, p.start - $7) AS first,
+                  CASE WHEN p.is_open AND p.calls_tat <= p.past
+                       THEN least($4, 1 + (p.past - greatest(p.calls_tat, p.start)) / step.calls)
+                       ELSE 0 END AS count
+             FROM plan p, step),
+ slots AS (UPDATE {schema}.pace l SET tat = p.start + ($3 + c.count) * step.interval
+             FROM plan p, step, calls c
+            WHERE l.sandbox = $1 AND l.share = 0 AND p.is_open AND $3 + c.count > 0),
+ slots_of_calls AS (UPDATE {schema}.pace l SET tat = c.first + c.count * step.calls
+             FROM calls c, step
+            WHERE l.sandbox = $1 AND l.share = 1 AND c.count > 0)
+SELECT now.now, CASE WHEN p.is_open THEN p.start END, step.interval, $3 + c.count,
+       p.tat - step.horizon,
+       CASE WHEN c.count > 0 THEN c.first END, step.calls, c.count,
+       CASE WHEN p.is_open THEN p.calls_tat - $5 ELSE p.tat - step.horizon END
+  FROM now, step, plan p, calls c";
 
 const LEAVE: &str = "
 WITH gone AS (UPDATE {schema}.worker SET finished_at = {schema}.now_micros()

@@ -19,8 +19,8 @@ use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, holds, last_departure};
 use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
-    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Rest, Share, Slots, Span,
-    Then,
+    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Rest, Slots, Span, Then,
+    Wanted,
 };
 use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
@@ -132,13 +132,16 @@ impl Ledger for RunLedger {
 
     /// The file is this process's alone, and so is the rate; all there is to keep is what earlier
     /// runs have left: the distance from their last request, said once, and what holds lanes back.
-    async fn reserve(&self, _: Share, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
         let slots = Slots::Own {
-            count: slots.max(1),
+            count: wanted.slots.max(1),
             after: self.last_left_at.take(),
         };
-        let holds = self.holds;
-        Ok(Grant { slots, holds })
+        Ok(Grant {
+            slots,
+            calls: None,
+            holds: self.holds,
+        })
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {

@@ -18,7 +18,7 @@ use crate::job::{
 };
 use crate::job::{Contact, Operation};
 use crate::ledger::store::Place;
-use crate::ledger::{Begun, Ledger, NewRun, Rest, Share, Slots, Then};
+use crate::ledger::{Begun, Ledger, NewRun, Rest, Slots, Then, Wanted};
 use crate::ledger::{Campaign, CampaignKey, Execution, Records, Run, Store};
 use crate::number::Number;
 use crate::record::RowState;
@@ -261,7 +261,7 @@ async fn what_is_written_reads_back() {
         ]
     );
     let (ledger, _) = home.start(Operation::Send, &input);
-    let grant = ledger.reserve(Share::Common, 0).await.unwrap();
+    let grant = ledger.reserve(Wanted::default()).await.unwrap();
     let (count, after) = (1, Some(NOW + Duration::from_secs(1)));
     assert_eq!(grant.slots, Slots::Own { count, after });
     let held = [Some(held_until), None, None];
@@ -616,7 +616,12 @@ async fn refusals_alike_before_a_kill_are_a_wave_unless_they_were_acted_on_or_wa
 
 /// When the latest request before this run left, as far as is known.
 async fn after(ledger: &Run) -> Option<UnixMicros> {
-    match ledger.reserve(Share::Common, 1).await.unwrap().slots {
+    match ledger
+        .reserve(Wanted { slots: 1, calls: 0 })
+        .await
+        .unwrap()
+        .slots
+    {
         Slots::Own { count: 1, after } => after,
         other => panic!("{other:?}"),
     }

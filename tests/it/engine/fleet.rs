@@ -244,6 +244,11 @@ impl Story {
         assert!(room.is_done());
         assert_eq!(room.count(Status::Pending), 0);
         keeps_the_rate(&log, self.rate);
+        if let Some(rate) = calls {
+            let calls = log.iter().filter(|sent| sent.lane == Lane::Call);
+            let calls: Vec<Sent> = calls.cloned().collect();
+            keeps_the_rate(&calls, rate);
+        }
         once(&room, &log, policy.on_unknown);
         holds_kept(&room, &log);
     }
@@ -367,6 +372,36 @@ async fn while_there_is_work_the_rate_is_used() {
         keeps_the_rate(&log, rate);
         let took = (log[log.len() - 1].at - start).as_secs_f64();
         assert!(took < 30.0 / 0.97, "{took:.2} s for 30 at {rate}/s");
+    }
+}
+
+/// Calls keep their own rate, and use it, however many text messages go between them.
+#[tokio::test(start_paused = true)]
+async fn calls_of_all_keep_the_rate_of_calls() {
+    for (rate, calls) in [(500, 100), (100, 20), (1_000, 300), (50, 2)] {
+        let mut settings = settings(Some(rate));
+        settings.limits.call_rate = NonZeroU32::new(calls).map(|requests| Rate {
+            requests,
+            per: SECOND,
+        });
+        let mut rows = vec![Lane::Sms; rate as usize * 20];
+        rows.extend(vec![Lane::Call; calls as usize * 20]);
+        let room = Room::new(&rows, [Some(rate), Some(calls)], settings.policy, 5);
+        let log = Log::default();
+        let at_work = (0..3).map(|_| async {
+            let (hand, wall) = (room.join(), || room.clock.now());
+            work((&room, &hand, &log), &settings, &soon, &wall, pending()).await;
+            hand.leave();
+        });
+        join_all(at_work).await;
+        let log = log.take();
+        assert_eq!(log.len(), rows.len());
+        keeps_the_rate(&log, rate);
+        let of_calls = log.iter().filter(|sent| sent.lane == Lane::Call);
+        let of_calls: Vec<Sent> = of_calls.cloned().collect();
+        let took = (of_calls[of_calls.len() - 1].at - of_calls[0].at).as_secs_f64();
+        keeps_the_rate(&of_calls, calls);
+        assert!(took < 20.0 / 0.95, "the rate is used: {took:.1} s for 20 s");
     }
 }
 

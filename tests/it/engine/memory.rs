@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, RowId, UnixMicros, VerdictKind};
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Share, Slots, Then};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Slots, Then, Wanted};
 use otpdrive::next::due_on;
 use otpdrive::number::Number;
 use otpdrive::run::{Policy, RunFact, RunFacts, RunId, Runs};
@@ -304,16 +304,20 @@ impl Ledger for Memory {
         Ok(())
     }
 
-    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
-        assert_eq!(of, Share::Common, "the rate of calls is its own");
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
+        let Wanted { slots, calls } = wanted;
+        assert_eq!(calls, 0, "the rate of calls is its own");
         assert!(slots > 0);
         self.granted.set(self.granted.get() + slots as usize);
         let slots = Slots::Own {
             count: slots,
             after: self.after.take(),
         };
-        let holds = self.holds.get();
-        Ok(Grant { slots, holds })
+        Ok(Grant {
+            slots,
+            calls: None,
+            holds: self.holds.get(),
+        })
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {

@@ -11,9 +11,10 @@ use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use otpdrive::ledger::{
     Begun, Ceiling, Ceilings, Due, Elsewhere, Grant, Ledger, LedgerError, News, PerLane, Rest,
-    Share, Slots, Then,
+    Share, Slots, Then, Wanted,
 };
 use otpdrive::next::{Step, next_step};
+use otpdrive::pace::SLACK;
 use otpdrive::run::{Policy, RunFact, RunFacts, RunId, Runs};
 use otpdrive::status::{Status, outcome};
 use tokio::time::{Instant, sleep};
@@ -184,22 +185,44 @@ impl Room {
     }
 
     /// Some slots, or when to ask again.
-    fn slots(&self, of: Share, count: u32) -> Slots {
+    fn slots(&self, wanted: Wanted) -> (Slots, Option<Slots>) {
         let now = Instant::now();
         let workers = self.workers.borrow().iter().filter(|w| !w.is_over).count();
         let horizon = LOT * (u32::try_from(workers).unwrap() + 1) + 2 * LEAD;
-        let line = &self.lines[of.index()];
-        let (end, interval) = line.get();
+        let [line, of_calls] = &self.lines;
+        let ((end, interval), (calls_end, apart)) = (line.get(), of_calls.get());
+        let asked = wanted.calls > 0;
         if end >= now + horizon {
-            return Slots::Later(end - horizon);
+            let later = Slots::Later(end - horizon);
+            return (later, asked.then_some(later));
         }
         let first = end.max(now + LEAD);
+        let past = first + interval * wanted.slots;
+        let mut calls = 0;
+        if asked && calls_end <= past {
+            let room = (past - calls_end.max(first)).as_nanos() / apart.as_nanos();
+            calls = wanted.calls.min(1 + u32::try_from(room).unwrap());
+        }
+        let count = wanted.slots + calls;
         line.set((first + interval * count, interval));
-        Slots::At {
+        let slots = Slots::At {
             first,
             interval,
             count,
-        }
+        };
+        let of_calls = asked.then(|| {
+            if calls == 0 {
+                return Slots::Later(calls_end - LEAD);
+            }
+            let first = calls_end.max(first - SLACK);
+            of_calls.set((first + apart * calls, apart));
+            Slots::At {
+                first,
+                interval: apart,
+                count: calls,
+            }
+        });
+        (slots, of_calls)
     }
 
     /// What has been come to, but by this worker.
@@ -449,14 +472,17 @@ impl Ledger for Hand<'_> {
         Ok(())
     }
 
-    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
         let sent = Instant::now();
         self.room.travel().await;
         self.beat(sent);
-        let slots = self.room.slots(of, slots);
+        let (slots, calls) = self.room.slots(wanted);
         self.room.travel().await;
-        let holds = self.room.holds.get();
-        Ok(Grant { slots, holds })
+        Ok(Grant {
+            slots,
+            calls,
+            holds: self.room.holds.get(),
+        })
     }
 
     async fn news(&self) -> News {

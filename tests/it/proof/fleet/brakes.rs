@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Fleet, holds_the_rate, server};
 use crate::proof::{nobody_twice_nobody_lost, quick_or_long};
-use crate::support::gate::{Gate, counts};
+use crate::support::gate::{Gate, Logged, counts};
 use crate::support::stub::{Reply, Stub};
 use crate::support::workdir::{Running, Workdir};
-use crate::support::{Counts, KEY, contacts};
+use crate::support::{Counts, KEY, contacts, phone};
 
 #[test]
 #[ignore = "tests/prove fleet"]
@@ -133,5 +133,50 @@ fn the_rate_of_all_is_that_of_one_while_processes_come_and_go() {
     println!(
         "3 processes that come and go: {:.1} % of {RATE}/s, at most {most} in a second",
         held * 100.0
+    );
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn calls_of_all_keep_their_rate_among_text_messages() {
+    const RATE: usize = 200;
+    const CALLS: usize = 40;
+    let seconds = quick_or_long(6, 60);
+    let (_server, address) = server();
+    let rows = RATE * seconds;
+    let fleet = Fleet::new(rows, &address);
+    // One in five is a call: as many as may leave.
+    let row = |n: usize| {
+        let channel = if n.is_multiple_of(RATE / CALLS) {
+            "call"
+        } else {
+            "sms"
+        };
+        format!("{},{channel}\n", phone(n))
+    };
+    let rows: String = (0..rows).map(row).collect();
+    fleet
+        .dir
+        .write("list.csv", format!("phone,channel\n{rows}"));
+    let rated = |out: &str| {
+        let send = fleet
+            .send(out)
+            .flags(format!("--rate {RATE}/s --call-rate {CALLS}/s"));
+        send.args(&["--concurrency", "16"]).start()
+    };
+    for worker in ["one", "two", "three"].map(rated) {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let log = fleet.gate.settled_log();
+    let most = holds_the_rate(RATE, &log);
+    let is_call = |request: &Logged| request.path == "callotp";
+    let calls: Vec<Logged> = log.into_iter().filter(is_call).collect();
+    assert_eq!(calls.len(), CALLS * seconds);
+    let most_calls = holds_the_rate(CALLS, &calls);
+    let took = calls[calls.len() - 1].t - calls[0].t;
+    println!(
+        "3 processes, calls at {CALLS}/s among {RATE}/s: at most {most_calls} and {most} in a second, {} calls in {took:.1} s",
+        calls.len()
     );
 }

@@ -65,7 +65,8 @@ fn a_budget_is_that_of_all() {
     let (server, address) = server();
     let fleet = Fleet::new(ROWS, &address);
     // What was spent before is counted, too.
-    let priced = "--price sms=0.25 --rate 200/s";
+    // All at once: what they count, they count one after the other.
+    let priced = "--price sms=0.25 --rate unlimited --concurrency 32";
     let before = fleet.send("before").flags(format!("{priced} --limit 40"));
     before.ends(3);
     for worker in three(&fleet, &format!("{priced} --budget 40.10")) {

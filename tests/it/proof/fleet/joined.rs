@@ -47,9 +47,11 @@ fn is_kept_out_while_others_work(fleet: &Fleet) {
         policy.says("other machines work on campaign list with other settings");
         policy.says("Nothing was sent");
     }
+    let rated = fleet.send("other").flags("--call-rate 1/s").ends(2);
+    rated.says("other settings of --call-rate: name the same ones to join them");
     for flags in ["--limit 5", "--budget 5 --price sms=1", "--daily-cap 5"] {
         let counted = fleet.send("other").flags(flags).ends(2);
-        counted.says("which all count together: name the same ones to join them");
+        counted.says("other settings of --limit, --budget, --price, --daily-cap");
         counted.says("Nothing was sent");
     }
     assert!(!fleet.dir.path("other/results.csv").exists());

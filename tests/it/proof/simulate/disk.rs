@@ -9,7 +9,7 @@ use fastrand::Rng;
 use otpdrive::campaign::{EarlierHolds, Progress};
 use otpdrive::clock::Clock;
 use otpdrive::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
-use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Run, Share};
+use otpdrive::ledger::{Begun, Due, Grant, Ledger, LedgerError, Rest, Run, Wanted};
 use otpdrive::run::RunFact;
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, sleep};
@@ -161,9 +161,9 @@ impl Ledger for Disk<'_> {
         flushed
     }
 
-    async fn reserve(&self, of: Share, slots: u32) -> Result<Grant, LedgerError> {
+    async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
         self.killer.point("reserving").await;
-        let grant = self.ledger.reserve(of, slots).await?;
+        let grant = self.ledger.reserve(wanted).await?;
         if !self.was_granted.replace(true) {
             let now = Some(self.clock().now());
             let held = grant.holds.iter().any(|at| *at > now);
