@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::counts::{self, Counting, Given};
 use super::fleet::{LEASE, Worker};
-use super::link::Link;
+use super::link::{FIRST_WAIT, Link};
 use crate::job::{Lane, UnixMicros, VerdictKind};
 use crate::ledger::group::{Committed, Failure, Group, Intent, Room};
 use crate::ledger::tables::rows::kind_index;
@@ -66,7 +66,7 @@ impl Took {
 /// What a reply tells.
 struct Reply {
     granted: Vec<i64>,
-    /// For how long its lease is good, by the server; `None`: it is not there any more.
+    /// For how long its lease is good, by the server, if it still is; `None`: it was given up.
     lease: Option<i64>,
     stop: Option<String>,
     holds: Vec<(i64, i64)>,
@@ -116,14 +116,13 @@ impl Writer {
         if let Some(counting) = &mut self.counting {
             counting.ready(&self.link).await?;
         }
-        let asked = Instant::now();
         // In one order, or two machines with the same rows could wait for each other.
         let mut intents: Vec<_> = group.intents.iter().collect();
         intents.sort_unstable_by_key(|intent| intent.id);
         let arrays = self.arrays(group, &intents);
         let counting = self.counting.as_ref();
         let given = counting.map(|counting| counting.given(&intents, &group.answers));
-        let mut reply = self.ask(&arrays, given.as_ref()).await?;
+        let (asked, mut reply) = self.ask_in_time(&arrays, given.as_ref()).await?;
         self.took.add(asked.elapsed());
         let beyond = self.beyond(&mut reply).await?;
         self.tell(&reply);
@@ -207,6 +206,30 @@ impl Writer {
             }
         }
         arrays
+    }
+
+    /// Asks, and when. After a time in which the server was away the lease is over: then it asks again,
+    /// until the next beat has renewed it, unless others have given this process up.
+    async fn ask_in_time(
+        &self,
+        arrays: &Arrays,
+        given: Option<&Given>,
+    ) -> Result<(Instant, Reply), LedgerError> {
+        let mut late_since = None;
+        loop {
+            let asked = Instant::now();
+            let mut reply = self.ask(arrays, given).await?;
+            let is_late = reply.lease.is_some_and(|lease| lease <= 0) && reply.stop.is_none();
+            if !is_late || arrays.intents.is_empty() {
+                return Ok((asked, reply));
+            }
+            let now = Instant::now();
+            if now - *late_since.get_or_insert(now) > LEASE {
+                reply.lease = None;
+                return Ok((asked, reply));
+            }
+            sleep(FIRST_WAIT).await;
+        }
     }
 
     async fn ask(&self, arrays: &Arrays, given: Option<&Given>) -> Result<Reply, LedgerError> {
@@ -311,11 +334,11 @@ fn account_refused(text: &str) -> Stop {
     }
 }
 
-/// An intent is written by a worker who is there, unless all have to stop: whoever inserts its key may
+/// An intent is written by a worker whose lease is good, unless all have to stop: whoever inserts its key may
 /// send. An answer is a fact, whoever tells it, and the first one counts.
 const WRITE: &str = "
-WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}.worker WHERE id = $1 AND lost_at IS NULL AND finished_at IS NULL
-                  AND lease_until > {schema}.now_micros()),
+WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}.worker
+                WHERE id = $1 AND lost_at IS NULL AND finished_at IS NULL),
  stopped AS (SELECT why FROM {schema}.stop WHERE run = $2),
  answers AS (INSERT INTO {schema}.answer (id, left_at, answered_at, verdict, text, retry_at)
      SELECT * FROM unnest($4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::text[], $9::int8[])
@@ -331,7 +354,7 @@ WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}
      ON CONFLICT DO NOTHING),{asked}
  intents AS (INSERT INTO {schema}.intent (id, run, lane, begun_at, worker)
      SELECT i.id, $2, i.lane, i.begun_at, $1 FROM there, {intents}
-      WHERE NOT EXISTS (SELECT 1 FROM stopped)
+      WHERE there.lease > 0 AND NOT EXISTS (SELECT 1 FROM stopped)
      ON CONFLICT (id) DO UPDATE SET lane = intent.lane WHERE intent.worker = excluded.worker
      RETURNING id, lane, xmax = 0 AS is_new){count}
 SELECT coalesce((SELECT array_agg(id) FROM intents), '{}'), (SELECT lease FROM there),

@@ -74,3 +74,23 @@ fn whoever_is_given_up_while_others_are_at_work_joins_them_again() {
     fleet.gate.has_asked_each_once(ROWS);
     println!("a process given up while another was at work: joined again, and asked {again} more");
 }
+
+/// As after a server that was away for longer than a lease: whose turn comes first, that of the beat
+/// or of the next request, must not matter.
+#[test]
+#[ignore = "tests/prove fleet"]
+fn whoever_is_late_and_was_given_up_by_nobody_goes_on() {
+    const ROWS: usize = 120;
+    let (server, address) = server();
+    let fleet = Fleet::new(ROWS, &address);
+    let workers = ["one", "two"].map(|out| fleet.send(out).flags("--rate 100/s").start());
+    fleet.wait_for(ROWS / 2);
+    server.sql("UPDATE otpdrive.worker SET lease_until = otpdrive.now_micros() - 1");
+    for worker in workers {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    assert_eq!(fleet.judge(0), 0);
+    fleet.gate.has_asked_each_once(ROWS);
+    println!("late, and given up by nobody: {ROWS} rows, each asked once");
+}
