@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +76,8 @@ pub struct PostgresRun {
     say: mpsc::UnboundedSender<News>,
     heart: Heart,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
+    /// A moment, and what the server's clock showed then.
+    server_clock: Cell<(Instant, i64)>,
 }
 
 /// The outages that a process knows of: of lanes, or of connections.
@@ -154,6 +156,7 @@ impl PostgresRun {
             ceilings: ceilings.cloned(),
             today,
         };
+        let shown = clock.now();
         Ok(Self {
             reader: Arc::new(Mutex::new(reader)),
             clock,
@@ -173,6 +176,7 @@ impl PostgresRun {
             say,
             heart,
             holds,
+            server_clock: Cell::new((clock.instant(shown), shown.0)),
         })
     }
 
@@ -364,10 +368,11 @@ impl Ledger for PostgresRun {
         let read = || {
             let row = &rows[0];
             let now: i64 = row.try_get(0)?;
+            let moment = moment(self.server_clock.get(), now, asked..=asked + took);
+            self.server_clock.set((moment, now));
             let there = |at: i64| {
-                // When the server said `now`, half of the way was over.
                 let ahead = u64::try_from(at - now).unwrap_or(0);
-                asked + took / 2 + Duration::from_micros(ahead)
+                moment + Duration::from_micros(ahead)
             };
             let slots = |first: usize, later: usize| -> Result<_, tokio_postgres::Error> {
                 let interval: i64 = row.try_get(first + 1)?;
@@ -491,6 +496,21 @@ impl Reader {
     }
 }
 
+/// The moment at which the server's clock showed `now`, which was within this time: as it follows from
+/// one that is known, as far as that can be. Slots lie beside those of others, and an answer that took
+/// long by itself would say little about where.
+fn moment(known: (Instant, i64), now: i64, within: RangeInclusive<Instant>) -> Instant {
+    let (moment, shown) = known;
+    let passed = Duration::from_micros(now.abs_diff(shown));
+    let (first, last) = within.into_inner();
+    let told = if now < shown {
+        moment.checked_sub(passed).unwrap_or(first)
+    } else {
+        moment.checked_add(passed).unwrap_or(last)
+    };
+    told.clamp(first, last)
+}
+
 /// Keeps in mind where there is an outage.
 pub(super) fn follow(outages: &mut BTreeSet<Option<Lane>>, fact: &RunFact) {
     match fact {
@@ -572,3 +592,29 @@ const LEAVE: &str = "
 WITH gone AS (UPDATE {schema}.worker SET finished_at = {schema}.now_micros()
                WHERE id = $1 AND finished_at IS NULL)
 UPDATE {schema}.slice SET worker = NULL WHERE worker = $1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn an_answer_that_took_long_moves_no_slot() {
+        let began = Instant::now();
+        let at = |ms: u32| began + MS * ms;
+        let known = (at(100), 5_100_000);
+        let shown = |ms: i64| 5_000_000 + ms * 1_000;
+        // Wherever within the time it was said.
+        for (asked, answered) in [(110, 300), (20, 111), (110, 110)] {
+            let moment = moment(known, shown(110), at(asked)..=at(answered));
+            assert_eq!(moment, at(110));
+        }
+        // Clocks that drift, or were set, are told by answers that contradict.
+        assert_eq!(moment(known, shown(113), at(100)..=at(111)), at(111));
+        assert_eq!(moment(known, shown(113), at(115)..=at(120)), at(115));
+        assert_eq!(moment(known, shown(-90_000), at(115)..=at(120)), at(115));
+        assert_eq!(moment(known, i64::MIN, at(115)..=at(120)), at(115));
+        assert_eq!(moment(known, i64::MAX, at(115)..=at(120)), at(120));
+    }
+}
