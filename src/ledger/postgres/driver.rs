@@ -30,8 +30,8 @@ pub struct Driver {
     gave_up: watch::Sender<bool>,
     /// When the server last said something.
     heard_at: Arc<Mutex<Instant>>,
-    /// What gives up, if anything does.
-    patience: Mutex<Option<AbortHandle>>,
+    /// What gives up, if anything does, and since when.
+    patience: Mutex<Option<(Instant, AbortHandle)>>,
 }
 
 impl Driver {
@@ -124,14 +124,19 @@ impl Driver {
             }
             gave_up.send_replace(true);
         });
-        *patience = Some(task.abort_handle());
+        *patience = Some((Instant::now(), task.abort_handle()));
     }
 
     /// It is waited for again however long it takes, if it was not given up.
     pub fn wait_again(&self) {
-        if let Some(task) = lock(&self.patience).take() {
+        if let Some((_, task)) = lock(&self.patience).take() {
             task.abort();
         }
+    }
+
+    /// Since when it is not waited for however long it takes.
+    pub fn gives_up_since(&self) -> Option<Instant> {
+        lock(&self.patience).as_ref().map(|(since, _)| *since)
     }
 
     /// Was the server given up?

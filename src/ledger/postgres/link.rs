@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
-use super::{Address, Driver, describe, schema};
+use super::fleet::LEASE;
+use super::{Address, Driver, describe, schema, server};
 use crate::ledger::LedgerError;
 
 /// The first wait before a connection is made again, and the longest.
@@ -53,6 +54,7 @@ impl Link {
         let mut client = self.client.lock().await;
         let (mut wait, mut lost_since) = (FIRST_WAIT, None);
         loop {
+            let mut advice = "";
             let why = match client.take() {
                 Some(open) if !open.is_closed() => {
                     let asked = Instant::now();
@@ -63,10 +65,13 @@ impl Link {
                             *client = Some(open);
                             return Ok(Heard { rows, asked, took });
                         }
-                        Err(error) if may_pass(&error) => describe(&error),
+                        Err(error) if may_pass(&error) => {
+                            advice = server::advice(&error);
+                            describe(&error)
+                        }
                         Err(error) => {
                             *client = Some(open);
-                            return Err(self.failed(what, describe(&error)));
+                            return Err(self.failed(what, server::words(&error)));
                         }
                     }
                 }
@@ -89,12 +94,22 @@ impl Link {
             if self.driver.gave_up() {
                 return Err(self.failed(what, "the server stands still".to_owned()));
             }
-            if since.elapsed() > PATIENCE {
-                return Err(self.failed(what, format!("{why}, for longer than {PATIENCE:?}")));
+            let away = since.elapsed();
+            if away > self.patience() {
+                let why = format!("{why}, for {} s by now{advice}", away.as_secs());
+                return Err(self.failed(what, why));
             }
             tracing::warn!(name: "ledger_away", "the ledger does not answer ({why}): nothing leaves until it does");
             sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// How long it is asked again: who ends does not wait for long, for one thing after the other.
+    fn patience(&self) -> Duration {
+        match self.driver.gives_up_since() {
+            Some(since) if since.elapsed() > LEASE => LONGEST_WAIT,
+            _ => PATIENCE,
         }
     }
 

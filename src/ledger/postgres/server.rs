@@ -301,18 +301,19 @@ pub fn is_damage(error: &Error) -> bool {
 
 /// What the server said, and what to do about it; never what it quotes, which may be numbers.
 pub fn words(error: &Error) -> String {
-    match error.as_db_error() {
-        Some(said) => {
-            let advice = match *said.code() {
-                SqlState::DISK_FULL => FULL,
-                SqlState::INSUFFICIENT_PRIVILEGE => {
-                    ". Its role needs more rights: see `otpdrive help fleet`"
-                }
-                _ => "",
-            };
-            format!("{}{advice}", describe(error))
+    if error.is_closed() && error.as_db_error().is_none() {
+        return "the connection to the server was lost".to_owned();
+    }
+    format!("{}{}", describe(error), advice(error))
+}
+
+/// What to do about what the server said; it fits behind that.
+pub fn advice(error: &Error) -> &'static str {
+    match error.code() {
+        Some(&SqlState::DISK_FULL) => FULL,
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            ". Its role needs more rights: see `otpdrive help fleet`"
         }
-        None if error.is_closed() => "the connection to the server was lost".to_owned(),
-        None => describe(error),
+        _ => "",
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests stand on: a folder to work in, and a gateway that does as it is told.
 
 pub mod authority;
+pub mod disk;
 pub mod facts;
 pub mod gate;
 pub mod postgres;

@@ -17,6 +17,7 @@ use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use super::SOON;
 use super::authority::Authority;
+use super::disk::Disk;
 
 /// The password of the user `postgres`.
 pub const PASSWORD: &str = "pg 0123456789/secret@";
@@ -40,8 +41,13 @@ const SETTINGS: [&str; 5] = [
     "log_min_duration_statement=-1",
 ];
 
-/// A server that runs, on a disk of its own.
+/// More than the data of a server in these tests.
+const SMALL_KIB: usize = 64 * 1024;
+
+/// A server that runs.
 pub struct Cluster {
+    /// What its data are on, if that is a small disk of their own; taken away before the folder.
+    disk: Option<Disk>,
     /// With `data`, `log`, and the socket.
     dir: TempDir,
     port: u16,
@@ -73,13 +79,22 @@ impl Cluster {
 
     /// A server with these settings besides.
     pub fn with(sync: Sync, settings: &[&str]) -> Self {
-        Self::make(sync, settings, DOORS, |_| ())
+        Self::make(sync, settings, DOORS, folder(), |_| ())
+    }
+
+    /// A server whose data are on a small disk of their own; `None` where mounting is not allowed.
+    pub fn on_a_small_disk() -> Option<Self> {
+        let dir = folder();
+        let disk = Disk::mount(data_in(dir.path()), SMALL_KIB)?;
+        let mut made = Self::make(Sync::Off, &[], DOORS, dir, |_| ());
+        made.disk = Some(disk);
+        Some(made)
     }
 
     /// A server that only TLS leads into, with a certificate like this.
     pub fn behind_tls(authority: &Authority, params: &CertificateParams) -> Self {
         let (certificate, key) = authority.pem(params);
-        Self::make(Sync::Off, &["ssl=on"], DOORS_BEHIND_TLS, |data| {
+        Self::make(Sync::Off, &["ssl=on"], DOORS_BEHIND_TLS, folder(), |data| {
             fs::write(data.join("server.crt"), certificate).unwrap();
             let path = data.join("server.key");
             fs::write(&path, key).unwrap();
@@ -88,11 +103,17 @@ impl Cluster {
         })
     }
 
-    fn make(sync: Sync, settings: &[&str], doors: &str, prepare: impl FnOnce(&Path)) -> Self {
-        let dir = folder();
-        let data = dir.path().join("data");
+    fn make(
+        sync: Sync,
+        settings: &[&str],
+        doors: &str,
+        dir: TempDir,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        let data = data_in(dir.path());
+        // The folder may be there, with nothing in it.
         let copied = Command::new("cp")
-            .arg("-a")
+            .arg("-aT")
             .args([template(), &data])
             .status();
         assert!(copied.unwrap().success());
@@ -112,6 +133,7 @@ impl Cluster {
             let mut postmaster = launch(dir.path(), port, &settings);
             if is_up(dir.path(), port, &mut postmaster) {
                 return Self {
+                    disk: None,
                     dir,
                     port,
                     settings,
@@ -133,6 +155,11 @@ impl Cluster {
         format!("postgres://postgres:{PASSWORD_ENCODED}@{host}:{port}/{database}")
     }
 
+    /// The small disk of its data.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
+    }
+
     /// The folder of its socket.
     pub fn socket(&self) -> &Path {
         self.dir.path()
@@ -151,6 +178,11 @@ impl Cluster {
     pub fn sql(&self, statements: &str) -> Rows {
         let said = ask(self.dir.path(), self.port, statements);
         said.unwrap_or_else(|error| panic!("{statements}: {error:?}"))
+    }
+
+    /// The same, where it does not matter whether it fails.
+    pub fn tries(&self, statements: &str) {
+        let _ = ask(self.dir.path(), self.port, statements);
     }
 
     /// Breaks it off as a crash does, and starts it again on the same port.
@@ -226,7 +258,11 @@ fn user() -> Option<User> {
 
 /// One of PostgreSQL's programs, run by somebody who may.
 fn program(name: &str) -> Command {
-    let path = programs().join(name);
+    by_user(&programs().join(name))
+}
+
+/// A program, run by whoever runs the servers.
+pub fn by_user(path: &Path) -> Command {
     let Some(User { id, group }) = user() else {
         return Command::new(path);
     };
@@ -238,17 +274,22 @@ fn program(name: &str) -> Command {
 }
 
 /// Gives a file to whoever runs the servers.
-fn own(path: &Path) {
+pub fn own(path: &Path) {
     if let Some(User { id, group }) = user() {
         chown(path, Some(id), Some(group)).unwrap();
     }
 }
 
 /// A folder of theirs.
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     own(dir.path());
     dir
+}
+
+/// Where the data of a server are.
+fn data_in(dir: &Path) -> PathBuf {
+    dir.join("data")
 }
 
 /// A server's data as `initdb` makes them. Made once: a copy takes a fifth of the time.
@@ -300,7 +341,7 @@ fn template() -> &'static Path {
     })
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -314,7 +355,7 @@ fn launch(dir: &Path, port: u16, settings: &[String]) -> Child {
     let mut command = program("postgres");
     command
         .arg("-D")
-        .arg(dir.join("data"))
+        .arg(data_in(dir))
         .args(["-p", &port.to_string()]);
     for setting in settings {
         command.args(["-c", setting]);

@@ -1,11 +1,9 @@
 //! No room: on a small disk of its own (tmpfs), and by a limit on the size of files.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use super::{CLEAR, Tally, gist, judge, met};
 use crate::proof::quick_or_long;
 use crate::support::contacts;
+use crate::support::disk::Disk;
 use crate::support::stub::Stub;
 use crate::support::workdir::{Ran, Workdir};
 
@@ -17,33 +15,8 @@ const PLENTY: usize = 64 * 1024;
 
 /// A disk of its own, in a folder `disk`; `None` where mounting is not allowed: the tests by a limit
 /// show the same.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(dir: &Workdir, kib: usize) -> Option<Self> {
-        let disk = Self(dir.path("disk"));
-        std::fs::create_dir(&disk.0).unwrap();
-        disk.size("mount -t tmpfs tmpfs", kib).then_some(disk)
-    }
-
-    fn size(&self, how: &str, kib: usize) -> bool {
-        let mount = format!("{how} -o size={kib}k \"$0\" 2>&-");
-        let mut shell = Command::new("bash");
-        shell.args(["-c", &mount]).arg(&self.0);
-        shell.status().unwrap().success()
-    }
-
-    fn make_room(&self) {
-        assert!(self.size("mount -o remount", PLENTY));
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Where it was not mounted there is nothing to take away.
-        let mut umount = Command::new("umount");
-        let _ = umount.arg(&self.0).stderr(Stdio::null()).status();
-    }
+fn mount(dir: &Workdir, kib: usize) -> Option<Disk> {
+    Disk::mount(dir.path("disk"), kib)
 }
 
 /// A list of which the records take most of the room.
@@ -72,11 +45,11 @@ fn squeeze(run: impl Fn(&Workdir, &Stub, usize) -> Option<Ran>) -> Tally {
 #[ignore = "tests/prove disk"]
 fn a_disk_that_is_full_at_any_moment_costs_nobody_a_second_message() {
     let tally = squeeze(|dir, stub, kib| {
-        let disk = Disk::mount(dir, kib)?;
+        let disk = mount(dir, kib)?;
         let ledger = "-q --ledger disk/otpdrive.db --out list-results";
         let send = || dir.send(stub).flags(ledger);
         let healthy = || {
-            disk.make_room();
+            disk.resize(PLENTY);
             send()
         };
         let ran = judge(dir, stub, (ROWS, IN_FLIGHT), &CLEAR, send(), healthy);
@@ -112,7 +85,7 @@ fn a_limit_on_file_sizes_is_told_and_costs_nobody_a_second_message() {
 fn results_that_do_not_fit_leave_the_old_ones_and_a_way_to_write_them() {
     let stub = Stub::start();
     let dir = Workdir::with(contacts(0..ROWS));
-    let Some(disk) = Disk::mount(&dir, 16) else {
+    let Some(disk) = mount(&dir, 16) else {
         return;
     };
     let send = || dir.send(&stub).flags("-q --out disk/out").ends(3).stderr;
@@ -122,7 +95,7 @@ fn results_that_do_not_fit_leave_the_old_ones_and_a_way_to_write_them() {
     assert!(said.contains("otpdrive report"), "{said}");
     assert_eq!(dir.names_in("disk/out").len(), 0, "no half files");
     assert!(report(2).contains("Make room"));
-    disk.make_room();
+    disk.resize(PLENTY);
     report(0);
     let results = dir.results_of("disk/out");
     assert_eq!(results.len(), ROWS);

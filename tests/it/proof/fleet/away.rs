@@ -1,11 +1,13 @@
 //! The server, or the way to it, that is away for a while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::proxy::Proxy;
 use super::{CONCURRENCY, Fleet, server};
-use crate::proof::quick_or_long;
+use crate::proof::{long, quick_or_long};
+use crate::support::postgres::Cluster;
 use crate::support::workdir::Running;
+use crate::support::{contacts, wait_until};
 
 const RATE: usize = 100;
 
@@ -95,4 +97,92 @@ fn whoever_is_told_to_stop_while_the_server_stands_still_does_so() {
     ran.says("the server stands still");
     let unknown = fleet.judge(CONCURRENCY + RATE / 10);
     println!("told to stop while the server stood still: {unknown} unknown");
+}
+
+/// The gateway is asked for nothing more, though there is something to do. Gives how often it was.
+#[track_caller]
+fn stands_still(fleet: &Fleet) -> usize {
+    let mut asked = fleet.gate.log().len();
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let later = fleet.gate.log().len();
+        if later == asked {
+            break;
+        }
+        asked = later;
+    }
+    assert!(asked < fleet.rows, "nothing holds them up");
+    asked
+}
+
+/// Whatever has left is noted there.
+#[track_caller]
+fn has_noted_all(server: &Cluster, fleet: &Fleet) {
+    let left = fleet.gate.log().len();
+    let noted = server.sql("SELECT count(*) FROM otpdrive.intent");
+    let noted: usize = noted[0][0].as_ref().unwrap().parse().unwrap();
+    assert!(noted >= left, "{left} left, {noted} of them are noted");
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn a_server_whose_disk_is_full_holds_a_run_up_until_there_is_room() {
+    const ROWS: usize = 500;
+    let Some(mut server) = Cluster::on_a_small_disk() else {
+        println!("no mounts here: nothing is shown of a server whose disk is full");
+        return;
+    };
+    let fleet = Fleet::new(ROWS, &server.address());
+    let workers = two(&fleet);
+    fleet.wait_for(100);
+    server.disk().fill();
+    let asked = stands_still(&fleet);
+    has_noted_all(&server, &fleet);
+    fleet.dir.write("other.csv", contacts(ROWS..2 * ROWS));
+    let other = fleet.send("other").input("other.csv").ends(2);
+    other.says("No space left on device");
+    other.says("Make room on its disk, then run the same command again");
+    assert_eq!(fleet.gate.log().len(), asked);
+    server.disk().make_room();
+    fleet.wait_for(asked + 100);
+    // Without room for its log it ends, and does not come back.
+    server.disk().fill();
+    server.tries("SELECT pg_switch_wal()");
+    wait_until("it is down", || server.log().contains("PANIC:"));
+    server.stop();
+    let asked = stands_still(&fleet);
+    server.disk().make_room();
+    server.go_on();
+    has_noted_all(&server, &fleet);
+    let what = format!("a full disk, for the data and for the log after {asked}");
+    end_well(&fleet, workers, &what);
+}
+
+/// It is not waited for as long as in a run, but half a minute.
+#[test]
+#[ignore = "tests/prove fleet"]
+fn whoever_is_told_to_stop_while_the_disk_is_full_says_what_to_do() {
+    const ROWS: usize = 300;
+    if !long() {
+        println!("told to stop while the disk is full: in the long form");
+        return;
+    }
+    let Some(server) = Cluster::on_a_small_disk() else {
+        return;
+    };
+    let fleet = Fleet::new(ROWS, &server.address());
+    let worker = fleet.send("one").flags(format!("--rate {RATE}/s")).start();
+    fleet.wait_for(ROWS / 6);
+    server.disk().fill();
+    stands_still(&fleet);
+    let told = Instant::now();
+    worker.signal("TERM");
+    let ran = worker.end();
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    ran.says("s by now. Make room on its disk, then run the same command again");
+    server.disk().make_room();
+    let unknown = fleet.judge(CONCURRENCY + RATE / 10);
+    println!("told to stop while the disk was full: after {took:.0?}, {unknown} unknown");
 }
