@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fleet, holds_the_rate, server};
+use super::{Fleet, holds_the_rate, server, share_held};
 use crate::proof::{nobody_twice_nobody_lost, quick_or_long};
 use crate::support::gate::{Gate, Logged, counts};
 use crate::support::stub::{Reply, Stub};
@@ -120,12 +120,7 @@ fn the_rate_of_all_is_that_of_one_while_processes_come_and_go() {
     }
     let log = fleet.gate.settled_log();
     let most = holds_the_rate(RATE, &log);
-    // While there is work for all: without the beginning and the end.
-    let (from, till) = (RATE / 2, log.len() - RATE / 2);
-    let took = Duration::from_secs_f64(log[till].t - log[from].t);
-    let at_the_rate =
-        Duration::from_secs(1) * u32::try_from(till - from).unwrap() / u32::try_from(RATE).unwrap();
-    let held = at_the_rate.as_secs_f64() / took.as_secs_f64();
+    let held = share_held(RATE, &log);
     // Other proofs are at work beside the short form.
     let least = f64::from(quick_or_long(90, 97)) / 100.0;
     assert!(held >= least, "{held:.3} of {RATE}/s");

@@ -2,11 +2,16 @@
 //!
 //! `connect` is who is let in, and what is said to the others; `same` holds a ledger on a server
 //! against one in a file; `joined` is who works together; `killed` and `stopped` are processes that
-//! die or stand still; `away` are servers and connections that do; `brakes` is what one hears and all
-//! have to heed, and the rate of all; `ceilings` is what all count together; `restored` is a server whose history is another one; `secrets`
-//! is what the server never gets to see; `work` who joins without a list; `copy` a ledger that moves, `older` one of an older version. What left is judged by the gateway's own log.
+//! die or stand still; `away` are servers and connections that do, or have no room; `alone` is who does
+//! not reach the gateway; `brakes` is what one hears and all have to heed, and the rate of all;
+//! `ceilings` is what all count together; `pooled` is pgbouncer between, `snapshot` who looks on all the
+//! while; `restored` is a server whose history is another one; `secrets` is what the server never gets
+//! to see; `work` who joins without a list; `copy` a ledger that moves, `older` one of an older version.
+//! What left is judged by the gateway's own log.
 
+mod alone;
 mod away;
+mod bouncer;
 mod brakes;
 mod ceilings;
 mod connect;
@@ -14,12 +19,16 @@ mod copy;
 mod joined;
 mod killed;
 mod older;
+mod pooled;
 mod proxy;
 mod restored;
 mod same;
 mod secrets;
+mod snapshot;
 mod stopped;
 mod work;
+
+use std::time::Duration;
 
 use otpdrive::ledger::postgres::{Address, Driver, NoConnection, wait};
 
@@ -99,6 +108,14 @@ fn holds_the_rate(rate: usize, log: &[Logged]) -> usize {
     let allowed = rate + rate / 50 + 1;
     assert!(most <= allowed, "{most} in a second at {rate}/s");
     most
+}
+
+/// Which share of this rate was held while there was work for all: without the beginning and the end.
+fn share_held(rate: usize, log: &[Logged]) -> f64 {
+    let (from, till) = (rate / 2, log.len() - rate / 2);
+    let at_the_rate =
+        Duration::from_secs(1) * u32::try_from(till - from).unwrap() / u32::try_from(rate).unwrap();
+    at_the_rate.as_secs_f64() / (log[till].t - log[from].t)
 }
 
 /// A server, and the address of its ledger.

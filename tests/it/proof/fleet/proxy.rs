@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Ends, with its connections, when it is dropped.
+/// Ends, with its connections, when it is dropped: nobody listens there any more.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -18,6 +18,7 @@ pub struct Proxy {
 struct Shared {
     /// Whoever comes is turned away.
     is_cut: AtomicBool,
+    is_over: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
     /// The reply to the next statement with these words gets lost.
     lose: Mutex<Option<String>>,
@@ -33,6 +34,9 @@ impl Proxy {
         let listening = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming() {
+                if listening.is_over.load(Ordering::SeqCst) {
+                    break;
+                }
                 if listening.is_cut.load(Ordering::SeqCst) {
                     continue;
                 }
@@ -83,8 +87,10 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        // It waits for somebody to come.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.cut(Duration::ZERO);
-        self.shared.is_cut.store(true, Ordering::SeqCst);
     }
 }
 
