@@ -380,6 +380,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             };
             slot = granted;
         };
+        let begun = job.attempts.iter().any(|made| made.run == self.run);
+        if how == Rest::GivenBack && !begun {
+            self.slots.starts_again();
+        }
         self.context.ledger.rest(&job, how).await;
         drop(hand);
     }

@@ -297,6 +297,12 @@ impl<'a> Slots<'a> {
         self.queue.borrow_mut().started_elsewhere = count;
     }
 
+    /// A number that was started comes back as a new one, to whoever starts it.
+    pub fn starts_again(&self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.started = queue.started.saturating_sub(1);
+    }
+
     /// A new number is given back: with those that others have started the limit is reached.
     pub fn gives_back(&self) {
         self.queue.borrow_mut().gave_back = true;

@@ -58,6 +58,9 @@ impl Gateway for Gate<'_> {
 
     async fn connect(&self, job: &Job, lane: Lane) -> Result<Self::Ready<'_>, NoConnection> {
         sleep(MS).await;
+        if self.room.cut_off.borrow().contains(&self.hand.worker()) {
+            return Err(NoConnection::from(unreachable()));
+        }
         let (gate, job) = (self, job.clone());
         Ok(Connected { gate, job, lane })
     }
@@ -578,27 +581,26 @@ async fn what_others_were_told_and_found_out_counts_here() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_reaches_no_gateway_holds_nobody_up() {
-    let settings = settings(Some(100));
+    let mut settings = settings(Some(100));
+    // What it tries with is started by whoever begins it.
+    settings.limit = Some(2_002);
     let rows = vec![Lane::Sms; 2_000];
-    let room = Room::new(&rows, [Some(100), None], settings.policy, 3);
+    let mut room = Room::new(&rows, [Some(100), None], settings.policy, 3);
+    room.ceilings.limit = settings.limit;
     let (log, start) = (Log::default(), Instant::now());
-    let cut_off = |_: &Job, _: usize| (MS, unreachable());
-    let for_a_while = |job: &Job, n: usize| {
-        if start.elapsed() > 8 * SECOND {
-            soon(job, n)
-        } else {
-            (MS, unreachable())
-        }
-    };
-    let answers: [Answers<'_>; 3] = [&cut_off, &for_a_while, &soon];
-    let at_work = answers.map(|answers| async {
+    room.cut_off.borrow_mut().extend([0, 1]);
+    let at_work = (0..3).map(|_| async {
         let (hand, wall) = (room.join(), || room.clock.now());
         let of = (&room, &hand, &log);
-        let finished = work(of, &settings, answers, &wall, pending()).await;
+        let finished = work(of, &settings, &soon, &wall, pending()).await;
         hand.leave();
         finished.end
     });
-    let ends = join_all(at_work).await;
+    let again = async {
+        sleep(8 * SECOND).await;
+        room.cut_off.borrow_mut().remove(&1);
+    };
+    let (ends, ()) = tokio::join!(join_all(at_work), again);
     assert!(ends.iter().all(|end| *end == End::Complete), "{ends:?}");
     assert!(start.elapsed() < 40 * SECOND, "{:?}", start.elapsed());
     assert_eq!(room.count(Status::Sent), rows.len());

@@ -54,6 +54,8 @@ pub struct Room {
     pub lookahead: Cell<Duration>,
     /// What all may come to.
     pub ceilings: Ceilings,
+    /// Processes that reach no gateway.
+    pub cut_off: RefCell<HashSet<usize>>,
 }
 
 /// Rows that are handed out together.
@@ -99,6 +101,7 @@ impl Room {
             leave_within: Cell::new(LEASE),
             lookahead: Cell::new(20 * MS),
             ceilings: Ceilings::default(),
+            cut_off: RefCell::default(),
         }
     }
 
@@ -249,6 +252,9 @@ impl Room {
 
     /// What would be more than all may come to, with one more attempt.
     fn beyond(&self, job: &Job, attempt: &Attempt) -> Option<Ceiling> {
+        if self.ceilings == Ceilings::default() {
+            return None;
+        }
         let Ceilings {
             limit,
             calendar,
@@ -495,11 +501,11 @@ impl Ledger for Hand<'_> {
                 }
             } else {
                 self.beat(Instant::now());
-                let elsewhere = self.room.elsewhere(Some(self.worker.get()));
-                if self.room.ceilings != Ceilings::default()
-                    && self.told.replace(elsewhere) != elsewhere
-                {
-                    return News::Counted(elsewhere);
+                if self.room.ceilings != Ceilings::default() {
+                    let elsewhere = self.room.elsewhere(Some(self.worker.get()));
+                    if self.told.replace(elsewhere) != elsewhere {
+                        return News::Counted(elsewhere);
+                    }
                 }
                 sleep(20 * MS).await;
             }
