@@ -68,15 +68,17 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ),
     (
         "numbers that were attempted and that no row asks for, unaccounted for",
-        "SELECT count(*), min(k.job) FROM known k JOIN intent i ON i.id = k.job << 20 | 1
-          WHERE k.job NOT IN (SELECT coalesce(job, id) FROM contact WHERE kind = 0)
-            AND NOT EXISTS (SELECT 1 FROM former f WHERE f.job = k.job
-                               AND f.campaign = k.campaign AND f.number = k.number)",
+        // Not `NOT IN`: what does not fit into its memory a server reads once for each row.
+        "SELECT count(*), min(job) FROM (
+            SELECT k.job FROM known k JOIN intent i ON i.id = k.job << 20 | 1
+             WHERE NOT EXISTS (SELECT 1 FROM former f WHERE f.job = k.job
+                                  AND f.campaign = k.campaign AND f.number = k.number)
+            EXCEPT SELECT coalesce(job, id) FROM contact WHERE kind = 0) t",
     ),
     (
         "things looked up about attempts that were never made",
         "SELECT count(*), min(attempt >> 20) FROM lookup
-          WHERE attempt NOT IN (SELECT id FROM intent)",
+          WHERE NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = lookup.attempt)",
     ),
     (
         "numbers of campaigns that were purged",
@@ -118,7 +120,8 @@ const ANSWERS_OF_FILE: (&str, &str) = (
 );
 const ANSWERS_OF_SERVER: (&str, &str) = (
     "answers without an attempt",
-    "SELECT count(*), min(id >> 20) FROM answer WHERE id NOT IN (SELECT id FROM intent)",
+    "SELECT count(*), min(id >> 20) FROM answer
+      WHERE NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = answer.id)",
 );
 
 fn audit(db: Db<'_>, says: &str, sql: &str) -> Result<Vec<String>> {
