@@ -651,6 +651,25 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     let run = ledger.latest_run(campaign).unwrap().unwrap();
     assert_eq!(run.end, Some(End::Complete));
     drop(ledger);
+    let (ledger, run) = home.start(Operation::Send, &input);
+    assert_eq!(after(&ledger).await, Some(later));
+    let ledger = close(ledger).await;
+    ledger.finish_run(run, later, &End::Complete, None).unwrap();
+    drop(ledger);
+    // One that began before it was at work for longer, as on a server ...
+    let beside = later + Duration::from_mins(1);
+    let first = |finished_at: UnixMicros, left_at: UnixMicros| {
+        let (at, left) = (finished_at.0, left_at.0);
+        format!("UPDATE run SET finished_at = {at}, last_left_at = {left} WHERE id = 1")
+    };
+    home.change(&first(beside, beside));
+    let (ledger, run) = home.start(Operation::Send, &input);
+    assert_eq!(after(&ledger).await, Some(beside));
+    let ledger = close(ledger).await;
+    ledger.finish_run(run, later, &End::Complete, None).unwrap();
+    drop(ledger);
+    // ... or had a clock that was ahead.
+    home.change(&first(UnixMicros(NOW.0 - 1), beside));
     let (ledger, _) = home.start(Operation::Send, &input);
     assert_eq!(after(&ledger).await, Some(later));
     close(ledger).await;

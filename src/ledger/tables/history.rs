@@ -400,19 +400,31 @@ fn moves(db: Db<'_>, run: RunId) -> Result<Vec<(UnixMicros, i64)>> {
 }
 
 /// When the account's latest request left, over all campaigns (rehearsals are apart): in the latest
-/// run that made any. One that was killed left no note of it: then its attempts are looked through.
+/// run that made any, or in one that went on beside it, as runs of a server do. One that was killed
+/// left no note of it: then its attempts are looked through, unless its campaign went on.
 pub fn last_departure(db: Db<'_>, sandbox: bool, this_run: RunId) -> Result<Option<UnixMicros>> {
-    let sql = "SELECT r.id, r.finished_at IS NULL, r.last_left_at FROM run r
-           JOIN campaign c ON c.id = r.campaign
+    let sql = "SELECT r.id, r.last_left_at, r.started_at, r.finished_at,
+                NOT EXISTS (SELECT 1 FROM run l WHERE l.campaign = r.campaign
+                               AND l.id > r.id AND l.id < ?2 AND l.last_left_at IS NOT NULL)
+           FROM run r JOIN campaign c ON c.id = r.campaign
           WHERE c.sandbox = ?1 AND r.id < ?2 ORDER BY r.id DESC";
-    let mut latest = None;
+    let mut latest: Option<UnixMicros> = None;
+    let mut since = UnixMicros(i64::MIN);
     db.each(sql, &[sandbox.into(), this_run.0.into()], |row| {
-        latest = row.get::<Option<i64>>(2)?.map(UnixMicros);
-        if row.get(1)? {
-            let of_killed = departures(db, RunId(row.get(0)?))?;
-            latest = of_killed.into_iter().map(|(_, left)| left.latest()).max();
+        let finished_at: Option<i64> = row.get(3)?;
+        if finished_at.is_some_and(|at| UnixMicros(at) < since) {
+            return Ok(true);
         }
-        Ok(latest.is_none())
+        let mut last: Option<UnixMicros> = row.get::<Option<i64>>(1)?.map(UnixMicros);
+        if finished_at.is_none() && row.get(4)? {
+            let of_killed = departures(db, RunId(row.get(0)?))?;
+            last = of_killed.into_iter().map(|(_, left)| left.latest()).max();
+        }
+        if latest.is_none() && last.is_some() {
+            since = UnixMicros(row.get(2)?);
+        }
+        latest = latest.max(last);
+        Ok(true)
     })?;
     Ok(latest)
 }
