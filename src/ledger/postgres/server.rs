@@ -107,7 +107,7 @@ impl Server {
             Purpose::Write => "ISOLATION LEVEL READ COMMITTED READ WRITE",
         };
         self.batch(&format!(
-            "BEGIN {how}; SET LOCAL search_path TO {}; SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL statement_timeout TO 0",
+            "BEGIN {how}; SET LOCAL search_path TO {}; SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL statement_timeout TO 0; SET LOCAL jit TO off",
             self.schema
         ))?;
         self.in_step.set(true);
@@ -123,6 +123,27 @@ impl Server {
         let done = work()?;
         step.commit()?;
         Ok(done)
+    }
+
+    /// Reads several things as they are at one moment.
+    pub fn reading<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.within(Purpose::Read, read)
+    }
+
+    /// Within it tables are read along their keys, row by row, whatever the server's statistics make
+    /// of their lengths: those are old while a run is on.
+    pub fn along_keys<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.within(Purpose::Read, || {
+            let set = |to| {
+                let of = ["seqscan", "bitmapscan", "material", "sort"];
+                let set = of.map(|way| format!("SET LOCAL enable_{way} TO {to}"));
+                self.batch(&set.join("; "))
+            };
+            set("off")?;
+            let found = read()?;
+            set("on")?;
+            Ok(found)
+        })
     }
 
     /// All rows that a statement finds, which are few.
@@ -204,13 +225,26 @@ impl Server {
         })
     }
 
-    /// Deletes codes.
-    pub fn forget_codes(&self, jobs: &[JobId]) -> Result<()> {
-        let jobs: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+    /// All rows that a statement finds for each of these numbers, which stand for its `?1`. Each is
+    /// looked for by itself.
+    pub fn query_of(&self, sql: &str, numbers: &[i64], values: &[Value<'_>]) -> Result<Vec<Row>> {
+        let of_each = format!(
+            "SELECT q.* FROM unnest($1::int8[]) n(number) CROSS JOIN LATERAL ({} OFFSET 0) q",
+            placed(&sql.replace("?1", "n.number"))
+        );
+        self.along_keys(|| {
+            let mut all: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&numbers, Type::INT8_ARRAY)];
+            all.extend(values.iter().map(typed));
+            Ok(wait(self.client.query_typed(&of_each, &all))?)
+        })
+    }
+
+    /// Changes something for each of these numbers, of which a statement says `= ?1`.
+    pub fn execute_of(&self, sql: &str, numbers: &[i64]) -> Result<()> {
         self.within(Purpose::Write, || {
-            let values: [(&(dyn ToSql + Sync), Type); 1] = [(&jobs, Type::INT8_ARRAY)];
-            let sql = "DELETE FROM code WHERE job = ANY($1)";
-            wait(self.client.execute_typed(sql, &values))?;
+            let values: [(&(dyn ToSql + Sync), Type); 1] = [(&numbers, Type::INT8_ARRAY)];
+            let sql = sql.replace("= ?1", "= ANY($1)");
+            wait(self.client.execute_typed(&sql, &values))?;
             Ok(())
         })
     }

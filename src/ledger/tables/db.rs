@@ -366,6 +366,53 @@ impl<'a> Db<'a> {
         self.prepare(sql)?.execute(values)
     }
 
+    /// What a statement finds for each of these numbers, which stand for its `?1`; the other values
+    /// follow. In no order; of a server all of it is asked for at once.
+    pub fn all_of<T>(
+        self,
+        sql: &str,
+        numbers: &[i64],
+        values: &[Value<'_>],
+        mut read: impl FnMut(&Columns<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        match self {
+            Self::Sqlite(_) => {
+                let mut select = self.prepare(sql)?;
+                for number in numbers {
+                    let of_it = [(*number).into()];
+                    let values: Vec<Value<'_>> = of_it.iter().chain(values).cloned().collect();
+                    select.each(&values, |row| {
+                        all.push(read(row)?);
+                        Ok(true)
+                    })?;
+                }
+            }
+            Self::Postgres(server) => {
+                for numbers in numbers.chunks(CHUNK) {
+                    for row in server.query_of(sql, numbers, values)? {
+                        all.push(read(&Columns::Postgres(&row))?);
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Changes something for each of these numbers, of which a statement says `= ?1`.
+    pub fn execute_of(self, sql: &str, numbers: &[i64]) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => {
+                let mut statement = self.prepare(sql)?;
+                for number in numbers {
+                    statement.execute(&[(*number).into()])?;
+                }
+                Ok(())
+            }
+            Self::Postgres(server) => server.execute_of(sql, numbers),
+        }
+    }
+
     /// Inserts rows in their order. None of them may be there yet.
     pub fn insert_all<'r, T, const COLUMNS: usize>(
         self,

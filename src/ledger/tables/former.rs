@@ -1,7 +1,7 @@
 //! What inputs leave behind that are replaced: numbers that were attempted and that nobody asks for
 //! any more, and the lines on which codes stood.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::db::{CHUNK, Db, Table, Value};
@@ -34,12 +34,22 @@ pub fn not_told(number: Number) -> JobId {
     JobId(-number.digits().cast_signed())
 }
 
-/// The jobs whose codes stood on this line, in any of the campaign's inputs; see also [`not_told`].
-pub fn stood_on(db: Db<'_>, campaign: CampaignId, line: u64) -> Result<HashSet<JobId>> {
-    let sql = "SELECT job FROM stood WHERE campaign = ?1 AND line = ?2";
-    let values = [campaign.0.into(), line.cast_signed().into()];
-    let jobs = db.all(sql, &values, |row| row.get(0).map(JobId))?;
-    Ok(jobs.into_iter().collect())
+/// The jobs whose codes stood on each of these lines, in any of the campaign's inputs; see also
+/// [`not_told`].
+pub fn stood_on(
+    db: Db<'_>,
+    campaign: CampaignId,
+    lines: &[u64],
+) -> Result<HashMap<u64, HashSet<JobId>>> {
+    let sql = "SELECT line, job FROM stood WHERE line = ?1 AND campaign = ?2";
+    let lines: Vec<i64> = lines.iter().map(|line| line.cast_signed()).collect();
+    let mut stood: HashMap<u64, HashSet<JobId>> = HashMap::new();
+    db.all_of(sql, &lines, &[campaign.0.into()], |row| {
+        let line = row.get::<i64>(0)?.cast_unsigned();
+        stood.entry(line).or_default().insert(JobId(row.get(1)?));
+        Ok(())
+    })?;
+    Ok(stood)
 }
 
 /// Removes the rows of an input that those of `new` have replaced, and the codes that none of them
@@ -48,15 +58,14 @@ pub fn replace(db: Db<'_>, path: &Path, old: &Campaign, new: Span) -> Result<()>
     let has_codes = old.record.operation == Operation::Verify;
     let mut left = Sorter::beside(path);
     let mut codes = Vec::new();
+    let mut returned = Vec::new();
     let mut asked_for = None;
     for record in jobs(db, path, old, new)?.sorted()? {
         let [job, whose, row] = record?;
         let job = JobId(job.cast_signed());
         match whose {
             ASKED_FOR => asked_for = Some(job),
-            FORMER if asked_for == Some(job) => {
-                db.execute("DELETE FROM former WHERE job = ?1", &[job.0.into()])?;
-            }
+            FORMER => returned.extend((asked_for == Some(job)).then_some(job.0)),
             OLD if asked_for != Some(job) => {
                 codes.extend(has_codes.then_some(job));
                 left.push([row])?;
@@ -64,6 +73,7 @@ pub fn replace(db: Db<'_>, path: &Path, old: &Campaign, new: Span) -> Result<()>
             _ => {}
         }
     }
+    db.execute_of("DELETE FROM former WHERE job = ?1", &returned)?;
     forget_codes(db, &codes)?;
     keep(db, old, left)?;
     for (table, id) in [("contact", "id"), ("special", "row"), ("block", "first")] {
@@ -163,14 +173,29 @@ pub fn for_each(
           WHERE campaign = ?1 AND job = coalesce(?2, job) ORDER BY job";
     // Mostly there are none, and answers are many.
     let mut facts = None;
+    let mut formers: Vec<(JobId, String, Row)> = Vec::new();
+    let mut is_going = true;
+    let mut hand_over = |formers: &mut Vec<(JobId, String, Row)>| {
+        if formers.is_empty() {
+            return Ok(is_going);
+        }
+        let facts = match &mut facts {
+            Some(facts) => facts,
+            none => none.insert(Facts::of(db, campaign)?),
+        };
+        let jobs: Vec<JobId> = formers.iter().map(|(job, ..)| *job).collect();
+        let mut attempts = HashMap::new();
+        facts.scan(db).add_attempts_of(&mut attempts, &jobs)?;
+        for (job, header, mut row) in formers.drain(..) {
+            row.state = RowState::Job(attempts.remove(&job).unwrap_or_default());
+            is_going = is_going && each(job, &header, &row);
+        }
+        Ok(is_going)
+    };
     db.each(
         sql,
         &[campaign.0.into(), only.map(|job| job.0).into()],
         |row| {
-            let facts = match &mut facts {
-                Some(facts) => facts,
-                none => none.insert(Facts::of(db, campaign)?),
-            };
             let job = JobId(row.get(0)?);
             let number = Number::new(row.get::<i64>(3)?.cast_unsigned());
             let former = Row {
@@ -178,9 +203,14 @@ pub fn for_each(
                 record: row.get(5)?,
                 number: Some(number.ok_or_else(|| damaged(format!("job {}: no number", job.0)))?),
                 lane: rows::lane(row.get(2)?, 2)?,
-                state: RowState::Job(facts.scan(db).attempts_of(job)?),
+                state: RowState::Job(Vec::new()),
             };
-            Ok(each(job, row.get(4)?, &former))
+            formers.push((job, row.get(4)?, former));
+            if formers.len() < CHUNK {
+                return Ok(true);
+            }
+            hand_over(&mut formers)
         },
-    )
+    )?;
+    hand_over(&mut formers).map(drop)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::campaigns::{self, SELECT_CAMPAIGN, campaign};
-use super::db::Db;
+use super::db::{CHUNK, Db};
 use super::error::Result;
 use super::rows::Facts;
 use super::{former, history};
@@ -33,10 +33,19 @@ struct Known {
     facts: Facts,
 }
 
+/// What a campaign has to do with a number.
+struct Part {
+    campaign: CampaignId,
+    job: JobId,
+    is_open: bool,
+    attempts: Vec<Attempt>,
+}
+
 /// A code that was too old to be asked is not to be checked any more.
 const SELECT_JOBS: &str = "
-    SELECT k.campaign, k.job, EXISTS (SELECT 1 FROM code c WHERE c.job = k.job)
-                 AND NOT EXISTS (SELECT 1 FROM suppressed s WHERE s.job = k.job AND s.at IS NOT NULL)
+    SELECT k.number, k.campaign, k.job,
+           (SELECT 1 FROM code c WHERE c.job = k.job) IS NOT NULL
+       AND (SELECT 1 FROM suppressed s WHERE s.job = k.job AND s.at IS NOT NULL) IS NULL
       FROM known k WHERE k.number = ?1";
 
 impl<'a> Journeys<'a> {
@@ -50,50 +59,112 @@ impl<'a> Journeys<'a> {
         }
     }
 
-    /// The journey of a number; what a campaign that sends did for it may be at hand.
-    fn of(&mut self, number: Number, at_hand: Option<(CampaignId, &[Attempt])>) -> Result<Journey> {
-        let mut journey = Journey::default();
+    /// What all campaigns have to do with these numbers. What one that sends did may be at hand:
+    /// then its attempts are not read.
+    fn parts_of(
+        &mut self,
+        numbers: impl Iterator<Item = Number>,
+        at_hand: Option<CampaignId>,
+    ) -> Result<HashMap<Number, Vec<Part>>> {
         let db = self.db;
-        let digits = number.digits().cast_signed();
-        let jobs = db.all(SELECT_JOBS, &[digits.into()], |row| {
-            let (id, job) = (CampaignId(row.get(0)?), JobId(row.get(1)?));
-            Ok((id, job, row.get(2)?))
+        let mut numbers: Vec<i64> = numbers
+            .map(|number| number.digits().cast_signed())
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut found = db.all_of(SELECT_JOBS, &numbers, &[], |row| {
+            let part = Part {
+                campaign: CampaignId(row.get(1)?),
+                job: JobId(row.get(2)?),
+                is_open: row.get(3)?,
+                attempts: Vec::new(),
+            };
+            Ok((Number::new(row.get::<i64>(0)?.cast_unsigned()), part))
         })?;
-        for (id, job, is_open) in jobs {
+        found.sort_unstable_by_key(|(number, part)| (part.campaign, *number, part.job));
+        let of_campaigns = found.chunk_by_mut(|(_, a), (_, b)| a.campaign == b.campaign);
+        for of_campaign in of_campaigns {
+            let campaign = of_campaign[0].1.campaign;
+            if at_hand == Some(campaign) {
+                continue;
+            }
+            let Some(known) = self.known(campaign)? else {
+                continue;
+            };
+            let jobs: Vec<JobId> = of_campaign.iter().map(|(_, part)| part.job).collect();
+            let mut attempts = HashMap::new();
+            known.facts.scan(db).add_attempts_of(&mut attempts, &jobs)?;
+            for (_, part) in of_campaign {
+                part.attempts = attempts.remove(&part.job).unwrap_or_default();
+            }
+        }
+        let mut parts: HashMap<Number, Vec<Part>> = HashMap::new();
+        for (number, part) in found {
+            if let Some(number) = number {
+                parts.entry(number).or_default().push(part);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// A number's journey. What a campaign that sends did for it may be at hand.
+    fn of(&mut self, parts: &[Part], at_hand: Option<(CampaignId, &[Attempt])>) -> Result<Journey> {
+        let mut journey = Journey::default();
+        for part in parts {
+            let id = part.campaign;
             let Some(known) = self.known(id)? else {
                 continue;
             };
-            let read;
-            let attempts = if let Some((_, attempts)) = at_hand.filter(|(of, _)| *of == id) {
-                attempts
-            } else {
-                read = known.facts.scan(db).attempts_of(job)?;
-                &read
-            };
+            let at_hand = at_hand.filter(|(of, _)| *of == id);
+            let attempts = at_hand.map_or(&*part.attempts, |(_, attempts)| attempts);
             if known.operation == Operation::Verify {
                 journey.is_checked_by(id);
             }
-            journey.add(id, attempts, &known.runs, is_open);
+            journey.add(id, attempts, &known.runs, part.is_open);
         }
         journey.finish();
         Ok(journey)
     }
 
-    /// The campaign that sent the latest OTP to a number, or may have, and when, if that is longer
-    /// ago than `max_age`.
-    pub fn of_older_otp(
+    /// Of these numbers, those to which the latest OTP was sent, or may have been, longer ago than
+    /// `max_age`: by which campaign, and when.
+    pub fn of_older_otps(
         &mut self,
-        number: Number,
+        numbers: impl Iterator<Item = Number>,
         now: UnixMicros,
         max_age: Duration,
-    ) -> Result<Option<(Rc<str>, UnixMicros)>> {
-        let journey = self.of(number, None)?;
-        let latest = journey.latest_otp();
-        let Some(old) = latest.filter(|otp| now.since(otp.left_at) > max_age) else {
-            return Ok(None);
-        };
-        let known = self.known(old.campaign)?;
-        Ok(known.map(|known| (Rc::clone(&known.name), old.left_at)))
+    ) -> Result<HashMap<Number, (Rc<str>, UnixMicros)>> {
+        let mut older = HashMap::new();
+        for (number, parts) in self.parts_of(numbers, None)? {
+            let journey = self.of(&parts, None)?;
+            let latest = journey.latest_otp();
+            if let Some(old) = latest.filter(|otp| now.since(otp.left_at) > max_age)
+                && let Some(known) = self.known(old.campaign)?
+            {
+                older.insert(number, (Rc::clone(&known.name), old.left_at));
+            }
+        }
+        Ok(older)
+    }
+
+    /// Hands rows of a campaign to `each`, with their numbers' journeys.
+    fn hand_over(
+        &mut self,
+        of: CampaignId,
+        rows: &mut Vec<(Rc<str>, Row)>,
+        each: &mut dyn FnMut(&str, &Row, &Journey) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let numbers = rows.iter().filter_map(|(_, row)| row.number);
+        let parts = self.parts_of(numbers, Some(of))?;
+        for (header, row) in rows.drain(..) {
+            let of_row = row.number.and_then(|number| parts.get(&number));
+            let Some(of_row) = of_row else { continue };
+            let journey = self.of(of_row, Some((of, row.attempts())))?;
+            if each(&header, &row, &journey).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// What it takes to read a campaign; `None` if it does not count the same.
@@ -133,30 +204,32 @@ pub fn for_each(
     let id = of.record.id;
     db.expect_lookups()?;
     let mut journeys = Journeys::new(db, of.record.sandbox, on);
+    let mut rows: Vec<(Rc<str>, Row)> = Vec::new();
     let mut going = ControlFlow::Continue(());
-    let mut see = |header: &str, row: &Row| -> Result<bool> {
+    let mut see = |header: &Rc<str>, row: Row| -> Result<bool> {
         let asks = matches!(row.state, RowState::Job(_) | RowState::Suppressed(..));
-        if let (Some(number), true, true) = (row.number, asks, going.is_continue()) {
-            going = each(
-                header,
-                row,
-                &journeys.of(number, Some((id, row.attempts())))?,
-            );
+        rows.extend(asks.then(|| (Rc::clone(header), row)));
+        if rows.len() == CHUNK {
+            going = journeys.hand_over(id, &mut rows, each)?;
         }
         Ok(going.is_continue())
     };
     let facts = Facts::of(db, id)?;
-    facts.scan(db).for_each(of.span, records, |stored| {
-        see(&of.record.input.header, &stored.into_row())
-    })?;
+    let header = Rc::from(&*of.record.input.header);
+    facts
+        .scan(db)
+        .for_each(of.span, records, |stored| see(&header, stored.into_row()))?;
     let mut seen = Ok(true);
     former::for_each(db, id, None, |_, header, row| {
         if matches!(seen, Ok(true)) {
-            seen = see(header, row);
+            seen = see(&Rc::from(header), row.clone());
         }
         matches!(seen, Ok(true))
     })?;
-    seen.map(|_| ())
+    if seen? {
+        let _ = journeys.hand_over(id, &mut rows, each)?;
+    }
+    Ok(())
 }
 
 /// The campaigns that send, count the same as this one and know numbers of it.

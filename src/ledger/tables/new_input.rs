@@ -4,20 +4,20 @@
 //! outside memory until the claims, sorted by number, have told to which job it belongs; so that it
 //! takes the same memory however many rows there are. A code that was answered comes into no table.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::asked::{Asked, Fact};
 use super::codes::Codes;
-use super::db::{CHUNK, Db, Statement, Table};
+use super::db::{CHUNK, Db, Table};
 use super::error::Result;
 use super::former;
 use super::intake::Settled;
 use super::rows::{self, BlockWriter};
 use super::seal::{Sealed, Seals};
-use super::sorter::Sorter;
+use super::sorter::{Sorted, Sorter};
 use crate::job::{Contact, GivenCode, JobId, Lane, Operation, Problem, Told};
 use crate::ledger::rules::{Claim, Claimed, Claims, CodePrint, KnownJob};
 use crate::ledger::{Campaign, CampaignKey, Span};
@@ -54,8 +54,7 @@ pub fn store<E>(
     if let Err(error) = new.read(contacts, &mut asked)? {
         return Ok(Err(error));
     }
-    let known = old.map(|old| KnownJobs::of_campaign(db, old.record.id, settled));
-    let told_elsewhere = new.claim(asked, known.transpose()?)?;
+    let told_elsewhere = new.claim(asked, old.map(|_| settled))?;
     let campaign = new.write()?;
     if let Some(old) = old {
         former::replace(db, path, old, campaign.span)?;
@@ -129,31 +128,33 @@ impl NewInput<'_> {
 
     /// Finds for each row its job: a known one, the one of an earlier line, or one of its own.
     /// Returns how many rows say something of which the campaign knows nothing.
-    fn claim(&mut self, all_asked: Sorter<6>, mut known: Option<KnownJobs<'_>>) -> Result<u64> {
+    fn claim(&mut self, all_asked: Sorter<6>, known: Option<&Settled>) -> Result<u64> {
         let (db, id) = (self.db, self.campaign.record.id);
         let mut added = Vec::with_capacity(CHUNK);
         let mut elsewhere = 0;
-        let (mut number, mut claims) = (None, Claims::default());
-        for asked in all_asked.sorted()? {
-            let asked = Asked::from_numbers(asked?)?;
+        let (mut number, mut claims, mut is_tried) = (None, Claims::default(), false);
+        let mut all_asked = Ahead::new(db, id, all_asked.sorted()?, known);
+        while let Some(asked) = all_asked.next()? {
             let claim = asked.claim;
             if number.replace(claim.number) != Some(claim.number) {
                 if added.len() >= CHUNK {
                     add_known(db, id, &added)?;
                     added.clear();
                 }
-                let of_number = known.as_mut().map(|known| known.of(claim.number));
-                claims = Claims::of(of_number.transpose()?.unwrap_or_default());
+                let known = all_asked.known.remove(&claim.number).unwrap_or_default();
+                is_tried = known.iter().any(|known| known.is_tried);
+                claims = Claims::of(known.into_iter().map(|known| known.job).collect());
             }
-            let stood = match asked.masked_line {
-                Some(line) => former::stood_on(db, id, line)?,
-                None => HashSet::new(),
-            };
-            let claimed = claims.claim(&claim, |known| asked.may_mean(known, &stood));
+            let nothing = HashSet::new();
+            let stood = asked
+                .masked_line
+                .and_then(|line| all_asked.stood.get(&line));
+            let stood = stood.unwrap_or(&nothing);
+            let claimed = claims.claim(&claim, |known| asked.may_mean(known, stood));
             let is_elsewhere = match asked.told {
                 Told::Nothing => false,
                 Told::Known => claims.known().is_empty(),
-                Told::Tried => !is_tried(db, claims.known())?,
+                Told::Tried => !is_tried,
             };
             let is_unknown =
                 claimed == Claimed::NoKnownCode && asked.is_settled_elsewhere(claims.known());
@@ -244,47 +245,90 @@ impl Chunk {
     }
 }
 
-/// The jobs that a campaign has from the inputs before.
-struct KnownJobs<'t> {
-    select: Statement<'t>,
+/// What rows ask for, by number, with what the campaign has from the inputs before. Some are read
+/// ahead, so that a server is not asked for each.
+struct Ahead<'t> {
+    db: Db<'t>,
     campaign: CampaignId,
-    settled: &'t Settled,
+    all: Sorted<6>,
+    asked: VecDeque<Asked>,
+    /// When the campaign's codes were answered, if there was an input before.
+    settled: Option<&'t Settled>,
+    /// Its jobs for each number ahead.
+    known: HashMap<Number, Vec<Known>>,
+    /// The jobs whose codes stood on each line ahead that is asked for.
+    stood: HashMap<u64, HashSet<JobId>>,
 }
 
-impl<'t> KnownJobs<'t> {
-    fn of_campaign(db: Db<'t>, campaign: CampaignId, settled: &'t Settled) -> Result<Self> {
-        let sql = "SELECT job, code_print, code_print <> 0 AND EXISTS (SELECT 1 FROM code c WHERE c.job = k.job)
-               FROM known k WHERE number = ?1 AND campaign = ?2";
-        Ok(Self {
-            select: db.prepare(sql)?,
+/// A job that a campaign has from the inputs before.
+struct Known {
+    job: KnownJob,
+    /// Was a request made for it? Looked up only if a row says so.
+    is_tried: bool,
+}
+
+impl<'t> Ahead<'t> {
+    fn new(db: Db<'t>, campaign: CampaignId, all: Sorted<6>, settled: Option<&'t Settled>) -> Self {
+        Self {
+            db,
             campaign,
+            all,
+            asked: VecDeque::new(),
             settled,
-        })
-    }
-
-    fn of(&mut self, number: Number) -> Result<Vec<KnownJob>> {
-        let values = [number.digits().cast_signed().into(), self.campaign.0.into()];
-        self.select.all(&values, |row| {
-            let job = JobId(row.get(0)?);
-            Ok(KnownJob {
-                job,
-                print: CodePrint(row.get(1)?),
-                settled_at: self.settled.get(&job).copied(),
-                has_code: row.get(2)?,
-            })
-        })
-    }
-}
-
-/// Was a request made for any of these jobs?
-fn is_tried(db: Db<'_>, jobs: &[KnownJob]) -> Result<bool> {
-    let mut select = db.prepare("SELECT EXISTS (SELECT 1 FROM intent WHERE id = ?1 << 20 | 1)")?;
-    for known in jobs {
-        if select.one(&[known.job.0.into()], |row| row.get(0))? {
-            return Ok(true);
+            known: HashMap::new(),
+            stood: HashMap::new(),
         }
     }
-    Ok(false)
+
+    fn next(&mut self) -> Result<Option<Asked>> {
+        if self.asked.is_empty() {
+            for asked in self.all.by_ref().take(CHUNK) {
+                self.asked.push_back(Asked::from_numbers(asked?)?);
+            }
+            if let Some(settled) = self.settled {
+                self.look_up(settled)?;
+            }
+        }
+        Ok(self.asked.pop_front())
+    }
+
+    fn look_up(&mut self, settled: &Settled) -> Result<()> {
+        let mut numbers: Vec<Number> = self.asked.iter().map(|asked| asked.claim.number).collect();
+        numbers.dedup();
+        let numbers: Vec<i64> =
+            (numbers.iter().map(|number| number.digits().cast_signed())).collect();
+        let says_tried = (self.asked.iter()).any(|asked| asked.told == Told::Tried);
+        let sql = "SELECT k.number, k.job, k.code_print,
+                k.code_print <> 0 AND (SELECT 1 FROM code c WHERE c.job = k.job) IS NOT NULL,
+                ?3 <> 0 AND (SELECT 1 FROM intent i WHERE i.id = k.job << 20 | 1) IS NOT NULL
+           FROM known k WHERE k.number = ?1 AND k.campaign = ?2";
+        let values = [self.campaign.0.into(), says_tried.into()];
+        self.known.clear();
+        self.db.all_of(sql, &numbers, &values, |row| {
+            let number = Number::new(row.get::<i64>(0)?.cast_unsigned());
+            let job = JobId(row.get(1)?);
+            let known = Known {
+                job: KnownJob {
+                    job,
+                    print: CodePrint(row.get(2)?),
+                    settled_at: settled.get(&job).copied(),
+                    has_code: row.get(3)?,
+                },
+                is_tried: row.get(4)?,
+            };
+            if let Some(number) = number {
+                self.known.entry(number).or_default().push(known);
+            }
+            Ok(())
+        })?;
+        let mut lines: Vec<u64> = (self.asked.iter())
+            .filter_map(|asked| asked.masked_line)
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        self.stood = former::stood_on(self.db, self.campaign, &lines)?;
+        Ok(())
+    }
 }
 
 fn add_known(db: Db<'_>, campaign: CampaignId, claims: &[Claim]) -> Result<()> {

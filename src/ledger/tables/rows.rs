@@ -51,6 +51,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Is its job one that an earlier input has begun?
+    fn is_of_before(&self) -> bool {
+        let asks = matches!(self.state, RowState::Job(_) | RowState::Suppressed(..));
+        asks && self.job.0 != self.row.0
+    }
+
     /// As the report wants it.
     pub fn into_row(self) -> Row {
         Row {
@@ -183,23 +189,48 @@ pub struct Scan<'a> {
     facts: &'a Facts,
 }
 
-/// Neither a code, nor what is to be said, nor attempts are looked for where there can be none.
-fn select_rows(db: Db<'_>) -> String {
-    let (answer, joined) = with_answer(db);
-    format!(
-        "
-    SELECT c.id, coalesce(c.job, c.id), c.line, c.lane, c.kind, c.assumed, c.number, c.seal,
-           s.text, k.code, p.by, p.at, i.id, i.run, i.lane, i.begun_at{answer}
-      FROM contact c
-      LEFT JOIN special s ON s.row = CASE WHEN c.kind <> 0 THEN c.id END
-      LEFT JOIN code k ON k.job = CASE WHEN c.kind = 0 AND c.lane = 2 THEN coalesce(c.job, c.id) END
-      LEFT JOIN suppressed p ON p.job = CASE WHEN c.kind = 0 THEN coalesce(c.job, c.id) END
-      LEFT JOIN intent i ON i.id > CASE c.kind WHEN 0 THEN coalesce(c.job, c.id) << 20 END
-                        AND i.id < (coalesce(c.job, c.id) + 1) << 20{joined}
-     WHERE c.id >= ?1 AND c.id < ?2
-     ORDER BY c.id, i.id"
-    )
+/// Rows that a server is asked for at once.
+const RANGE: i64 = 4_096;
+
+/// Neither a code, nor what is to be said, is looked for where there can be none.
+macro_rules! row {
+    () => {
+        "c.id, coalesce(c.job, c.id), c.line, c.lane, c.kind, c.assumed, c.number, c.seal,
+           CASE WHEN c.kind <> 0 THEN (SELECT text FROM special s WHERE s.row = c.id) END,
+           CASE WHEN c.kind = 0 AND c.lane = 2
+                THEN (SELECT code FROM code k WHERE k.job = coalesce(c.job, c.id)) END,
+           p.by, p.at"
+    };
 }
+
+/// In a file a row is followed by its attempts, one by one.
+const ROWS_OF_FILE: &str = concat!(
+    "SELECT ",
+    row!(),
+    ", i.id, i.run, i.lane, i.begun_at
+       FROM contact c
+       LEFT JOIN suppressed p ON p.job = CASE WHEN c.kind = 0 THEN coalesce(c.job, c.id) END
+       LEFT JOIN intent i ON i.id > CASE c.kind WHEN 0 THEN coalesce(c.job, c.id) << 20 END
+                         AND i.id < (coalesce(c.job, c.id) + 1) << 20
+      WHERE c.id >= ?1 AND c.id < ?2
+      ORDER BY c.id, i.id"
+);
+
+/// Rows alone. A server joins tables as its statistics suggest, which are old while a run is on: what
+/// could be joined in a wrong way is looked up row by row, or asked for by a range of its own.
+const ROWS_OF_SERVER: &str = concat!(
+    "SELECT ",
+    row!(),
+    " FROM contact c LEFT JOIN LATERAL (SELECT by, at FROM suppressed
+              WHERE job = CASE WHEN c.kind = 0 THEN coalesce(c.job, c.id) END LIMIT 1) p ON true
+      WHERE c.id >= ?1 AND c.id < ?2 ORDER BY c.id"
+);
+
+/// The attempts of jobs that have the ids of their rows, by range.
+const ATTEMPTS_OF_SERVER: &str = "
+    SELECT i.id, i.run, i.lane, i.begun_at, a.left_at, a.answered_at, a.verdict, a.text, a.retry_at
+      FROM intent i LEFT JOIN answer a ON a.id = i.id AND a.id > ?1 << 20 AND a.id < ?2 << 20
+     WHERE i.id > ?1 << 20 AND i.id < ?2 << 20 ORDER BY i.id";
 
 /// An answer that is read with its attempt `i`: the columns behind the attempt's own, and how it is
 /// found. In a file they lie in another order, and are looked for one by one.
@@ -233,12 +264,23 @@ impl Scan<'_> {
             }
             each(stored)
         };
+        match self.db {
+            Db::Sqlite(_) => self.for_each_in_file(span, &mut complete),
+            Db::Postgres(server) => server.reading(|| self.for_each_on_server(span, &mut complete)),
+        }
+    }
+
+    fn for_each_in_file(
+        &self,
+        span: Span,
+        complete: &mut dyn FnMut(Stored) -> Result<bool>,
+    ) -> Result<()> {
         let mut answer = self.db.prepare(SELECT_ANSWER)?;
         let mut current: Option<Stored> = None;
         let mut next = span.first;
         let mut is_complete = true;
         let bounds = [span.first.into(), span.end.into()];
-        self.db.each(&select_rows(self.db), &bounds, |columns| {
+        self.db.each(ROWS_OF_FILE, &bounds, |columns| {
             let id: i64 = columns.get(0)?;
             if current.as_ref().is_none_or(|stored| stored.row.0 != id) {
                 if id != next {
@@ -252,8 +294,8 @@ impl Scan<'_> {
                     return Ok(false);
                 }
             }
-            if let Some(stored) = &mut current {
-                self.add_attempt(columns, stored, &mut answer)?;
+            if let (Some(stored), Some(id)) = (&mut current, columns.get(12)?) {
+                add_attempt(stored, self.attempt(columns, id, 13, &mut answer)?)?;
             }
             Ok(true)
         })?;
@@ -265,6 +307,58 @@ impl Scan<'_> {
         }
         let last = current.filter(|_| !is_made(Mistake::LastRowLost));
         last.map_or(Ok(()), |last| complete(last).map(|_| ()))
+    }
+
+    fn for_each_on_server(
+        &self,
+        span: Span,
+        complete: &mut dyn FnMut(Stored) -> Result<bool>,
+    ) -> Result<()> {
+        let mut range = Span {
+            first: span.first,
+            end: span.first,
+        };
+        while range.end < span.end {
+            range.first = range.end;
+            range.end = (range.first + RANGE).min(span.end);
+            for stored in self.rows_of(range)? {
+                let is_last = stored.row.0 + 1 == span.end;
+                if is_last && is_made(Mistake::LastRowLost) || !complete(stored)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a range, with all that is known of them.
+    fn rows_of(&self, range: Span) -> Result<Vec<Stored>> {
+        let bounds = [range.first.into(), range.end.into()];
+        let mut rows = self
+            .db
+            .all(ROWS_OF_SERVER, &bounds, |row| self.stored(row, row.get(0)?))?;
+        let mut there = rows.iter().map(|stored| stored.row.0);
+        if let Some(missing) = (range.first..range.end).find(|id| there.next() != Some(*id)) {
+            return Err(damaged(format!("row {missing} is missing")));
+        }
+        let mut answer = self.db.prepare(SELECT_ANSWER)?;
+        let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
+        let found = self.db.all(ATTEMPTS_OF_SERVER, &bounds, |row| {
+            let id = row.get(0)?;
+            Ok((job_of(id), self.attempt(row, id, 1, &mut answer)?))
+        })?;
+        for (job, attempt) in found {
+            attempts.entry(job).or_default().push(attempt);
+        }
+        let of_before = rows.iter().filter(|stored| stored.is_of_before());
+        let of_before: Vec<JobId> = of_before.map(|stored| stored.job).collect();
+        self.add_attempts_of(&mut attempts, &of_before)?;
+        for stored in &mut rows {
+            for attempt in attempts.remove(&stored.job).unwrap_or_default() {
+                add_attempt(stored, attempt)?;
+            }
+        }
+        Ok(rows)
     }
 
     fn stored(&self, row: &Columns<'_>, id: i64) -> Result<Stored> {
@@ -313,32 +407,6 @@ impl Scan<'_> {
                 .transpose()?,
             state,
         })
-    }
-
-    /// Adds the attempt that stands in this line of the scan, if any.
-    fn add_attempt(
-        &self,
-        row: &Columns<'_>,
-        stored: &mut Stored,
-        answer: &mut Statement<'_>,
-    ) -> Result<()> {
-        let Some(id) = row.get(12)? else {
-            return Ok(());
-        };
-        let (RowState::Job(attempts) | RowState::Suppressed(_, attempts)) = &mut stored.state
-        else {
-            return Ok(());
-        };
-        let damaged = |why: &str| damaged(format!("row {}: {why}", stored.row.0));
-        let attempt = self.attempt(row, id, 13, answer)?;
-        if job_of(id) != stored.job || attempt.n as usize != attempts.len() + 1 {
-            return Err(damaged("an attempt is missing"));
-        }
-        if (attempt.lane == Lane::Verify) != (stored.lane == Lane::Verify) {
-            return Err(damaged("an attempt is another row's"));
-        }
-        attempts.push(attempt);
-        Ok(())
     }
 
     /// The attempt whose run, lane and time stand in the columns from `column` on.
@@ -391,19 +459,58 @@ impl Scan<'_> {
         })
     }
 
-    /// The attempts of one job.
-    pub fn attempts_of(&self, job: JobId) -> Result<Vec<Attempt>> {
+    /// Adds the attempts of these jobs.
+    pub fn add_attempts_of(
+        &self,
+        attempts: &mut HashMap<JobId, Vec<Attempt>>,
+        jobs: &[JobId],
+    ) -> Result<()> {
         let mut answer = self.db.prepare(SELECT_ANSWER)?;
-        let (with, joined) = with_answer(self.db);
-        let sql = format!(
-            "SELECT i.id, i.run, i.lane, i.begun_at{with} FROM intent i{joined}
-              WHERE i.id > ?1 AND i.id < ?2 ORDER BY i.id"
-        );
-        let bounds = [(job.0 << N_BITS).into(), ((job.0 + 1) << N_BITS).into()];
-        self.db.all(&sql, &bounds, |row| {
-            self.attempt(row, row.get(0)?, 1, &mut answer)
-        })
+        let sql = match self.db {
+            Db::Sqlite(_) => {
+                "SELECT id, run, lane, begun_at FROM intent
+                  WHERE id > ?1 << 20 AND id < (?1 + 1) << 20 ORDER BY id"
+            }
+            Db::Postgres(_) => {
+                "SELECT i.id, i.run, i.lane, i.begun_at,
+                        a.left_at, a.answered_at, a.verdict, a.text, a.retry_at
+                   FROM intent i
+                   LEFT JOIN LATERAL (SELECT * FROM answer WHERE id = i.id LIMIT 1) a ON true
+                  WHERE i.id > ?1 << 20 AND i.id < (?1 + 1) << 20 ORDER BY i.id"
+            }
+        };
+        let numbers: Vec<i64> = jobs.iter().map(|job| job.0).collect();
+        let found = self.db.all_of(sql, &numbers, &[], |row| {
+            let id = row.get(0)?;
+            Ok((job_of(id), self.attempt(row, id, 1, &mut answer)?))
+        })?;
+        for (job, attempt) in found {
+            attempts.entry(job).or_default().push(attempt);
+        }
+        for job in jobs {
+            if let Some(of_job) = attempts.get_mut(job) {
+                of_job.sort_unstable_by_key(|attempt| attempt.n);
+            }
+        }
+        Ok(())
     }
+}
+
+/// Adds an attempt to its row. One that asks for no work has none.
+fn add_attempt(stored: &mut Stored, attempt: Attempt) -> Result<()> {
+    let (RowState::Job(attempts) | RowState::Suppressed(_, attempts)) = &mut stored.state else {
+        return Ok(());
+    };
+    let row = stored.row.0;
+    let damaged = |why: &str| damaged(format!("row {row}: {why}"));
+    if attempt.n as usize != attempts.len() + 1 {
+        return Err(damaged("an attempt is missing"));
+    }
+    if (attempt.lane == Lane::Verify) != (stored.lane == Lane::Verify) {
+        return Err(damaged("an attempt is another row's"));
+    }
+    attempts.push(attempt);
+    Ok(())
 }
 
 fn suppression(by: String, at: Option<i64>, lane: Lane) -> Suppression {

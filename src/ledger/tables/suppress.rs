@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::campaigns::{SELECT_CAMPAIGN, campaign};
-use super::db::{Db, Table};
+use super::db::{CHUNK, Db, Table};
 use super::error::Result;
 use super::history;
 use super::journey::Journeys;
@@ -35,7 +35,9 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
     }
     let facts = Facts::of(db, id)?;
     let mut journeys = Journeys::new(db, of.record.sandbox, &[]);
-    let mut left_out: Vec<(JobId, Rc<str>, Option<UnixMicros>)> = Vec::new();
+    let mut left_out: Vec<LeftOut> = Vec::new();
+    // Of codes, whose OTPs are looked up together.
+    let mut codes: Vec<(JobId, Number)> = Vec::new();
     facts.scan(db).for_each(of.span, Records::Skip, |stored| {
         let (Some(number), RowState::Job(attempts)) = (stored.number, &stored.state) else {
             return Ok(true);
@@ -43,18 +45,19 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
         if next_step(stored.lane, attempts, runs) == Step::Rest {
             return Ok(true);
         }
-        let why = if let Some(list) = whom.excluded.get(&number) {
-            Some((Rc::from(&**list), None))
-        } else if let Some(max_age) = max_age {
-            let old = journeys.of_older_otp(number, whom.now, max_age)?;
-            old.map(|(campaign, at)| (campaign, Some(at)))
-        } else {
-            let sent = recent.get(&number);
-            sent.map(|sent| (Rc::clone(&sent.campaign), Some(sent.at)))
-        };
-        left_out.extend(why.map(|(by, at)| (stored.job, by, at)));
+        if let Some(list) = whom.excluded.get(&number) {
+            left_out.push((stored.job, Rc::from(&**list), None));
+        } else if let Some(sent) = recent.get(&number) {
+            left_out.push((stored.job, Rc::clone(&sent.campaign), Some(sent.at)));
+        } else if max_age.is_some() {
+            codes.push((stored.job, number));
+        }
+        if codes.len() == CHUNK {
+            left_out.extend(too_old(&mut journeys, whom, &mut codes)?);
+        }
         Ok(true)
     })?;
+    left_out.extend(too_old(&mut journeys, whom, &mut codes)?);
     let into = Table {
         name: "suppressed",
         columns: ["job", "campaign", "by", "at"],
@@ -67,6 +70,27 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
             at.map(|at| at.0).into(),
         ]
     })
+}
+
+/// A job, which list or campaign it is left out for, and when that campaign sent.
+type LeftOut = (JobId, Rc<str>, Option<UnixMicros>);
+
+/// Of these codes, those that are too old to be checked.
+fn too_old(
+    journeys: &mut Journeys<'_>,
+    whom: &LeaveOut<'_>,
+    codes: &mut Vec<(JobId, Number)>,
+) -> Result<Vec<LeftOut>> {
+    let Some(max_age) = whom.max_age else {
+        return Ok(Vec::new());
+    };
+    let numbers = codes.iter().map(|(_, number)| *number);
+    let old = journeys.of_older_otps(numbers, whom.now, max_age)?;
+    let left_out = codes.drain(..).filter_map(|(job, number)| {
+        let (campaign, at) = old.get(&number)?;
+        Some((job, Rc::clone(campaign), Some(*at)))
+    });
+    Ok(left_out.collect())
 }
 
 /// Somebody was sent to, or may have been.

@@ -6,8 +6,8 @@
 //! not reach the gateway; `brakes` is what one hears and all have to heed, and the rate of all;
 //! `ceilings` is what all count together; `pooled` is pgbouncer between, `snapshot` who looks on all the
 //! while; `restored` is a server whose history is another one; `secrets` is what the server never gets
-//! to see; `work` who joins without a list; `copy` a ledger that moves, `older` one of an older version.
-//! What left is judged by the gateway's own log.
+//! to see; `work` who joins without a list; `copy` a ledger that moves, `older` one of an older version;
+//! `trips` how often a server is asked. What left is judged by the gateway's own log.
 
 mod alone;
 mod away;
@@ -26,6 +26,7 @@ mod same;
 mod secrets;
 mod snapshot;
 mod stopped;
+mod trips;
 mod work;
 
 use std::time::Duration;
