@@ -69,7 +69,8 @@ async fn play(
             finished.filter(|_| n > 1)
         }
     });
-    let ended = join_all(workers).await.into_iter().flatten().collect();
+    let ended = timeout(3_600 * SECOND, join_all(workers)).await.unwrap();
+    let ended = ended.into_iter().flatten().collect();
     (room, log, ended)
 }
 
