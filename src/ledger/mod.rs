@@ -56,7 +56,8 @@ pub trait Ledger {
     fn clock(&self) -> Clock;
 
     /// The next jobs on `lane`, in input order, for which the run's policy finds something to do: at
-    /// most `limit`. The ledger remembers how far it was read.
+    /// most `limit`, or, where rows are handed out to several machines, as many as are in those that
+    /// are handed out at once. The ledger remembers how far it was read.
     fn due(&self, lane: Lane, limit: usize) -> impl Future<Output = Result<Due, LedgerError>>;
 
     /// Writes down that a job's next attempt, not yet in `job.attempts`, is about to leave. Durable
