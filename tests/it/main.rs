@@ -9,5 +9,7 @@ mod engine;
 mod front_door;
 #[cfg(not(otpdrive_mistakes))]
 mod house;
+#[cfg(not(otpdrive_mistakes))]
+mod ledger;
 mod proof;
 mod support;

@@ -1,6 +1,6 @@
 //! A ledger that several machines share, in PostgreSQL, against real servers.
 //!
-//! `connect` is who is let in, and what is said to the others; `same` holds a ledger on a server
+//! `connect` is who is let in, and what is said to the others; `ledger` and `same` hold one on a server
 //! against one in a file; `joined` is who works together; `killed` and `stopped` are processes that
 //! die or stand still; `away` are servers and connections that do, or have no room; `alone` is who does
 //! not reach the gateway; `brakes` is what one hears and all have to heed, and the rate of all;
@@ -18,6 +18,7 @@ mod connect;
 mod copy;
 mod joined;
 mod killed;
+mod ledger;
 mod older;
 mod pooled;
 mod proxy;
