@@ -14,8 +14,8 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::{RUN, input, key, now, rows, start};
-use crate::support::KEY;
 use crate::support::postgres::Cluster;
+use crate::support::{KEY, wait_until};
 
 /// Where ledgers can be made.
 #[derive(Clone)]
@@ -30,6 +30,16 @@ impl Room {
     /// In files on a disk.
     pub fn disk() -> Self {
         Self::File(std::env::temp_dir())
+    }
+
+    /// In files for which nobody waits, if there is such a place: for what would be written a hundred
+    /// times.
+    pub fn memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        match tempfile::tempdir_in(memory) {
+            Ok(_) => Self::File(memory.to_owned()),
+            Err(_) => Self::disk(),
+        }
     }
 
     /// A place for a ledger, where there is none yet.
@@ -174,5 +184,14 @@ impl Home {
             self.change(&format!("DELETE FROM {table} WHERE run = {}", run.0));
         }
         self.change(&format!("DELETE FROM run WHERE id = {}", run.0));
+    }
+
+    /// Waits until nothing is under way any more of what a process had asked for that was killed.
+    pub fn wait_for_the_dead(&self) {
+        if let Room::Server(server) = &self.room {
+            let name = &self.name;
+            let sql = format!("SELECT 1 FROM pg_stat_activity WHERE application_name = '{name}'");
+            wait_until("its connections are gone", || server.sql(&sql).is_empty());
+        }
     }
 }

@@ -2,17 +2,21 @@
 //! process does not live to close it.
 //!
 //! What holds in every room is said once, and is tested in a file here and on a server by `tests/prove
-//! fleet` ([`each_test`] names all of it). `file` and `sound` are what only a file can do.
+//! fleet` ([`each_test`] names all of it). `model` is a ledger in memory, and `play` holds both rooms
+//! against it, `story` by story; `file` and `sound` are what only a file can do.
 
 pub mod codes;
 pub mod facts;
 mod file;
 mod home;
 pub mod lists;
+mod model;
 pub mod people;
+pub mod play;
 pub mod purge;
 pub mod runs;
 mod sound;
+mod story;
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;

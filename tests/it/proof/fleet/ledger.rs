@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::ledger::{Room, each_test};
+use crate::ledger::{Room, each_test, play};
+use crate::proof::{long, quick_or_long};
 use crate::support::postgres::Cluster;
 
 /// A server that those tests share which run at the same time, each with a schema of its own.
@@ -29,3 +30,15 @@ macro_rules! on_a_server {
 }
 
 each_test!(on_a_server);
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn a_ledger_on_a_server_knows_what_one_in_memory_knows() {
+    let played = play::hold(&room(), quick_or_long(12, 300));
+    println!("on a server as in memory: {played}");
+    if long() {
+        // Quick, it is part of `cargo test`.
+        let played = play::hold(&Room::memory(), 2_000);
+        println!("in a file as in memory: {played}");
+    }
+}
