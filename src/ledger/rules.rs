@@ -10,6 +10,7 @@ use crate::job::{Attempt, JobId, Lane, UnixMicros, VerdictKind};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
 use crate::run::{Meaning, RunFact, Runs, WAVE_BEGUN, alike};
+use crate::status::decisive;
 
 /// By what a code is recognised after it is deleted, a keyed hash. Masked ones sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +43,7 @@ pub struct KnownJob {
     pub job: JobId,
     /// The code that was given for it.
     pub print: CodePrint,
-    /// When its code was answered, if it was; see [`is_settled`].
+    /// When its code was answered, if it was; see [`settled_at`].
     pub settled_at: Option<UnixMicros>,
     /// Is its code still there?
     pub has_code: bool,
@@ -155,11 +156,15 @@ pub fn is_recent(
     counts && now.since(left_at) < cooldown
 }
 
-/// Is this an answer after which a code is of no more use? Then it is forgotten.
+/// When a code was answered so that it is of no more use, if it was: then it is forgotten. Where it
+/// was asked again since, that was no answer.
 #[must_use]
-pub fn is_settled(attempt: &Attempt, runs: &Runs) -> bool {
+pub fn settled_at(attempts: &[Attempt], runs: &Runs) -> Option<UnixMicros> {
     let settles = [Meaning::Accepted, Meaning::NotVerified, Meaning::Rejected];
-    attempt.lane == Lane::Verify && settles.contains(&runs.meaning(attempt))
+    let last = decisive(attempts, runs)?;
+    let answer = last.answer.as_ref()?;
+    (last.lane == Lane::Verify && settles.contains(&runs.meaning(last)))
+        .then_some(answer.answered_at)
 }
 
 /// A `Retry-After` is heeded for at most so long.
@@ -447,19 +452,22 @@ mod tests {
         let settled = [VerdictKind::Accepted, VerdictKind::NotVerified];
         for kind in VerdictKind::ALL {
             let expected = settled.contains(&kind) || kind == VerdictKind::Rejected;
-            assert_eq!(is_settled(&attempt(Lane::Verify, kind), &runs), expected);
-            assert!(!is_settled(&attempt(Lane::Sms, kind), &runs));
+            let at = expected.then_some(UnixMicros(3));
+            assert_eq!(settled_at(&[attempt(Lane::Verify, kind)], &runs), at);
+            assert_eq!(settled_at(&[attempt(Lane::Sms, kind)], &runs), None);
         }
+        let [refused, later] =
+            [VerdictKind::Rejected, VerdictKind::Throttled].map(|kind| attempt(Lane::Verify, kind));
+        let asked_again = [refused, later];
+        assert_eq!(settled_at(&asked_again, &runs), None, "it goes on");
         let wave = RunFact::Wave {
             lane: Lane::Verify,
             from: UnixMicros(3),
             words: "said".to_owned(),
         };
         runs.add(run, &wave);
-        assert!(!is_settled(
-            &attempt(Lane::Verify, VerdictKind::Rejected),
-            &runs
-        ));
+        let refused = attempt(Lane::Verify, VerdictKind::Rejected);
+        assert_eq!(settled_at(&[refused], &runs), None);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::db::{Db, Step};
 use super::error::{Fault, Result, failed_to};
 use super::rows::Facts;
 use super::{former, history, new_input, suppress};
-use crate::job::{Contact, JobId, Lane, Operation, UnixMicros};
+use crate::job::{Attempt, Contact, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::fleet;
-use crate::ledger::rules::is_settled;
+use crate::ledger::rules::settled_at;
 use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, PerLane, Records};
 use crate::record::{CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
@@ -236,15 +236,21 @@ fn settled(db: Db<'_>, campaign: &Campaign) -> Result<Settled> {
     if campaign.record.operation != Operation::Verify {
         return Ok(settled);
     }
+    let mut of_job: Vec<Attempt> = Vec::new();
     let id = campaign.record.id;
     let runs = history::runs(db, id)?;
     let facts = Facts::of(db, id)?;
     facts
         .scan(db)
         .for_each_attempt(UnixMicros(0), |job, attempt| {
-            if let (true, Some(answer)) = (is_settled(attempt, &runs), &attempt.answer) {
-                settled.insert(job, answer.answered_at);
+            if attempt.n == 1 {
+                of_job.clear();
             }
+            of_job.push(attempt.clone());
+            match settled_at(&of_job, &runs) {
+                Some(at) => settled.insert(job, at),
+                None => settled.remove(&job),
+            };
         })?;
     let mut left = Vec::new();
     db.each("SELECT job FROM code", &[], |row| {

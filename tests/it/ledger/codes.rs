@@ -3,6 +3,7 @@
 use otpdrive::job::{Contact, GivenCode, Job, Lane, Operation, VerdictKind};
 use otpdrive::ledger::{Ledger, Rest};
 use otpdrive::record::RowState;
+use otpdrive::run::RunFact;
 use secrecy::ExposeSecret;
 
 use super::{Home, Room, all_due, attempt, close, contact, plain, state};
@@ -106,4 +107,19 @@ pub async fn a_code_is_there_until_it_is_answered(room: Room) {
     assert_eq!(due, [""; 0]);
     assert_eq!(home.states(), [state(&jobs[0])]);
     assert_eq!(home.wrong(), [""; 0]);
+}
+
+pub async fn a_code_is_kept_that_was_asked_again_after_what_turned_out_to_be_an_answer(room: Room) {
+    let home = room.home();
+    let given = &given()[..1];
+    let (ledger, run) = home.start(Operation::Verify, given);
+    let mut jobs = all_due(&ledger, Lane::Verify).await;
+    // A 404 says nothing of the code until the endpoint has proved right; by then somebody else has
+    // asked once more.
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Misdirected).await;
+    attempt(&ledger, &mut jobs[0], run, VerdictKind::Throttled).await;
+    ledger.note(&RunFact::EndpointProven).await;
+    drop(close(ledger).await);
+    assert_eq!(codes_due(&home, given).await, ["111111"]);
+    assert_eq!(home.states(), [state(&jobs[0])]);
 }

@@ -46,6 +46,7 @@ macro_rules! each_test {
             codes {
                 a_masked_code_is_the_one_that_was_given_before
                 a_code_is_there_until_it_is_answered
+                a_code_is_kept_that_was_asked_again_after_what_turned_out_to_be_an_answer
             }
             facts {
                 what_is_written_reads_back
