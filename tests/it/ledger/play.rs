@@ -10,7 +10,7 @@ use otpdrive::job::{
     Answer, Attempt, Contact, Found, Job, Lane, Lookup, Operation, UnixMicros, Verdict, VerdictKind,
 };
 use otpdrive::ledger::{
-    Begun, CampaignKey, Execution, Intake, LeaveOut, Ledger, NewRun, Rest, Run, Share, Store,
+    Begun, CampaignKey, Execution, Intake, LeaveOut, Ledger, NewRun, Rest, Run, Store, Wanted,
 };
 use otpdrive::number::Number;
 use otpdrive::record::{InputRecord, Row};
@@ -226,7 +226,7 @@ impl Player<'_> {
         let hour = Duration::from_hours(1);
         let day = UnixMicros(now().0 - 1)..now() + hour;
         assert_eq!(ledger.left_on(day).await.unwrap(), left, "of other runs");
-        let grant = ledger.reserve(Share::Common, 1).await.unwrap();
+        let grant = ledger.reserve(Wanted { slots: 1, calls: 0 }).await.unwrap();
         assert_eq!(grant.holds, holds);
         let lanes = match operation {
             Operation::Send => &[Lane::Sms, Lane::Call][..],
