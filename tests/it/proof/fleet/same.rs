@@ -69,7 +69,7 @@ fn untimed(csv: &str) -> String {
 
 /// Takes out of JSON what depends on the clock, and where the ledger is.
 fn without_clock(value: &mut serde_json::Value) {
-    const OF_CLOCK: [&str; 16] = [
+    const OF_CLOCK: [&str; 17] = [
         "answer_times",
         "from",
         "until",
@@ -86,6 +86,7 @@ fn without_clock(value: &mut serde_json::Value) {
         "ledger",
         "version",
         "peak_1s",
+        "over_time",
     ];
     match value {
         serde_json::Value::Object(map) => {
