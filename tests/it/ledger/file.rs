@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::purge::{days_later, live};
 use super::{
-    Home, Room, all_due, attempt, begin, close, contact, former, left, number, plain, sends,
+    Home, Room, all_due, attempt, begin, close, contact, former, left, now, number, plain, sends,
 };
 
 fn home() -> Home {
@@ -109,6 +109,38 @@ async fn the_last_departure_is_known_after_a_killed_run_too() {
     let (ledger, _) = home.start(Operation::Send, &input);
     assert_eq!(after(&ledger).await, Some(later));
     close(ledger).await;
+}
+
+/// As on a server, from which it may have been copied.
+#[tokio::test]
+async fn the_last_departure_may_be_one_of_a_run_that_went_on_beside_the_latest() {
+    let home = home();
+    let input = sends(&[1, 2, 3]);
+    let begin = async |expected: Option<UnixMicros>| {
+        let (ledger, run) = home.start(Operation::Send, &input);
+        assert_eq!(after(&ledger).await, expected);
+        (close(ledger).await, run)
+    };
+    let later = left() + Duration::from_mins(1);
+    for (expected, left_at) in [(None, later), (Some(later), later)] {
+        let (ledger, run) = begin(expected).await;
+        ledger
+            .finish_run(run, later, &End::Complete, Some(left_at))
+            .unwrap();
+    }
+    // One that began before it was at work for longer ...
+    let beside = later + Duration::from_mins(1);
+    let first = |finished_at: UnixMicros| {
+        let (at, left) = (finished_at.0, beside.0);
+        format!("UPDATE run SET finished_at = {at}, last_left_at = {left} WHERE id = 1")
+    };
+    home.change(&first(beside));
+    let (ledger, run) = begin(Some(beside)).await;
+    ledger.finish_run(run, later, &End::Complete, None).unwrap();
+    drop(ledger);
+    // ... or had a clock that was ahead.
+    home.change(&first(UnixMicros(now().0 - 1)));
+    begin(Some(later)).await;
 }
 
 #[tokio::test]

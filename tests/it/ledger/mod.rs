@@ -124,7 +124,7 @@ const POLICY: Policy = Policy {
 };
 
 /// A run as these tests begin it.
-const RUN: NewRun<'static> = NewRun {
+pub const RUN: NewRun<'static> = NewRun {
     rates: [None; 2],
     ceilings: None,
     billed: [0; 3],
@@ -133,7 +133,7 @@ const RUN: NewRun<'static> = NewRun {
     settings: &Value::Null,
 };
 
-fn key(operation: Operation) -> CampaignKey {
+pub fn key(operation: Operation) -> CampaignKey {
     CampaignKey {
         operation,
         name: "june".to_owned(),
@@ -141,7 +141,7 @@ fn key(operation: Operation) -> CampaignKey {
     }
 }
 
-fn input(rows: &[Contact]) -> InputRecord {
+pub fn input(rows: &[Contact]) -> InputRecord {
     InputRecord {
         name: "june.csv".to_owned(),
         sha256: format!("{rows:?}"),
@@ -178,7 +178,7 @@ fn unusable(line: u64) -> Contact {
     }
 }
 
-fn sends(numbers: &[u64]) -> Vec<Contact> {
+pub fn sends(numbers: &[u64]) -> Vec<Contact> {
     let rows = (2..).zip(numbers);
     rows.map(|(line, n)| contact(line, *n, None)).collect()
 }

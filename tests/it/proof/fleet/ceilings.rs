@@ -1,7 +1,20 @@
 //! What all processes count together: `--limit`, `--budget`, daily caps.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use futures::future::join_all;
+use otpdrive::clock::wall;
+use otpdrive::job::{Attempt, Job, Lane, Operation};
+use otpdrive::ledger::{At, Begun, Ceiling, Ceilings, Execution, Ledger, NewRun, Run, Store, Then};
+use otpdrive::pace::Rate;
+use otpdrive::run::RunId;
+
 use super::proxy::Proxy;
 use super::{Fleet, server};
+use crate::ledger::{RUN, input, key, sends};
 use crate::proof::quick_or_long;
 use crate::support::postgres::Cluster;
 use crate::support::workdir::Running;
@@ -110,4 +123,101 @@ fn a_daily_cap_is_that_of_all_and_of_those_who_have_none() {
     let counted = server.sql("SELECT sms FROM otpdrive.day_count");
     assert_eq!(counted[0][0], Some((CAP - 20).to_string()));
     println!("--daily-cap {CAP} over 3 processes, 20 sent before without one: {CAP} in all");
+}
+
+/// Each takes its rows, all of them begin at one moment, and each ceiling is reached and not exceeded.
+#[tokio::test]
+#[ignore = "tests/prove fleet"]
+async fn whatever_is_begun_at_one_moment_is_counted_one_after_the_other() {
+    let (_server, address) = server();
+    let limit = Ceilings {
+        limit: Some(150),
+        ..Ceilings::default()
+    };
+    let mut cap = Ceilings::default();
+    cap.calendar.all.daily_cap = 150.try_into().ok();
+    let budget = Ceilings {
+        prices: "sms=2".parse().unwrap(),
+        budget: Some("301".parse().unwrap()),
+        ..Ceilings::default()
+    };
+    let all = [
+        (limit, Ceiling::Limit),
+        (cap, Ceiling::DailyCap),
+        (budget, Ceiling::Budget),
+    ];
+    for (nth, (ceilings, ceiling)) in all.into_iter().enumerate() {
+        let address = format!("{address}?schema=of{nth}");
+        let began = begin_all(&At::parse(&address, |_| None).unwrap(), &ceilings).await;
+        let expected = [(Begun::GO, 150), (Begun::Beyond(ceiling), 250)];
+        assert_eq!(
+            began,
+            HashMap::from(expected.map(|(begun, count)| (format!("{begun:?}"), count)))
+        );
+    }
+}
+
+/// What came of 400 intents that two processes hand over at one moment.
+async fn begin_all(at: &At, ceilings: &Ceilings) -> HashMap<String, usize> {
+    let numbers: Vec<u64> = (0..400).collect();
+    let rows = sends(&numbers);
+    let mut one = Store::open(at).unwrap();
+    let contacts = rows.iter().cloned().map(Ok::<_, Infallible>);
+    let intake = one.take_in(&key(Operation::Send), &input(&rows), "reading", contacts);
+    // So that both get slices of it.
+    let rate = NonZeroU32::new(32).map(|requests| Rate {
+        requests,
+        per: Duration::from_secs(1),
+    });
+    let new = NewRun {
+        rates: [rate, None],
+        ceilings: Some(ceilings),
+        ..RUN
+    };
+    let (campaign, run) = intake.unwrap().unwrap().begin_run(wall(), &new).unwrap();
+    let mut two = Store::open(at).unwrap();
+    two.join(&campaign, run).unwrap();
+    let ledgers = [one, two].map(|ledger| {
+        let clock = ledger.clock().unwrap();
+        let execution = Execution::Threads;
+        ledger
+            .start(&campaign, run, clock, execution, Some(ceilings))
+            .unwrap()
+    });
+    let mut jobs = Vec::new();
+    for ledger in ledgers.iter().cycle() {
+        let day = ceilings.calendar.day(ledger.clock().now());
+        ledger.left_on(day).await.unwrap();
+        let due = ledger.due(Lane::Sms, 1_024).await.unwrap();
+        jobs.extend(due.jobs.into_iter().map(|job| (ledger, job)));
+        if due.then != Then::More {
+            break;
+        }
+    }
+    let intend = async |(ledger, job): &(&Run, Job)| {
+        let begun = ledger.begin(job, &first(job, run, ledger)).await.unwrap();
+        match begun {
+            Begun::Go { .. } => Begun::GO,
+            other => other,
+        }
+    };
+    let mut counts = HashMap::new();
+    for begun in join_all(jobs.iter().map(intend)).await {
+        *counts.entry(format!("{begun:?}")).or_default() += 1;
+    }
+    for ledger in ledgers {
+        Store::close(ledger).await;
+    }
+    counts
+}
+
+fn first(job: &Job, run: RunId, ledger: &Run) -> Attempt {
+    Attempt {
+        n: 1,
+        run,
+        lane: job.lane,
+        begun_at: ledger.clock().now(),
+        answer: None,
+        lookup: None,
+    }
 }

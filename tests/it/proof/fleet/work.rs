@@ -104,17 +104,20 @@ fn who_joins_goes_by_the_settings_of_the_run() {
     joined.says("--max-duration has passed");
     assert_eq!(began.end_soon().code, 3);
     assert!(stub.count() < ROWS);
-    // It counts its numbers alone.
-    let began = send(&here, &stub, &ledger)
-        .flags("--limit 1500 --fallback call")
-        .start();
+    // Nor does it bring a limit of its own.
     let before = stub.count();
+    let limit = (ROWS - before) / 2;
+    let began = send(&here, &stub, &ledger)
+        .flags(format!("--limit {limit} --fallback call"))
+        .start();
     wait_until("it is on again", || stub.count() > before);
     let joined = work(&there, &ledger).args(&["--caller-id", "914012345678"]);
-    joined
-        .ends(2)
-        .says("another machine works with --limit, --budget or a daily cap");
-    began.end_soon();
+    for worker in [began, joined.start()] {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 3, "{ran:?}");
+        ran.says("--limit was reached");
+    }
+    assert_eq!(stub.count(), before + limit);
 }
 
 /// Nor what it was made from, in whatever it says or leaves behind.
