@@ -334,8 +334,8 @@ fn account_refused(text: &str) -> Stop {
     }
 }
 
-/// An intent is written by a worker whose lease is good, unless all have to stop: whoever inserts its key may
-/// send. An answer is a fact, whoever tells it, and the first one counts.
+/// An intent is written by a worker whose lease is good, unless all have to stop: whoever inserts its
+/// key may send. An answer is a fact, whoever tells it, and the first one counts.
 const WRITE: &str = "
 WITH there AS (SELECT lease_until - {schema}.now_micros() AS lease FROM {schema}.worker
                 WHERE id = $1 AND lost_at IS NULL AND finished_at IS NULL),
