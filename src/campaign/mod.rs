@@ -372,20 +372,23 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             // Parked: holds no slot.
             let wait = self.wait(failures).max(at_least);
             let Some(granted) = self.slots.take(&job, next, wait).await else {
-                break if self.has_ended() {
-                    Rest::Unfinished
-                } else {
-                    Rest::GivenBack
-                };
+                break self.left_to_others(&job);
             };
             slot = granted;
         };
-        let begun = job.attempts.iter().any(|made| made.run == self.run);
-        if how == Rest::GivenBack && !begun {
-            self.slots.starts_again();
-        }
         self.context.ledger.rest(&job, how).await;
         drop(hand);
+    }
+
+    /// A number gets no place here any more: the run ends, or others can do more for it.
+    fn left_to_others(&self, job: &Job) -> Rest {
+        if self.has_ended() {
+            return Rest::Unfinished;
+        }
+        if job.attempts.iter().all(|made| made.run != self.run) {
+            self.slots.starts_again();
+        }
+        Rest::GivenBack
     }
 
     /// Numbers that were not tried are for others who work on the run.
