@@ -246,14 +246,26 @@ impl PostgresRun {
         read().map_err(self.control.unreadable(TAKE))
     }
 
-    /// From now on a slice is for whoever takes it; who does has to see what was answered in it.
-    async fn give_back(&self, slice: Slice) -> Result<(), LedgerError> {
+    /// From now on a slice is for whoever takes it.
+    async fn give_back(&self, slice: Option<Slice>) {
+        if let Some(slice) = slice
+            && let Err(error) = self.is_free(slice).await
+        {
+            let (kind, message) = (StopKind::Ledger, error.to_string());
+            // Nobody listens any more: the run has ended.
+            let _ = self.say.send(News::Stop(Stop { kind, message }));
+        }
+    }
+
+    /// A slice is free; who takes it has to see what was answered in it.
+    async fn is_free(&self, slice: Slice) -> Result<(), LedgerError> {
         self.queue.flush().await?;
         let values = [self.run.0, slice.lane as i64, slice.first, self.worker.0];
         let sql = self.control.in_schema(GIVE_BACK);
         let values = numbers(&values);
-        let given = self.control.ask("give rows back", &sql, &values);
-        given.await.map(drop)
+        self.control.ask("give rows back", &sql, &values).await?;
+        self.slices().is_others(slice);
+        Ok(())
     }
 
     /// Reads a slice: the jobs in it of which something is to be done, with the lanes on which it is.
@@ -285,11 +297,14 @@ impl Ledger for PostgresRun {
             let then = Then::More;
             return Ok(Due { jobs, then });
         }
+        let before = self.slices().giving_back();
         let (span, others) = self.take_slice(lane).await?;
         let Some(span) = span else {
+            // What was on its way back meanwhile was in nobody's sight.
+            let is_all = before == self.slices().giving_back() && !before.0;
             let then = match others {
-                Others::HaveSome => Then::Later(Instant::now() + ASK_AGAIN),
-                Others::HaveNone => Then::Done,
+                Others::HaveNone if is_all => Then::Done,
+                _ => Then::Later(Instant::now() + ASK_AGAIN),
             };
             let jobs = Vec::new();
             return Ok(Due { jobs, then });
@@ -314,7 +329,8 @@ impl Ledger for PostgresRun {
     async fn begin(&self, job: &Job, attempt: &Attempt) -> Result<Begun, LedgerError> {
         let begun = self.queue.begin(job, attempt).await;
         if let Ok(Begun::Taken) = begun {
-            self.slices().is_left(job.id);
+            let given_back = self.slices().is_left(job.id);
+            self.give_back(given_back).await;
         }
         begun
     }
@@ -333,18 +349,13 @@ impl Ledger for PostgresRun {
         let given_back = match how {
             Rest::Settled | Rest::Open => self.slices().rests(job.id),
             Rest::GivenBack => self.slices().gives_back(job.id),
+            // All of it is others' when this process has ended.
             Rest::Unfinished => {
                 self.slices().is_left(job.id);
                 None
             }
         };
-        if let Some(slice) = given_back
-            && let Err(error) = self.give_back(slice).await
-        {
-            let (kind, message) = (StopKind::Ledger, error.to_string());
-            // Nobody listens any more: the run has ended.
-            let _ = self.say.send(News::Stop(Stop { kind, message }));
-        }
+        self.give_back(given_back).await;
     }
 
     async fn flush(&self) -> Result<(), LedgerError> {

@@ -3,7 +3,7 @@
 //! A slice ends when all of its jobs have come to rest, and is left to others when this process ends
 //! before. That saves work and decides nothing: the key of an intent does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::job::{Job, JobId, Lane};
 
@@ -24,6 +24,10 @@ pub struct Slices {
     /// Jobs of slices of other lanes, by the lane on which they go on.
     handed_over: [Vec<Job>; Lane::ALL.len()],
     ended: Vec<Slice>,
+    /// Slices that are given back, but still this process' on the server.
+    given_back: HashSet<Slice>,
+    /// How often one was.
+    times: usize,
 }
 
 #[derive(Default)]
@@ -67,12 +71,18 @@ impl Slices {
         let slice = self.of.remove(&job)?;
         let open = self.open.get_mut(&slice)?;
         open.jobs -= 1;
-        if open.jobs > 0 || open.is_left {
+        if open.jobs > 0 {
             return None;
         }
-        let is_given_back = open.is_given_back;
-        self.open.remove(&slice);
-        if !is_given_back {
+        let Open {
+            is_left,
+            is_given_back,
+            ..
+        } = *open;
+        if is_given_back || !is_left {
+            self.open.remove(&slice);
+        }
+        if !is_given_back && !is_left {
             self.ended.push(slice);
         }
         is_given_back.then_some(slice)
@@ -82,16 +92,25 @@ impl Slices {
     pub fn gives_back(&mut self, job: JobId) -> Option<Slice> {
         let open = self.open.get_mut(self.of.get(&job)?)?;
         open.is_given_back = true;
+        self.given_back.insert(*self.of.get(&job)?);
+        self.times += 1;
         self.rests(job)
     }
 
-    /// Something would still be done for a job.
-    pub fn is_left(&mut self, job: JobId) {
-        if let Some(slice) = self.of.remove(&job)
-            && let Some(open) = self.open.get_mut(&slice)
-        {
-            open.is_left = true;
-        }
+    /// The server knows that a slice is others'.
+    pub fn is_others(&mut self, slice: Slice) {
+        self.given_back.remove(&slice);
+    }
+
+    /// Are slices given back of which others cannot know yet? And how often that was so.
+    pub fn giving_back(&self) -> (bool, usize) {
+        (!self.given_back.is_empty(), self.times)
+    }
+
+    /// Something would still be done for a job. Gives the slice, if it is others' now.
+    pub fn is_left(&mut self, job: JobId) -> Option<Slice> {
+        self.open.get_mut(self.of.get(&job)?)?.is_left = true;
+        self.rests(job)
     }
 
     /// Slices that have ended since the last call.
@@ -139,9 +158,12 @@ mod tests {
         assert_eq!(slices.rests(JobId(1)), None, "one is in hand");
         assert_eq!(slices.gives_back(JobId(3)), Some(SLICE));
         assert_eq!(slices.ended(), [], "it is not done with");
+        assert_eq!(slices.giving_back(), (true, 2));
+        slices.is_others(SLICE);
+        assert_eq!(slices.giving_back(), (false, 2));
         slices.take(SLICE, vec![sms(3), sms(4)]);
-        slices.is_left(JobId(3));
-        slices.rests(JobId(4));
+        assert_eq!(slices.is_left(JobId(3)), None);
+        assert_eq!(slices.rests(JobId(4)), None, "others have a part of it");
         assert_eq!(slices.ended(), []);
         assert!(slices.take(SLICE, Vec::new()).is_empty());
         assert_eq!(slices.ended(), [SLICE], "there was nothing in it");

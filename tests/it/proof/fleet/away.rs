@@ -74,7 +74,10 @@ fn a_connection_that_is_cut_or_loses_replies_holds_a_run_up_and_no_more() {
             proxy.lose_reply_to(what);
         }
         fleet.wait_for(nth * 60 + 60);
-        proxy.cut(Duration::from_millis(1_500));
+        // Also for longer than a lease.
+        let longest = quick_or_long(1_500, 30_000);
+        let time = if nth == 0 { longest } else { 1_500 };
+        proxy.cut(Duration::from_millis(time));
     }
     assert!(proxy.lost() > times, "{} replies were lost", proxy.lost());
     let what = format!("{} replies lost, {times} cuts", proxy.lost());
