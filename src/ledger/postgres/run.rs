@@ -447,18 +447,18 @@ impl Reader {
     ) -> Result<T, LedgerError> {
         let since = Instant::now();
         loop {
-            match self.ledger.reconnect() {
-                Err(LedgerError::Server { .. })
-                    if since.elapsed() < link::PATIENCE && !self.ledger.driver.gave_up() =>
-                {
-                    std::thread::sleep(link::FIRST_WAIT);
-                    continue;
-                }
-                connected => connected?,
-            }
-            match read(self) {
-                Err(Fault::Postgres(_)) if self.ledger.server.is_closed() => {}
-                found => return found.map_err(failed_to(what, self.ledger.path())),
+            let failed = match self.ledger.reconnect() {
+                Err(error) => error,
+                Ok(()) => match read(self) {
+                    Ok(found) => return Ok(found),
+                    Err(fault) => failed_to(what, self.ledger.path())(fault),
+                },
+            };
+            // A connection that was lost, or lost again at once, is known to be closed in a moment.
+            std::thread::sleep(link::FIRST_WAIT);
+            let patient = since.elapsed() < link::PATIENCE && !self.ledger.driver.gave_up();
+            if !patient || !self.ledger.server.is_closed() {
+                return Err(failed);
             }
         }
     }
