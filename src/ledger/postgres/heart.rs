@@ -2,7 +2,7 @@
 //! that have ended, declares those lost that are late, and hears what turned up in the run.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -99,10 +99,7 @@ pub fn start(
 
 impl Beating {
     async fn beat(&mut self) -> Result<(), LedgerError> {
-        let ended = {
-            let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
-            slices.ended()
-        };
+        let ended = self.slices().ended();
         let lanes: Vec<i64> = ended.iter().map(|slice| slice.lane as i64).collect();
         let firsts: Vec<i64> = ended.iter().map(|slice| slice.first).collect();
         let (run, worker, lease) = (self.run.0, self.worker.0, micros(LEASE));
@@ -129,6 +126,7 @@ impl Beating {
             ))
         };
         let read = read().map_err(self.link.unreadable(RENEW))?;
+        self.slices().are_gone(&ended);
         let (is_there, facts, late, now, probers): (bool, i64, Vec<i64>, i64, Vec<i64>) = read;
         self.hear_of_outages(outages, &probers);
         for worker in late {
@@ -141,6 +139,10 @@ impl Beating {
             self.hear().await?;
         }
         Ok(())
+    }
+
+    fn slices(&self) -> MutexGuard<'_, Slices> {
+        self.slices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The outages that this process is in, as bits.

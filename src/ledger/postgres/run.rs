@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::types::Type;
 
 use super::counts::{self, Counting, Today};
 use super::fleet::{LEASE, Worker, micros};
@@ -228,9 +229,12 @@ impl PostgresRun {
     /// The next rows on a lane that nobody has, and whether others have some that may come back.
     async fn take_slice(&self, lane: Lane) -> Result<(Option<Span>, Others), LedgerError> {
         let length = self.slice_length[lane.index()].get();
+        let held = self.slices().held(lane);
         let values = [self.run.0, lane as i64, self.worker.0, length];
+        let mut values = numbers(&values).to_vec();
+        values.push((&held, Type::INT8_ARRAY));
         let sql = self.control.in_schema(TAKE_SLICE);
-        let heard = self.control.ask(TAKE, &sql, &numbers(&values)).await?;
+        let heard = self.control.ask(TAKE, &sql, &values).await?;
         let read = || {
             let row = &heard.rows[0];
             let first: Option<i64> = row.try_get(0)?;
@@ -543,9 +547,11 @@ async fn leave(control: &Link, worker: Worker) -> Result<(), LedgerError> {
     left.map(drop)
 }
 
-/// A slice that nobody has any more goes first; else the rows that nobody has looked at.
+/// A slice that nobody has any more goes first, or that this process was given without hearing of it;
+/// else the rows that nobody has looked at.
 const TAKE_SLICE: &str = "
-WITH free AS (SELECT first FROM {schema}.slice WHERE run = $1 AND lane = $2 AND worker IS NULL
+WITH free AS (SELECT first FROM {schema}.slice WHERE run = $1 AND lane = $2
+                 AND (worker IS NULL OR worker = $3 AND first <> ALL($5))
                ORDER BY first LIMIT 1 FOR UPDATE SKIP LOCKED),
  taken AS (UPDATE {schema}.slice s SET worker = $3 FROM free
             WHERE s.run = $1 AND s.lane = $2 AND s.first = free.first RETURNING s.first, s.past),

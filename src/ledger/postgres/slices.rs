@@ -20,6 +20,8 @@ pub struct Slice {
 #[derive(Default)]
 pub struct Slices {
     open: HashMap<Slice, Open>,
+    /// Those that are this process' as far as the server knows.
+    held: HashSet<Slice>,
     of: HashMap<JobId, Slice>,
     /// Jobs of slices of other lanes, by the lane on which they go on.
     handed_over: [Vec<Job>; Lane::ALL.len()],
@@ -43,6 +45,7 @@ impl Slices {
     /// A slice has come into our hands, with these jobs and the lanes on which they are due. Returns
     /// those that are due on the slice's own.
     pub fn take(&mut self, slice: Slice, jobs: Vec<(Lane, Job)>) -> Vec<Job> {
+        self.held.insert(slice);
         if jobs.is_empty() {
             self.ended.push(slice);
             return Vec::new();
@@ -100,6 +103,21 @@ impl Slices {
     /// The server knows that a slice is others'.
     pub fn is_others(&mut self, slice: Slice) {
         self.given_back.remove(&slice);
+        self.held.remove(&slice);
+    }
+
+    /// The server knows that these have ended.
+    pub fn are_gone(&mut self, slices: &[Slice]) {
+        for slice in slices {
+            self.held.remove(slice);
+        }
+    }
+
+    /// The first rows of those that are this process' on a lane. Another one that the server thinks is
+    /// its own was taken by a statement whose reply was lost.
+    pub fn held(&self, lane: Lane) -> Vec<i64> {
+        let held = self.held.iter().filter(|slice| slice.lane == lane);
+        held.map(|slice| slice.first).collect()
     }
 
     /// Are slices given back of which others cannot know yet? And how often that was so.
@@ -159,8 +177,10 @@ mod tests {
         assert_eq!(slices.gives_back(JobId(3)), Some(SLICE));
         assert_eq!(slices.ended(), [], "it is not done with");
         assert_eq!(slices.giving_back(), (true, 2));
+        assert_eq!(slices.held(Lane::Sms), [1]);
         slices.is_others(SLICE);
         assert_eq!(slices.giving_back(), (false, 2));
+        assert_eq!(slices.held(Lane::Sms), [0; 0]);
         slices.take(SLICE, vec![sms(3), sms(4)]);
         assert_eq!(slices.is_left(JobId(3)), None);
         assert_eq!(slices.rests(JobId(4)), None, "others have a part of it");

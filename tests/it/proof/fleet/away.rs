@@ -23,6 +23,8 @@ fn end_well(fleet: &Fleet, workers: [Running; 2], what: &str) {
         let ran = worker.end_soon();
         assert_eq!(ran.code, 0, "{what}: {}", ran.stderr);
     }
+    // Whoever ends last leaves nothing behind.
+    assert_eq!(fleet.gate.settled_log().len(), fleet.rows, "{what}");
     let most = super::holds_the_rate(RATE, &fleet.gate.settled_log());
     assert_eq!(fleet.judge(0), 0, "{what}");
     fleet.gate.has_asked_each_once(fleet.rows);

@@ -160,7 +160,7 @@ fn calls_of_all_keep_their_rate_among_text_messages() {
         send.args(&["--concurrency", "16"]).start()
     };
     for worker in ["one", "two", "three"].map(rated) {
-        let ran = worker.end_soon();
+        let ran = worker.end();
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
     let log = fleet.gate.settled_log();
