@@ -893,7 +893,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         });
         if slots + of_calls > 0 {
             self.reserving.set(true);
-            let calls = of_calls;
+            // What a call could use of the time of these slots is lost to all if it is not asked for.
+            let calls = calls.along(self.slots.wanting(Lane::Call, now));
             return (Some(Wanted { slots, calls }), None);
         }
         let later = asks.into_iter().filter_map(|ask| match ask {

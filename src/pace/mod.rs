@@ -229,6 +229,12 @@ impl Pace {
         line.map_or(Ask::Nothing, |line| line.ask(wanted, now))
     }
 
+    /// How many places to ask for along with those of another pace, for so many requests.
+    #[must_use]
+    pub fn along(&self, wanted: usize) -> u32 {
+        self.line.get().map_or(0, |line| line.along(wanted))
+    }
+
     /// From now on intents are written down so long before their requests may leave.
     pub fn look_ahead(&self, lookahead: Duration) {
         self.lookahead.set(lookahead);
