@@ -883,9 +883,10 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             Ask::For(_) => pace.ask(wanted(), now),
             later => later,
         };
+        let wanting_call = || self.slots.wanting(Lane::Call, now);
         let asks = [
             ask(common, &|| self.wanting_any(now) + calls.held()),
-            ask(calls, &|| self.slots.wanting(Lane::Call, now)),
+            ask(calls, &wanting_call),
         ];
         let [slots, of_calls] = asks.map(|ask| match ask {
             Ask::For(count) => count,
@@ -894,7 +895,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         if slots + of_calls > 0 {
             self.reserving.set(true);
             // What a call could use of the time of these slots is lost to all if it is not asked for.
-            let calls = calls.along(self.slots.wanting(Lane::Call, now));
+            let calls = calls.along(wanting_call);
             return (Some(Wanted { slots, calls }), None);
         }
         let later = asks.into_iter().filter_map(|ask| match ask {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::postgres::PostgresRun;
 use super::sqlite::RunLedger;
-use super::{Begun, Due, Grant, Ledger, LedgerError, News, Rest, Wanted};
+use super::{Begun, Due, Grant, Ledger, LedgerError, News, PerLane, Rest, Wanted};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::run::RunFact;
@@ -77,7 +77,7 @@ impl Ledger for Run {
         of!(self, ledger => ledger.read_ahead())
     }
 
-    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
         of!(self, ledger => ledger.left_on(day).await)
     }
 }

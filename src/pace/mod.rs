@@ -231,8 +231,8 @@ impl Pace {
 
     /// How many places to ask for along with those of another pace, for so many requests.
     #[must_use]
-    pub fn along(&self, wanted: usize) -> u32 {
-        self.line.get().map_or(0, |line| line.along(wanted))
+    pub fn along(&self, wanted: impl FnOnce() -> usize) -> u32 {
+        self.line.get().map_or(0, |line| line.along(wanted()))
     }
 
     /// From now on intents are written down so long before their requests may leave.

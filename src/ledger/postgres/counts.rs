@@ -6,6 +6,7 @@
 //! without ceilings does none of this.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ use crate::job::{Attempt, Channel, Lane, UnixMicros};
 use crate::ledger::group::{Answered, Intent};
 use crate::ledger::tables::error::Result;
 use crate::ledger::{Ceiling, Ceilings, Elsewhere, LedgerError, NewRun, PerLane};
+use crate::money::Amount;
 use crate::run::{Policy, RunFacts, RunId, Runs};
 
 /// Ceilings as they stand in the tables: those who work together have the same.
@@ -236,7 +238,7 @@ impl Counting {
             .today
             .with(|today| today.alone.filter(|_| today.start == day));
         let calendar = &self.ceilings.calendar;
-        let left = |cap: Option<std::num::NonZeroU64>, lanes: &[Lane]| {
+        let left = |cap: Option<NonZeroU64>, lanes: &[Lane]| {
             let cap = cap?.get();
             // Of a day on which others were not counted yet nothing is left.
             let used = alone.map_or(u64::MAX, |alone| {
@@ -250,7 +252,7 @@ impl Counting {
             limit: self.ceilings.limit.and_then(|limit| limit.try_into().ok()),
             daily_cap: left(calendar.all.daily_cap, &[Lane::Sms, Lane::Call]),
             call_daily_cap: left(calendar.calls.daily_cap, &[Lane::Call]),
-            budget: self.ceilings.budget.map(crate::money::Amount::parts),
+            budget: self.ceilings.budget.map(Amount::parts),
             prices: [price(Lane::Sms), price(Lane::Call)],
             starts: intents
                 .iter()

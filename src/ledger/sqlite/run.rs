@@ -19,8 +19,8 @@ use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, holds, last_departure};
 use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
-    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, Records, Rest, Slots, Span, Then,
-    Wanted,
+    Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, PerLane, Records, Rest, Slots,
+    Span, Then, Wanted,
 };
 use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
@@ -144,7 +144,7 @@ impl Ledger for RunLedger {
         })
     }
 
-    async fn left_on(&self, day: Range<UnixMicros>) -> Result<[u64; Lane::ALL.len()], LedgerError> {
+    async fn left_on(&self, day: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
         let reader = Arc::clone(&self.reader);
         let read = move || {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
