@@ -130,9 +130,11 @@ impl PostgresLedger {
         let driver = Driver::start().map_err(|error| why(error.to_string()))?;
         let client = wait(driver.connect(address, |_| {}));
         let client = client.map_err(|error| why(error.to_string()))?;
+        let driver = Arc::new(driver);
+        let schema = address.schema().to_owned();
         Ok(Self {
-            server: Server::new(client, address.schema().to_owned(), Sealing::None),
-            driver: Arc::new(driver),
+            server: Server::new(client, &driver, schema, Sealing::None),
+            driver,
             address: address.clone(),
             key: key.cloned(),
             path,
@@ -151,7 +153,8 @@ impl PostgresLedger {
                 path: self.path.clone(),
                 why: error.to_string(),
             })?;
-            self.server = Server::new(client, self.address.schema().to_owned(), Sealing::None);
+            let schema = self.address.schema().to_owned();
+            self.server = Server::new(client, &self.driver, schema, Sealing::None);
             if let Some(worker) = worker {
                 self.server.set_worker(worker);
             }

@@ -3,9 +3,13 @@
 //! A step sets where the tables are, so that nothing depends on the session: statements pass through
 //! a pooler that hands out connections by transaction.
 
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
+use std::sync::Arc;
 
+use futures::FutureExt;
+use tokio::sync::oneshot;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -13,21 +17,25 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::codes::Sealing;
 use super::fleet::Worker;
-use super::{describe, wait};
+use super::{Driver, describe, wait};
 use crate::job::JobId;
 use crate::ledger::tables::db::{CHUNK, Value};
-use crate::ledger::tables::error::{FULL, Result};
+use crate::ledger::tables::error::{FULL, Fault, Result};
 use secrecy::SecretString;
 
 /// A connection, with the schema in which the tables are.
 pub struct Server {
-    client: Client,
+    client: Arc<Client>,
+    driver: Arc<Driver>,
     schema: String,
     sealing: Sealing,
     /// A step is under way.
     in_step: Cell<bool>,
     /// Cursors that are open.
     cursors: Cell<u32>,
+    /// Rows that are on their way into a table. What comes next waits for them, and hears of it if they
+    /// did not get there.
+    copying: RefCell<Option<Asked<()>>>,
     /// What this process is to the others, once it has begun or joined a run.
     worker: Cell<Option<Worker>>,
 }
@@ -43,13 +51,15 @@ pub enum Purpose {
 
 impl Server {
     /// Tables in this schema, whose codes are sealed so.
-    pub fn new(client: Client, schema: String, sealing: Sealing) -> Self {
+    pub fn new(client: Client, driver: &Arc<Driver>, schema: String, sealing: Sealing) -> Self {
         Self {
-            client,
+            client: Arc::new(client),
+            driver: Arc::clone(driver),
             schema,
             sealing,
             in_step: Cell::new(false),
             cursors: Cell::new(0),
+            copying: RefCell::new(None),
             worker: Cell::new(None),
         }
     }
@@ -89,6 +99,7 @@ impl Server {
 
     /// Several statements of ours, without values.
     pub fn batch(&self, sql: &str) -> Result<()> {
+        self.copied()?;
         Ok(wait(self.client.batch_execute(sql))?)
     }
 
@@ -149,6 +160,7 @@ impl Server {
     /// All rows that a statement finds, which are few.
     pub fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         self.within(Purpose::Write, || {
+            self.copied()?;
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
             Ok(wait(self.client.query_typed(&placed(sql), &values))?)
         })
@@ -157,6 +169,7 @@ impl Server {
     /// Changes something; returns how many rows that were.
     pub fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
         self.within(Purpose::Write, || {
+            self.copied()?;
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
             Ok(wait(self.client.execute_typed(&placed(sql), &values))?)
         })
@@ -195,15 +208,28 @@ impl Server {
         })
     }
 
-    /// Writes rows into a table, in which none of them may be yet.
+    /// Asks within a step for all rows that a statement finds, and does not wait for them.
+    pub fn ask(&self, sql: &str, values: &[Value<'_>]) -> Result<Asked<Vec<Row>>> {
+        self.copied()?;
+        let (client, sql) = (Arc::clone(&self.client), placed(sql));
+        let values: Vec<Value<'static>> = values.iter().map(Value::owned).collect();
+        Ok(Asked::of(&self.driver, async move {
+            let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
+            client.query_typed(&sql, &values).await
+        }))
+    }
+
+    /// Writes rows into a table, in which none of them may be yet. Within a step they are still on
+    /// their way when it returns.
     pub fn copy<'v, const COLUMNS: usize>(
         &self,
         table: &str,
         columns: &[&str; COLUMNS],
         rows: impl Iterator<Item = [Value<'v>; COLUMNS]>,
     ) -> Result<()> {
-        let mut rows = rows.peekable();
-        let Some(first) = rows.peek() else {
+        let rows = rows.map(|row| row.each_ref().map(Value::owned));
+        let rows: Vec<[Value<'static>; COLUMNS]> = rows.collect();
+        let Some(first) = rows.first() else {
             return Ok(());
         };
         let types = first.each_ref().map(Value::sql_type);
@@ -212,17 +238,26 @@ impl Server {
             columns.join(", ")
         );
         self.within(Purpose::Write, || {
-            wait(async {
-                let sink = self.client.copy_in(&sql).await?;
+            self.copied()?;
+            let client = Arc::clone(&self.client);
+            let copying = Asked::of(&self.driver, async move {
+                let sink = client.copy_in(&sql).await?;
                 let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
-                for row in rows {
+                for row in &rows {
                     let values = row.each_ref().map(Value::as_sql);
                     writer.as_mut().write(&values).await?;
                 }
-                writer.finish().await?;
-                Ok(())
-            })
+                writer.finish().await.map(drop)
+            });
+            self.copying.replace(Some(copying));
+            Ok(())
         })
+    }
+
+    /// The rows that were on their way into a table are there.
+    fn copied(&self) -> Result<()> {
+        let copying = self.copying.take();
+        copying.map_or(Ok(()), Asked::answer)
     }
 
     /// All rows that a statement finds for each of these numbers, which stand for its `?1`. Each is
@@ -233,6 +268,7 @@ impl Server {
             placed(&sql.replace("?1", "n.number"))
         );
         self.along_keys(|| {
+            self.copied()?;
             let mut all: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&numbers, Type::INT8_ARRAY)];
             all.extend(values.iter().map(typed));
             Ok(wait(self.client.query_typed(&of_each, &all))?)
@@ -242,6 +278,7 @@ impl Server {
     /// Changes something for each of these numbers, of which a statement says `= ?1`.
     pub fn execute_of(&self, sql: &str, numbers: &[i64]) -> Result<()> {
         self.within(Purpose::Write, || {
+            self.copied()?;
             let values: [(&(dyn ToSql + Sync), Type); 1] = [(&numbers, Type::INT8_ARRAY)];
             let sql = sql.replace("= ?1", "= ANY($1)");
             wait(self.client.execute_typed(&sql, &values))?;
@@ -262,6 +299,36 @@ impl Server {
     /// A stored code.
     pub fn open(&self, job: JobId, sealed: &str) -> Result<SecretString> {
         self.sealing.open(job, sealed)
+    }
+}
+
+/// Something that was asked and is not waited for yet.
+pub struct Asked<T>(oneshot::Receiver<std::result::Result<T, Error>>);
+
+impl<T: Send + 'static> Asked<T> {
+    /// It is on its way when this returns, and the driver's thread takes in what comes back.
+    fn of(
+        driver: &Driver,
+        ask: impl Future<Output = std::result::Result<T, Error>> + Send + 'static,
+    ) -> Self {
+        let (answered, answer) = oneshot::channel();
+        let mut ask = ask.boxed();
+        // Nobody may wait for it any more.
+        match (&mut ask).now_or_never() {
+            Some(came) => drop(answered.send(came)),
+            None => driver.spawn(ask.map(|came| drop(answered.send(came)))),
+        }
+        Self(answer)
+    }
+
+    /// Waits for what came of it.
+    pub fn answer(self) -> Result<T> {
+        match wait(self.0) {
+            Ok(came) => Ok(came?),
+            Err(_) => Err(Fault::Refused(
+                "the server is not waited for any more".to_owned(),
+            )),
+        }
     }
 }
 
@@ -290,6 +357,7 @@ impl Drop for Step<'_> {
         if !self.is_over {
             self.server.in_step.set(false);
             self.server.cursors.set(0);
+            let _ = self.server.copied();
             // Where the connection is gone, so is the step.
             let _ = self.server.batch("ROLLBACK");
         }
@@ -297,6 +365,13 @@ impl Drop for Step<'_> {
 }
 
 impl Value<'_> {
+    fn owned(&self) -> Value<'static> {
+        match self {
+            Self::Number(number) => Value::Number(*number),
+            Self::Text(text) => Value::Text(text.clone().map(|text| Cow::Owned(text.into_owned()))),
+        }
+    }
+
     fn sql_type(&self) -> Type {
         match self {
             Self::Number(_) => Type::INT8,

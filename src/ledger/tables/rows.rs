@@ -11,6 +11,7 @@ use super::seal::{Sealed, Seals};
 use crate::job::{
     Answer, Attempt, Found, Job, JobId, Lane, Lookup, RowId, UnixMicros, Verdict, VerdictKind,
 };
+use crate::ledger::postgres::server::{self, Server};
 use crate::ledger::{Records, Span};
 use crate::mistake::{Mistake, is_made};
 use crate::number::Number;
@@ -190,7 +191,25 @@ pub struct Scan<'a> {
 }
 
 /// Rows that a server is asked for at once.
-const RANGE: i64 = 4_096;
+const RANGE: usize = 4_096;
+
+/// A range of rows that a server was asked for, and their attempts.
+struct Asked {
+    range: Span,
+    rows: server::Asked<Vec<tokio_postgres::Row>>,
+    attempts: server::Asked<Vec<tokio_postgres::Row>>,
+}
+
+impl Asked {
+    fn of(server: &Server, range: Span) -> Result<Self> {
+        let bounds = [range.first.into(), range.end.into()];
+        Ok(Self {
+            range,
+            rows: server.ask(ROWS_OF_SERVER, &bounds)?,
+            attempts: server.ask(ATTEMPTS_OF_SERVER, &bounds)?,
+        })
+    }
+}
 
 /// Neither a code, nor what is to be said, is looked for where there can be none.
 macro_rules! row {
@@ -266,7 +285,9 @@ impl Scan<'_> {
         };
         match self.db {
             Db::Sqlite(_) => self.for_each_in_file(span, &mut complete),
-            Db::Postgres(server) => server.reading(|| self.for_each_on_server(span, &mut complete)),
+            Db::Postgres(server) => {
+                server.reading(|| self.for_each_on_server(server, span, &mut complete))
+            }
         }
     }
 
@@ -311,17 +332,23 @@ impl Scan<'_> {
 
     fn for_each_on_server(
         &self,
+        server: &Server,
         span: Span,
         complete: &mut dyn FnMut(Stored) -> Result<bool>,
     ) -> Result<()> {
-        let mut range = Span {
-            first: span.first,
-            end: span.first,
+        let mut ranges = (span.first..span.end).step_by(RANGE).map(|first| Span {
+            first,
+            end: span.end.min(first.saturating_add_unsigned(RANGE as u64)),
+        });
+        let mut ask = || {
+            let range = ranges.next();
+            range.map(|range| Asked::of(server, range)).transpose()
         };
-        while range.end < span.end {
-            range.first = range.end;
-            range.end = (range.first + RANGE).min(span.end);
-            for stored in self.rows_of(range)? {
+        let mut next = ask()?;
+        while let Some(asked) = next {
+            // The server reads it while this one is looked at.
+            next = ask()?;
+            for stored in self.rows_of(asked)? {
                 let is_last = stored.row.0 + 1 == span.end;
                 if is_last && is_made(Mistake::LastRowLost) || !complete(stored)? {
                     return Ok(());
@@ -332,23 +359,23 @@ impl Scan<'_> {
     }
 
     /// The rows of a range, with all that is known of them.
-    fn rows_of(&self, range: Span) -> Result<Vec<Stored>> {
-        let bounds = [range.first.into(), range.end.into()];
-        let mut rows = self
-            .db
-            .all(ROWS_OF_SERVER, &bounds, |row| self.stored(row, row.get(0)?))?;
+    fn rows_of(&self, asked: Asked) -> Result<Vec<Stored>> {
+        let mut rows = Vec::new();
+        let mut ids = asked.range.first..asked.range.end;
+        for row in asked.rows.answer()? {
+            let stored = self.stored(&Columns::Postgres(&row), row.try_get(0)?)?;
+            rows.push(stored);
+        }
         let mut there = rows.iter().map(|stored| stored.row.0);
-        if let Some(missing) = (range.first..range.end).find(|id| there.next() != Some(*id)) {
+        if let Some(missing) = ids.find(|id| there.next() != Some(*id)) {
             return Err(damaged(format!("row {missing} is missing")));
         }
         let mut answer = self.db.prepare(SELECT_ANSWER)?;
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
-        let found = self.db.all(ATTEMPTS_OF_SERVER, &bounds, |row| {
-            let id = row.get(0)?;
-            Ok((job_of(id), self.attempt(row, id, 1, &mut answer)?))
-        })?;
-        for (job, attempt) in found {
-            attempts.entry(job).or_default().push(attempt);
+        for row in asked.attempts.answer()? {
+            let id = row.try_get(0)?;
+            let attempt = self.attempt(&Columns::Postgres(&row), id, 1, &mut answer)?;
+            attempts.entry(job_of(id)).or_default().push(attempt);
         }
         let of_before = rows.iter().filter(|stored| stored.is_of_before());
         let of_before: Vec<JobId> = of_before.map(|stored| stored.job).collect();
@@ -638,9 +665,15 @@ impl<'a> BlockWriter<'a> {
         if !self.records.is_empty() {
             let records = serde_json::to_string(&self.records).unwrap_or_default();
             let sum = self.seals.records(self.first, &records);
-            let into = "INSERT INTO block (first, sum, records) VALUES (?1, ?2, ?3)";
-            let values = [self.first.into(), sum.into(), records.into()];
-            self.db.execute(into, &values)?;
+            let into = Table {
+                name: "block",
+                columns: ["first", "sum", "records"],
+            };
+            let block = (self.first, sum, records);
+            self.db
+                .insert_all(&into, &[block], |(first, sum, records)| {
+                    [(*first).into(), (*sum).into(), records.into()]
+                })?;
         }
         self.first += i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         self.records.clear();
