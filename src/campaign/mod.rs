@@ -199,9 +199,9 @@ pub async fn run<L: Ledger, G: Gateway>(
             }
         };
         if reads.is_empty()
-            && let Some(lane) = slots.wants(now, context.ledger.read_ahead())
+            && let Some(lane) = slots.wants(now, |lane| context.ledger.read_ahead(lane))
         {
-            let due = context.ledger.due(lane, context.ledger.read_ahead());
+            let due = context.ledger.due(lane, context.ledger.read_ahead(lane));
             reads.push(due.map(move |due| (lane, due)));
         }
         if counts.is_empty()
@@ -895,7 +895,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         if slots + of_calls > 0 {
             self.reserving.set(true);
             // What a call could use of the time of these slots is lost to all if it is not asked for.
-            let calls = calls.along(wanting_call);
+            let calls = calls.along(common, wanting_call);
             return (Some(Wanted { slots, calls }), None);
         }
         let later = asks.into_iter().filter_map(|ask| match ask {

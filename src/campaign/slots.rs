@@ -82,6 +82,12 @@ impl Paces {
     pub fn besides(&self, lane: Lane) -> Option<&Pace> {
         Some(&self.calls).filter(|pace| lane == Lane::Call && !pace.is_unlimited())
     }
+
+    /// Do numbers of this lane go before those of others that stand higher up in the input? A place of a
+    /// rate of their own, on a line that all share, is lost to all if nobody is ready for it.
+    fn goes_first(&self, lane: Lane) -> bool {
+        self.besides(lane).is_some_and(Pace::is_shared)
+    }
 }
 
 /// A place in flight, given back when it is dropped.
@@ -218,26 +224,23 @@ impl<'a> Slots<'a> {
     }
 
     /// The lane that wants new numbers from the ledger, of which so many are read ahead.
-    pub fn wants(&self, now: Instant, read_ahead: usize) -> Option<Lane> {
+    pub fn wants(&self, now: Instant, read_ahead: impl Fn(Lane) -> usize) -> Option<Lane> {
         let queue = self.queue.borrow();
         // One is enough for a probe.
         if self.cut_off_until(now).is_some() && (self.taken.get() > 0 || queue.is_busy()) {
             return None;
         }
         // With nothing more to start, one look is enough to know whether something is left.
-        let enough = if queue.quota() == Some(0) {
-            0
-        } else {
-            read_ahead / 2
-        };
+        let starts_more = queue.quota() != Some(0);
+        let enough = |lane| if starts_more { read_ahead(lane) / 2 } else { 0 };
         Lane::ALL.into_iter().filter(|_| !queue.ended).find(|lane| {
-            let lane = &queue.lanes[lane.index()];
-            let more = match lane.behind {
+            let of_lane = &queue.lanes[lane.index()];
+            let more = match of_lane.behind {
                 Then::More => true,
-                Then::Later(at) => at <= now && queue.quota() != Some(0),
+                Then::Later(at) => at <= now && starts_more,
                 Then::Done => false,
             };
-            more && lane.new.len() <= enough
+            more && of_lane.new.len() <= enough(*lane)
         })
     }
 
@@ -389,7 +392,8 @@ impl<'a> Slots<'a> {
         while !queue.ended
             && self.taken.get() < self.limit.get() + usize::from(is_made(Mistake::OneTooMany))
         {
-            let turn = queue.turn(now, self.watch, |lane| self.gate(lane, now, lead));
+            let gate = |lane| self.gate(lane, now, lead);
+            let turn = queue.turn(now, self.watch, gate, |lane| self.pace.goes_first(lane));
             let preparing = self.preparing.iter().map(Cell::get).sum();
             if let Turn::New(_) | Turn::Again(_) = turn
                 && let Some(at) = self.pace.common.intent_at(preparing)
@@ -530,10 +534,16 @@ impl Queue {
     }
 
     /// Whose turn it is. A retry goes before a new number as long as the budget allows.
-    fn turn(&self, now: Instant, watch: &Watch<'_>, gate: impl Fn(Lane) -> Gate) -> Turn {
+    fn turn(
+        &self,
+        now: Instant,
+        watch: &Watch<'_>,
+        gate: impl Fn(Lane) -> Gate,
+        goes_first: impl Fn(Lane) -> bool,
+    ) -> Turn {
         let may_start = self.may_start(watch) && self.knows_the_next();
-        // The lane whose next new number stands highest up in the input, and the one whose next
-        // retry has been due for longest.
+        // The lane whose next new number stands highest up in the input, if none goes first, and the
+        // one whose next retry has been due for longest.
         let (mut new, mut again) = (None, None);
         let mut later: Option<(Instant, Why)> = None;
         let mut over = false;
@@ -557,16 +567,16 @@ impl Queue {
             }
             new = new
                 .into_iter()
-                .chain(first.map(|job| (job.row, lane)))
+                .chain(first.map(|job| (!goes_first(lane), job.row, lane)))
                 .min();
             // A probe is a new number, where there is one: those that failed may fail for themselves.
             let due = due.filter(|due| *due <= now && (gate != Gate::Probe || first.is_none()));
             again = again.into_iter().chain(due.map(|due| (due, lane))).min();
         }
         match (new, again) {
-            (Some((_, lane)), Some(_)) if !self.budget.allows() => Turn::New(lane),
+            (Some((.., lane)), Some(_)) if !self.budget.allows() => Turn::New(lane),
             (_, Some((_, lane))) => Turn::Again(lane),
-            (Some((_, lane)), None) => Turn::New(lane),
+            (Some((.., lane)), None) => Turn::New(lane),
             (None, None) => match later {
                 Some((at, why)) => Turn::At(at, why),
                 None if over => Turn::Over,

@@ -101,9 +101,9 @@ pub trait Ledger {
         LOOKAHEAD
     }
 
-    /// New numbers that are read ahead, per lane: where others work, too, no more than soon leave, or
+    /// New numbers of a lane that are read ahead: where others work, too, no more than soon leave, or
     /// they would have nothing to do meanwhile.
-    fn read_ahead(&self) -> usize {
+    fn read_ahead(&self, _lane: Lane) -> usize {
         READ_AHEAD
     }
 

@@ -73,8 +73,8 @@ impl Ledger for Run {
         of!(self, ledger => ledger.lookahead())
     }
 
-    fn read_ahead(&self) -> usize {
-        of!(self, ledger => ledger.read_ahead())
+    fn read_ahead(&self, lane: Lane) -> usize {
+        of!(self, ledger => ledger.read_ahead(lane))
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<PerLane, LedgerError> {

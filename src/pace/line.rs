@@ -180,15 +180,10 @@ impl Line {
     }
 
     /// So many of those that are missing are asked for at once.
-    fn of_lot(&self, missing: usize) -> u32 {
+    pub fn of_lot(&self, missing: usize) -> u32 {
         let lot = LOT.as_nanos().div_ceil(self.interval.get().as_nanos());
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
         u32::try_from(lot).unwrap_or(u32::MAX).max(1).min(missing)
-    }
-
-    /// How many to ask for along with places elsewhere, for so many requests.
-    pub fn along(&self, wanted: usize) -> u32 {
-        self.of_lot(wanted.saturating_sub(self.held()))
     }
 
     /// Waits for the next place and takes it.

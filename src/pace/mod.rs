@@ -229,10 +229,14 @@ impl Pace {
         line.map_or(Ask::Nothing, |line| line.ask(wanted, now))
     }
 
-    /// How many places to ask for along with those of another pace, for so many requests.
+    /// How many places to ask for along with those of another pace, for so many requests: at most as
+    /// many as there would be of the other.
     #[must_use]
-    pub fn along(&self, wanted: impl FnOnce() -> usize) -> u32 {
-        self.line.get().map_or(0, |line| line.along(wanted()))
+    pub fn along(&self, other: &Self, wanted: impl FnOnce() -> usize) -> u32 {
+        self.line.get().map_or(0, |line| {
+            let missing = wanted().saturating_sub(line.held());
+            other.line().of_lot(missing)
+        })
     }
 
     /// From now on intents are written down so long before their requests may leave.

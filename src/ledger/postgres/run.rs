@@ -37,9 +37,9 @@ const TAKE: &str = "take rows";
 const TAKE_SLOTS: &str = "reserve the rate";
 
 /// Rows that are taken at once: as many as leave in a second, within these bounds.
-const SLICE_MIN: i64 = 32;
+const SLICE_MIN: i64 = 8;
 const SLICE_MAX: i64 = 1_024;
-/// Where less than half of a slice is due, the next one is twice as long, up to this.
+/// Where less of a slice is due, the next one is longer, up to this.
 const SLICE_LONGEST: i64 = 16_384;
 
 /// An intent is handed over so long before its request may leave: what it costs to be long is more
@@ -70,7 +70,8 @@ pub struct PostgresRun {
     slices: Arc<Mutex<Slices>>,
     /// Rows that are taken next on each lane.
     slice_length: [Cell<i64>; Lane::ALL.len()],
-    slice_least: i64,
+    /// Numbers of each lane to have at hand: as many as are asked in a second, within bounds.
+    in_second: [i64; Lane::ALL.len()],
     /// Where this process knows of an outage.
     outages: Outages,
     news: AsyncMutex<mpsc::UnboundedReceiver<News>>,
@@ -108,12 +109,14 @@ impl PostgresRun {
             let db = ledger.db();
             let worker = ledger.server.worker().ok_or(Fault::NoRow)?;
             let holds = history::holds(db, sandbox, clock.now())?;
-            let rate = "SELECT interval_us FROM worker WHERE id = ?1";
-            let rate = db.one(rate, &[worker.0.into()], |row| row.get(0))?;
+            let rates = "SELECT interval_us, calls_us FROM worker WHERE id = ?1";
+            let rates: (i64, i64) = db.one(rates, &[worker.0.into()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
             let policy = history::runs(db, id)?.policy_of(run);
-            Ok((worker, holds, rate, policy, Facts::of(db, id)?))
+            Ok((worker, holds, rates, policy, Facts::of(db, id)?))
         };
-        let (worker, holds, interval, policy, facts) =
+        let (worker, holds, (interval, interval_of_calls), policy, facts) =
             read().map_err(failed_to("start a run", &path))?;
         let link = || Link::new(&ledger.driver, &ledger.address, path.clone());
         let (say, news) = mpsc::unbounded_channel();
@@ -145,10 +148,10 @@ impl PostgresRun {
             Arc::clone(&slices),
             Arc::clone(&outages),
         );
-        let slice_least = match interval {
-            0 => SLICE_MAX,
-            interval => (1_000_000 / interval).clamp(SLICE_MIN, SLICE_MAX),
-        };
+        let in_second = Lane::ALL.map(|lane| match lane {
+            Lane::Call => least_of_a_second(interval.max(interval_of_calls)),
+            Lane::Sms | Lane::Verify => least_of_a_second(interval),
+        });
         let reader = Reader {
             ledger,
             facts,
@@ -170,8 +173,8 @@ impl PostgresRun {
             writer: tokio::spawn(write_all(writer, entries, GROUP_GAP)),
             took,
             slices,
-            slice_length: Lane::ALL.map(|_| Cell::new(slice_least)),
-            slice_least,
+            slice_length: in_second.map(Cell::new),
+            in_second,
             outages,
             news: AsyncMutex::new(news),
             say,
@@ -314,13 +317,11 @@ impl Ledger for PostgresRun {
             return Ok(Due { jobs, then });
         };
         let found = self.read(lane, span).await?;
-        let rows = span.end - span.first;
-        let length = if i64::try_from(found.len()).unwrap_or(i64::MAX) * 2 < rows {
-            (rows * 2).min(SLICE_LONGEST)
-        } else {
-            self.slice_least
-        };
-        self.slice_length[lane.index()].set(length);
+        self.slice_length[lane.index()].set(next_length(
+            span.end - span.first,
+            found.len(),
+            self.in_second[lane.index()],
+        ));
         let slice = Slice {
             lane,
             first: span.first,
@@ -428,8 +429,8 @@ impl Ledger for PostgresRun {
         (GROUP_GAP + self.took.longest() * 2).clamp(LOOKAHEAD_MIN, LOOKAHEAD_MAX)
     }
 
-    fn read_ahead(&self) -> usize {
-        usize::try_from(self.slice_least).unwrap_or(usize::MAX)
+    fn read_ahead(&self, lane: Lane) -> usize {
+        usize::try_from(self.in_second[lane.index()]).unwrap_or(usize::MAX)
     }
 
     async fn left_on(&self, day: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
@@ -526,6 +527,22 @@ fn moment(known: (Instant, i64), now: i64, within: RangeInclusive<Instant>) -> I
     told.clamp(first, last)
 }
 
+/// How many numbers are asked in a second at this distance, of those that are worth to be taken at once.
+fn least_of_a_second(interval: i64) -> i64 {
+    match interval {
+        0 => SLICE_MAX,
+        interval => (1_000_000 / interval).clamp(SLICE_MIN, SLICE_MAX),
+    }
+}
+
+/// How many rows to take next where so many of the last ones had something to do, so that about
+/// `wanted` have: whoever takes more keeps from others what they could do meanwhile.
+fn next_length(rows: i64, found: usize, wanted: i64) -> i64 {
+    let found = i64::try_from(found).unwrap_or(i64::MAX).max(1);
+    let length = (rows * wanted / found).min(rows * 2);
+    length.clamp(wanted, SLICE_LONGEST)
+}
+
 /// Keeps in mind where there is an outage.
 pub(super) fn follow(outages: &mut BTreeSet<Option<Lane>>, fact: &RunFact) {
     match fact {
@@ -572,7 +589,8 @@ UPDATE {schema}.slice SET worker = NULL
 /// Slots follow each other on one line, whoever has them: so the sum of all is exact. The longest
 /// interval of those who are there counts. Calls have a line of their own besides; a place on it is
 /// given only where there is one of all behind it, or for it, and so that what was late there by no
-/// more than the slack is made up for.
+/// more than the slack is made up for. Each call makes the time of these slots longer by its own one of
+/// all, in which there may be another.
 const RESERVE: &str = "
 WITH now AS (SELECT {schema}.now_micros() AS now),
  rate AS (SELECT max(interval_us) AS interval, max(calls_us) AS calls, count(*) AS workers
@@ -590,7 +608,8 @@ WITH now AS (SELECT {schema}.now_micros() AS now),
             FROM now, step, line l LEFT JOIN line_of_calls c ON true),
  calls AS (SELECT greatest(p.calls_tat, p.start - $7) AS first,
                   CASE WHEN p.is_open AND p.calls_tat <= p.past
-                       THEN least($4, 1 + (p.past - greatest(p.calls_tat, p.start)) / step.calls)
+                       THEN least($4, 1 + (p.past - greatest(p.calls_tat, p.start))
+                                          / greatest(step.calls - step.interval, 1))
                        ELSE 0 END AS count
              FROM plan p, step),
  slots AS (UPDATE {schema}.pace l SET tat = p.start + ($3 + c.count) * step.interval
@@ -615,6 +634,21 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn as_many_rows_are_taken_as_have_about_what_is_wanted() {
+        for (rows, found, next) in [
+            (100, 100, 100),
+            (100, 50, 200),
+            (100, 25, 200),
+            (400, 100, 400),
+            (400, 350, 114),
+            (100, 0, 200),
+            (16_384, 3, SLICE_LONGEST),
+        ] {
+            assert_eq!(next_length(rows, found, 100), next, "{found} of {rows}");
+        }
+    }
 
     #[test]
     fn an_answer_that_took_long_moves_no_slot() {

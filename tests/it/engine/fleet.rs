@@ -402,9 +402,11 @@ async fn calls_of_all_keep_the_rate_of_calls() {
         keeps_the_rate(&log, rate);
         let of_calls = log.iter().filter(|sent| sent.lane == Lane::Call);
         let of_calls: Vec<Sent> = of_calls.cloned().collect();
-        let took = (of_calls[of_calls.len() - 1].at - of_calls[0].at).as_secs_f64();
         keeps_the_rate(&of_calls, calls);
-        assert!(took < 20.0 / 0.9, "the rate is used: {took:.1} s for 20 s");
+        // At the end there are some who have none left, and then their slots carry none.
+        let most_of_them = &of_calls[..of_calls.len() * 9 / 10];
+        let took = (most_of_them[most_of_them.len() - 1].at - of_calls[0].at).as_secs_f64();
+        assert!(took < 18.0 / 0.97, "the rate is used: {took:.2} s for 18 s");
     }
 }
 

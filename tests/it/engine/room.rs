@@ -203,7 +203,8 @@ impl Room {
         let past = first + interval * wanted.slots;
         let mut calls = 0;
         if asked && calls_end <= past {
-            let room = (past - calls_end.max(first)).as_nanos() / apart.as_nanos();
+            let longer = apart.saturating_sub(interval).as_nanos().max(1_000);
+            let room = (past - calls_end.max(first)).as_nanos() / longer;
             calls = wanted.calls.min(1 + u32::try_from(room).unwrap());
         }
         let count = wanted.slots + calls;
@@ -301,12 +302,14 @@ fn place(job: JobId) -> usize {
     usize::try_from(job.0).unwrap() - 1
 }
 
-/// Up to 40 rows of one lane each.
+/// Up to so many rows of one lane each.
+const SLICE: usize = 10;
+
 fn slices(rows: &[Job]) -> Vec<Slice> {
     let mut slices: Vec<Slice> = Vec::new();
     for (n, row) in rows.iter().enumerate() {
         match slices.last_mut() {
-            Some(last) if last.lane == row.lane && last.rows.len() < 40 => last.rows.end = n + 1,
+            Some(last) if last.lane == row.lane && last.rows.len() < SLICE => last.rows.end = n + 1,
             _ => slices.push(Slice {
                 lane: row.lane,
                 rows: n..n + 1,
@@ -354,7 +357,7 @@ impl Hand<'_> {
         let mut is_there = false;
         for slice in slices.iter_mut().filter(|slice| slice.lane == lane) {
             let free = slice.holder.is_none() && slice.free_at <= now;
-            if free && jobs.len() + 40 <= limit.min(80) {
+            if free && jobs.len() + SLICE <= limit {
                 jobs.extend(self.room.hand_out(slice, self.worker.get()));
                 tidy(slice);
             }
@@ -514,6 +517,17 @@ impl Ledger for Hand<'_> {
 
     fn lookahead(&self) -> Duration {
         self.room.lookahead.get()
+    }
+
+    fn read_ahead(&self, lane: Lane) -> usize {
+        let [common, calls] = self.room.lines.each_ref().map(|line| line.get().1);
+        let interval = if lane == Lane::Call {
+            calls.max(common)
+        } else {
+            common
+        };
+        let in_second = SECOND.as_nanos().checked_div(interval.as_nanos());
+        in_second.map_or(512, |rate| usize::try_from(rate).unwrap().max(SLICE))
     }
 
     async fn left_on(&self, _: Range<UnixMicros>) -> Result<PerLane, LedgerError> {
