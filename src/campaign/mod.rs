@@ -670,6 +670,9 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
 
     /// How a number comes to rest for which nothing more is done.
     fn how(&self, job: &Job) -> Rest {
+        if self.watch.is_left_in_doubt(job) {
+            return Rest::Unfinished;
+        }
         match self.status(job) {
             Status::Sent | Status::Verified | Status::NotVerified | Status::Rejected => {
                 Rest::Settled

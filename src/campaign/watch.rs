@@ -55,8 +55,8 @@ struct State {
     news: Vec<RunFact>,
     /// An outage has ended, and nobody has asked for it yet.
     outage_is_over: bool,
-    /// The run has ended: no doubt is waited for any more.
-    ended: bool,
+    /// The run has ended, for all or here: no doubt is waited for any more.
+    ended: Option<Ends>,
 }
 
 /// What has come of the connections of this run.
@@ -196,7 +196,7 @@ impl<'a> Watch<'a> {
                 connecting: Connecting::default(),
                 news: Vec::new(),
                 outage_is_over: false,
-                ended: false,
+                ended: None,
             }),
             settled: Notify::new(),
             doubting: Default::default(),
@@ -368,7 +368,8 @@ impl<'a> Watch<'a> {
 
     /// The run ends, for all or just here. When doubts are left, refusals that may have been the
     /// beginning of a wave, of words or without, are not the numbers'; but where others go on, they
-    /// will see, and what they are told of a wave would hold for all refusals to come.
+    /// will see, and what they are told of a wave would hold for all refusals to come. The last one
+    /// to end looks at what all have left.
     pub fn ended(&self, whom: Ends) {
         let mut state = self.state.borrow_mut();
         for lane in Lane::ALL
@@ -384,7 +385,7 @@ impl<'a> Watch<'a> {
                 state.outage_began(self.run, Some(lane), from, &down("nothing is served there"));
             }
         }
-        state.ended = true;
+        state.ended = Some(whom);
         drop(state);
         self.settled.notify_waiters();
     }
@@ -521,9 +522,19 @@ impl<'a> Watch<'a> {
     }
 
     fn is_in_doubt(&self, job: &Job) -> bool {
+        self.state.borrow().ended.is_none() && self.may_change(job)
+    }
+
+    /// Did the run end here before it was clear what the job's last answer says?
+    pub fn is_left_in_doubt(&self, job: &Job) -> bool {
+        self.state.borrow().ended == Some(Ends::Here) && self.may_change(job)
+    }
+
+    /// May it still turn out that the job's last answer says nothing about the number?
+    fn may_change(&self, job: &Job) -> bool {
         let state = self.state.borrow();
         let last = job.attempts.iter().rfind(|last| !last.never_left());
-        let last = last.filter(|last| last.run == self.run && !state.ended);
+        let last = last.filter(|last| last.run == self.run);
         let Some((last, answer)) = last.and_then(|last| Some((last, last.answer.as_ref()?))) else {
             return false;
         };

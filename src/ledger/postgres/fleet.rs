@@ -16,10 +16,11 @@ use crate::job::{Lane, Operation, UnixMicros};
 use crate::ledger::tables::db::{Db, Value};
 use crate::ledger::tables::error::{Fault, Result};
 use crate::ledger::tables::history;
+use crate::ledger::tables::intake::conclude;
 use crate::ledger::{Campaign, NewRun, Share, Working};
 use crate::pace::Rate;
 use crate::record::CampaignId;
-use crate::run::{Policy, RunId};
+use crate::run::{End, Policy, RunId};
 
 /// How long a worker is believed to be there after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(15);
@@ -237,25 +238,34 @@ pub fn clock(server: &Server) -> Result<Clock> {
 pub fn leave(
     server: &Server,
     run: RunId,
-    end: &str,
+    end: &End,
     last_left_at: Option<UnixMicros>,
 ) -> Result<()> {
+    let is_complete = *end == End::Complete;
+    let end = serde_json::to_string(end).unwrap_or_default();
     let left_at = last_left_at.map(|at| at.0);
     let note = "UPDATE run SET last_left_at = greatest(last_left_at, ?2) WHERE id = ?1";
     server.execute(note, &[run.0.into(), left_at.into()])?;
     let last = "UPDATE run SET finished_at = now_micros(), \"end\" = ?2
                  WHERE id = ?1 AND finished_at IS NULL
-                   AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = ?1)";
+                   AND NOT EXISTS (SELECT 1 FROM worker_on w WHERE w.run = ?1)
+                RETURNING campaign";
     let gave_back = "UPDATE run SET \"end\" = ?2 WHERE id = ?1 AND finished_at IS NOT NULL
                    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = ?3 AND w.lost_at IS NOT NULL)";
     // What it gives back late is not done: the run did not come to its end.
     if let Some(worker) = server.worker() {
-        server.execute(gave_back, &[run.0.into(), end.into(), worker.0.into()])?;
+        let values = [run.0.into(), (&end).into(), worker.0.into()];
+        server.execute(gave_back, &values)?;
     }
-    if server.execute(last, &[run.0.into(), end.into()])? > 0 {
+    if let Some(row) = server.query(last, &[run.0.into(), end.into()])?.first() {
         for table in ["slice", "ahead"] {
             let sql = format!("DELETE FROM {table} WHERE run = ?1");
             server.execute(&sql, &[run.0.into()])?;
+        }
+        if !is_complete {
+            // What all have left in doubt.
+            let campaign = CampaignId(row.try_get(0)?);
+            conclude(Db::Postgres(server), run, campaign)?;
         }
     }
     Ok(())

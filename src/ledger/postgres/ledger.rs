@@ -281,10 +281,9 @@ impl PostgresLedger {
         end: &End,
         last_left_at: Option<UnixMicros>,
     ) -> Result<(), LedgerError> {
-        let end = serde_json::to_string(end).unwrap_or_default();
         let finish = || {
             let step = self.step()?;
-            fleet::leave(step.server(), run, &end, last_left_at)?;
+            fleet::leave(step.server(), run, end, last_left_at)?;
             step.commit()
         };
         finish().map_err(failed_to("note the end of the run", &self.path))

@@ -110,16 +110,8 @@ pub fn begin(db: Db<'_>, campaign: CampaignId, now: UnixMicros, new: &NewRun<'_>
     Ok(run)
 }
 
-/// Notes the waves that may have begun when a run was killed: what it would have noted itself, had
-/// it come to its end. Nothing is read unless there is such a run.
-pub fn note_waves_of_killed(db: Db<'_>) -> Result<()> {
-    for Killed { run, .. } in killed(db)? {
-        note_waves_of(db, run)?;
-    }
-    Ok(())
-}
-
-/// Notes the waves that may have begun when this run was killed, which is its campaign's latest.
+/// Notes the waves that may have begun when this run, its campaign's latest, was killed or left by
+/// the last of those who shared it: what one alone would have noted when it came to its end.
 pub fn note_waves_of(db: Db<'_>, run: RunId) -> Result<()> {
     let sql = "SELECT settings, first_answer FROM run WHERE id = ?1";
     let (settings, first_answer) = db.one(sql, &[run.0.into()], |row| {

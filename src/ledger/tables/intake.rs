@@ -17,7 +17,7 @@ use crate::job::{Attempt, Contact, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::fleet;
 use crate::ledger::rules::settled_at;
 use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, PerLane, Records};
-use crate::record::{CampaignRecord, InputRecord, Row};
+use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
 /// An input taken in but not yet durable: dropped, it leaves no mark.
@@ -48,10 +48,8 @@ impl<'l> Intake<'l> {
             Db::Postgres(_) => std::env::temp_dir().join("otpdrive"),
         };
         let take = || {
-            // What the run was refused may keep its codes.
-            history::note_waves_of_killed(db)?;
             for killed in history::killed(db)? {
-                settled(db, &campaigns::of(db, killed.campaign)?)?;
+                conclude(db, killed.run, killed.campaign)?;
             }
             let old = find(db, key)?;
             let settled = match &old {
@@ -225,6 +223,13 @@ fn is_on(db: Db<'_>, campaign: &Campaign) -> Result<bool> {
         Db::Sqlite(_) => Ok(false),
         Db::Postgres(server) => Ok(fleet::open_run(server, campaign.record.id)?.is_some()),
     }
+}
+
+/// What a run would have noted and forgotten itself, had it come to its end alone.
+pub fn conclude(db: Db<'_>, run: RunId, campaign: CampaignId) -> Result<()> {
+    // What it was refused may keep its codes.
+    history::note_waves_of(db, run)?;
+    settled(db, &campaigns::of(db, campaign)?).map(drop)
 }
 
 /// Jobs whose code was answered, and when.

@@ -6,7 +6,7 @@ use super::{Fleet, holds_the_rate, server, share_held};
 use crate::proof::{nobody_twice_nobody_lost, quick_or_long};
 use crate::support::gate::{Gate, Logged, counts};
 use crate::support::stub::{Reply, Stub};
-use crate::support::workdir::{Running, Workdir};
+use crate::support::workdir::{Otpdrive, Running, Workdir};
 use crate::support::{Counts, KEY, contacts, phone};
 
 #[test]
@@ -94,6 +94,46 @@ fn a_wait_that_one_is_asked_for_holds_all() {
         "one was asked again, after a clear no"
     );
     println!("a Retry-After: held for both of 2 processes, {late} requests were on their way");
+}
+
+#[test]
+#[ignore = "tests/prove fleet"]
+fn what_may_have_been_a_wave_when_all_were_told_to_stop_stays_pending() {
+    const EACH: usize = 8;
+    const ALL: usize = 2 * EACH;
+    let (_server, address) = server();
+    let stub = Stub::start();
+    let on_server = |run: Otpdrive| {
+        let run = run
+            .args(&["--ledger", &address])
+            .flags("--refused-alike 100");
+        run.flags("--concurrency 8 --max-attempts 1")
+    };
+    let codes = (0..3 * ALL).map(|n| format!("{},7351{n:04}9\n", phone(n)));
+    let dir = Workdir::with("phone,otp\n".to_owned() + &codes.collect::<String>());
+    // What one alone is refused is not yet a wave, and what both are refused is.
+    stub.default(move |index, _| match index {
+        0..ALL => Reply::error(&format!("No balance, ticket {index}")),
+        _ => Reply::silence(),
+    });
+    let workers = ["one", "two"].map(|out| {
+        let run = on_server(dir.verify(&stub))
+            .flags("--timeout 2s")
+            .default("--out", out);
+        run.flags("--rate 20/s").start()
+    });
+    stub.wait_for(ALL + 2);
+    for worker in &workers {
+        worker.signal("INT");
+    }
+    for worker in workers {
+        let ran = worker.end_soon();
+        assert_eq!(ran.code, 130, "{}", ran.stderr);
+    }
+    stub.forget();
+    stub.always(Reply::success());
+    on_server(dir.verify(&stub)).ends(0);
+    assert_eq!(dir.statuses(), ["verified"; 3 * ALL]);
 }
 
 #[test]
