@@ -13,6 +13,7 @@ mod driver;
 pub(super) mod fleet;
 mod heart;
 mod ledger;
+mod line;
 mod link;
 mod run;
 mod schema;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::types::Type;
 
 use super::counts::{self, Counting, Today};
-use super::fleet::{LEASE, Worker, micros};
+use super::fleet::{LEASE, Worker};
 use super::heart::{self, Heart};
-use super::link::{self, Heard, Link, numbers};
+use super::line::Line;
+use super::link::{self, Link, numbers};
 use super::slices::{Slice, Slices};
 use super::writer::{GROUP_GAP, Took, Writer, statement};
 use super::{Driver, PostgresLedger};
@@ -26,15 +27,13 @@ use crate::ledger::tables::history;
 use crate::ledger::tables::rows::Facts;
 use crate::ledger::{
     Begun, Campaign, Ceilings, Due, Execution, Grant, Ledger, LedgerError, News, PerLane, Records,
-    Rest, Slots, Span, Then, Wanted,
+    Rest, Span, Then, Wanted,
 };
 use crate::next::{Step, due_on, next_step};
-use crate::pace::SLACK;
 use crate::run::{RunFact, RunId, Stop, StopKind};
 
 /// What is asked, for people.
 const TAKE: &str = "take rows";
-const TAKE_SLOTS: &str = "reserve the rate";
 
 /// Rows that are taken at once: as many as leave in a second, within these bounds.
 const SLICE_MIN: i64 = 8;
@@ -50,18 +49,12 @@ const LOOKAHEAD_MAX: Duration = Duration::from_millis(100);
 /// How often it is asked again whether others have left rows behind.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The first slot begins at least so long after it was asked for.
-const LEAD: Duration = Duration::from_millis(30);
-/// What one process reserves at once, at most, in time.
-const LOT: Duration = Duration::from_millis(100);
-
 /// A ledger on a server, given to a run.
 pub struct PostgresRun {
     reader: Arc<Mutex<Reader>>,
     clock: Clock,
     run: RunId,
     worker: Worker,
-    sandbox: bool,
     driver: Arc<Driver>,
     control: Link,
     queue: Queue,
@@ -78,8 +71,7 @@ pub struct PostgresRun {
     say: mpsc::UnboundedSender<News>,
     heart: Heart,
     holds: [Option<UnixMicros>; Lane::ALL.len()],
-    /// A moment, and what the server's clock showed then.
-    server_clock: Cell<(Instant, i64)>,
+    line: Line,
 }
 
 /// The outages that a process knows of: of lanes, or of connections.
@@ -166,7 +158,6 @@ impl PostgresRun {
             clock,
             run,
             worker,
-            sandbox,
             driver,
             control,
             queue,
@@ -180,7 +171,7 @@ impl PostgresRun {
             say,
             heart,
             holds,
-            server_clock: Cell::new((clock.instant(shown), shown.0)),
+            line: Line::new(sandbox, worker, (clock.instant(shown), shown.0)),
         })
     }
 
@@ -369,43 +360,7 @@ impl Ledger for PostgresRun {
     }
 
     async fn reserve(&self, wanted: Wanted) -> Result<Grant, LedgerError> {
-        let values = [
-            i64::from(self.sandbox),
-            self.worker.0,
-            i64::from(wanted.slots),
-            i64::from(wanted.calls),
-            micros(LEAD),
-            micros(LOT),
-            micros(SLACK),
-        ];
-        let sql = self.control.in_schema(RESERVE);
-        let values = numbers(&values);
-        let Heard { rows, asked, took } = self.control.ask(TAKE_SLOTS, &sql, &values).await?;
-        let read = || {
-            let row = &rows[0];
-            let now: i64 = row.try_get(0)?;
-            let moment = moment(self.server_clock.get(), now, asked..=asked + took);
-            self.server_clock.set((moment, now));
-            let there = |at: i64| {
-                let ahead = u64::try_from(at - now).unwrap_or(0);
-                moment + Duration::from_micros(ahead)
-            };
-            let slots = |first: usize, later: usize| -> Result<_, tokio_postgres::Error> {
-                let interval: i64 = row.try_get(first + 1)?;
-                let count: i64 = row.try_get(first + 2)?;
-                Ok(match row.try_get(first)? {
-                    Some(start) => Slots::At {
-                        first: there(start),
-                        interval: Duration::from_micros(interval.unsigned_abs()),
-                        count: count.try_into().unwrap_or(0),
-                    },
-                    None => Slots::Later(there(row.try_get(later)?)),
-                })
-            };
-            let calls = (wanted.calls > 0).then(|| slots(5, 8));
-            Ok((slots(1, 4)?, calls.transpose()?))
-        };
-        let (slots, calls) = read().map_err(self.control.unreadable(TAKE_SLOTS))?;
+        let (slots, calls) = self.line.reserve(&self.control, wanted).await?;
         Ok(Grant {
             slots,
             calls,
@@ -512,21 +467,6 @@ impl Reader {
     }
 }
 
-/// The moment at which the server's clock showed `now`, which was within this time: as it follows from
-/// one that is known, as far as that can be. Slots lie beside those of others, and an answer that took
-/// long by itself would say little about where.
-fn moment(known: (Instant, i64), now: i64, within: RangeInclusive<Instant>) -> Instant {
-    let (moment, shown) = known;
-    let passed = Duration::from_micros(now.abs_diff(shown));
-    let (first, last) = within.into_inner();
-    let told = if now < shown {
-        moment.checked_sub(passed).unwrap_or(first)
-    } else {
-        moment.checked_add(passed).unwrap_or(last)
-    };
-    told.clamp(first, last)
-}
-
 /// How many numbers are asked in a second at this distance, of those that are worth to be taken at once.
 fn least_of_a_second(interval: i64) -> i64 {
     match interval {
@@ -586,44 +526,6 @@ const GIVE_BACK: &str = "
 UPDATE {schema}.slice SET worker = NULL
  WHERE run = $1 AND lane = $2 AND first = $3 AND worker = $4";
 
-/// Slots follow each other on one line, whoever has them: so the sum of all is exact. The longest
-/// interval of those who are there counts. Calls have a line of their own besides; a place on it is
-/// given only where there is one of all behind it, or for it, and so that what was late there by no
-/// more than the slack is made up for. Each call makes the time of these slots longer by its own one of
-/// all, in which there may be another.
-const RESERVE: &str = "
-WITH now AS (SELECT {schema}.now_micros() AS now),
- rate AS (SELECT max(interval_us) AS interval, max(calls_us) AS calls, count(*) AS workers
-            FROM {schema}.worker_on WHERE sandbox = $1),
- step AS (SELECT greatest(r.interval, w.interval_us) AS interval,
-                 greatest(r.calls, w.calls_us, 1) AS calls,
-                 (greatest(r.workers, 1) + 1) * $6 + 2 * $5 AS horizon
-            FROM rate r, {schema}.worker w WHERE w.id = $2),
- line AS (SELECT tat FROM {schema}.pace WHERE sandbox = $1 AND share = 0 FOR UPDATE),
- line_of_calls AS (SELECT p.tat FROM line, {schema}.pace p
-                    WHERE p.sandbox = $1 AND p.share = 1 AND $4 > 0 FOR UPDATE OF p),
- plan AS (SELECT l.tat, c.tat AS calls_tat, greatest(l.tat, now.now + $5) AS start,
-                 greatest(l.tat, now.now + $5) + $3 * step.interval AS past,
-                 l.tat < now.now + step.horizon AS is_open
-            FROM now, step, line l LEFT JOIN line_of_calls c ON true),
- calls AS (SELECT greatest(p.calls_tat, p.start - $7) AS first,
-                  CASE WHEN p.is_open AND p.calls_tat <= p.past
-                       THEN least($4, 1 + (p.past - greatest(p.calls_tat, p.start))
-                                          / greatest(step.calls - step.interval, 1))
-                       ELSE 0 END AS count
-             FROM plan p, step),
- slots AS (UPDATE {schema}.pace l SET tat = p.start + ($3 + c.count) * step.interval
-             FROM plan p, step, calls c
-            WHERE l.sandbox = $1 AND l.share = 0 AND p.is_open AND $3 + c.count > 0),
- slots_of_calls AS (UPDATE {schema}.pace l SET tat = c.first + c.count * step.calls
-             FROM calls c, step
-            WHERE l.sandbox = $1 AND l.share = 1 AND c.count > 0)
-SELECT now.now, CASE WHEN p.is_open THEN p.start END, step.interval, $3 + c.count,
-       p.tat - step.horizon,
-       CASE WHEN c.count > 0 THEN c.first END, step.calls, c.count,
-       CASE WHEN p.is_open THEN p.calls_tat - $5 ELSE p.tat - step.horizon END
-  FROM now, step, plan p, calls c";
-
 const LEAVE: &str = "
 WITH gone AS (UPDATE {schema}.worker SET finished_at = {schema}.now_micros()
                WHERE id = $1 AND finished_at IS NULL)
@@ -632,8 +534,6 @@ UPDATE {schema}.slice SET worker = NULL WHERE worker = $1";
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn as_many_rows_are_taken_as_have_about_what_is_wanted() {
@@ -648,24 +548,5 @@ mod tests {
         ] {
             assert_eq!(next_length(rows, found, 100), next, "{found} of {rows}");
         }
-    }
-
-    #[test]
-    fn an_answer_that_took_long_moves_no_slot() {
-        let began = Instant::now();
-        let at = |ms: u32| began + MS * ms;
-        let known = (at(100), 5_100_000);
-        let shown = |ms: i64| 5_000_000 + ms * 1_000;
-        // Wherever within the time it was said.
-        for (asked, answered) in [(110, 300), (20, 111), (110, 110)] {
-            let moment = moment(known, shown(110), at(asked)..=at(answered));
-            assert_eq!(moment, at(110));
-        }
-        // Clocks that drift, or were set, are told by answers that contradict.
-        assert_eq!(moment(known, shown(113), at(100)..=at(111)), at(111));
-        assert_eq!(moment(known, shown(113), at(115)..=at(120)), at(115));
-        assert_eq!(moment(known, shown(-90_000), at(115)..=at(120)), at(115));
-        assert_eq!(moment(known, i64::MIN, at(115)..=at(120)), at(115));
-        assert_eq!(moment(known, i64::MAX, at(115)..=at(120)), at(120));
     }
 }
