@@ -1,13 +1,14 @@
 //! Answers every request in the words of the API, and notes when each arrived.
 //!
 //! `server LATENCY_MS ARRIVALS [CERTIFICATE]`: prints its address; at SIGTERM writes the arrivals, in
-//! microseconds since the first, one per line. With a file for its certificate it speaks TLS.
+//! microseconds since 1970, one per line. The clock on the wall is read once, so a clock that is set
+//! moves none of them. With a file for its certificate it speaks TLS.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
@@ -33,6 +34,8 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("127.0.0.1:{}", listener.local_addr()?.port());
     let arrivals = Arrivals::default();
+    let (start, since_1970) = (Instant::now(), SystemTime::UNIX_EPOCH.elapsed());
+    let since_1970 = since_1970.expect("a clock that is right");
     let tasks = tokio::task::LocalSet::new();
     let noted = Rc::clone(&arrivals);
     let accept = async move {
@@ -56,7 +59,8 @@ async fn main() -> io::Result<()> {
     let arrivals = arrivals.borrow();
     let mut file = io::BufWriter::new(std::fs::File::create(&args[2])?);
     for arrival in arrivals.iter() {
-        writeln!(file, "{}", arrival.duration_since(arrivals[0]).as_micros())?;
+        let at = since_1970 + arrival.duration_since(start);
+        writeln!(file, "{}", at.as_micros())?;
     }
     file.flush()
 }
