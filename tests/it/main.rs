@@ -4,6 +4,8 @@
 #![cfg_attr(otpdrive_mistakes, allow(dead_code, unused_imports))]
 #![allow(clippy::unwrap_used, reason = "in a test it is the right way to fail")]
 
+#[cfg(not(otpdrive_mistakes))]
+mod counts;
 mod engine;
 #[cfg(not(otpdrive_mistakes))]
 mod front_door;
