@@ -441,7 +441,8 @@ impl<'a> Db<'a> {
             Self::Sqlite(db) => into.insert(db, otherwise, rows, values),
             Self::Postgres(server) => {
                 for rows in rows.chunks(ROWS_MAX) {
-                    let sql = into.statement(otherwise, rows.len());
+                    let places = Table::<COLUMNS>::numbered(rows.len());
+                    let sql = into.statement(otherwise, &places);
                     let values: Vec<Value<'_>> = rows.iter().flat_map(&values).collect();
                     server.execute(&sql, &values)?;
                 }
@@ -537,9 +538,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         mut rows: &'r [T],
         values: impl Fn(&'r T) -> [Value<'r>; COLUMNS],
     ) -> Result<()> {
+        let row = format!("({})", ["?"; COLUMNS].join(","));
         while !rows.is_empty() {
             let (now, later) = rows.split_at(1 << rows.len().min(ROWS_MAX).ilog2());
-            let mut insert = db.prepare_cached(&self.statement(otherwise, now.len()))?;
+            let places = vec![row.as_str(); now.len()].join(",");
+            let mut insert = db.prepare_cached(&self.statement(otherwise, &places))?;
             for (row, first) in now.iter().zip((1..).step_by(COLUMNS)) {
                 for (value, place) in values(row).into_iter().zip(first..) {
                     insert.raw_bind_parameter(place, value)?;
@@ -551,7 +554,9 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         Ok(())
     }
 
-    fn statement(&self, otherwise: &str, rows: usize) -> String {
+    /// The places of the values of so many rows, by number, as a server wants them. In a file they
+    /// have none: to write them all took longer than the insert.
+    fn numbered(rows: usize) -> String {
         let place = |row: usize, column: usize| format!("?{}", row * COLUMNS + column + 1);
         let values: Vec<String> = (0..rows)
             .map(|row| {
@@ -559,7 +564,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                 format!("({})", places.join(","))
             })
             .collect();
-        let (table, columns, values) = (self.name, self.columns.join(", "), values.join(","));
-        format!("INSERT INTO {table} ({columns}) VALUES {values} {otherwise}")
+        values.join(",")
+    }
+
+    fn statement(&self, otherwise: &str, places: &str) -> String {
+        let (table, columns) = (self.name, self.columns.join(", "));
+        format!("INSERT INTO {table} ({columns}) VALUES {places} {otherwise}")
     }
 }
