@@ -26,7 +26,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::select;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tower::layer::layer_fn;
 use tower::{BoxError, Service};
 
@@ -329,9 +329,28 @@ pub struct Connection {
     requests: SendRequest<String>,
     /// What reads and writes, until that has ended.
     wire: Option<Wire>,
+    alarm: Option<Alarm>,
 }
 
+/// Goes off when an answer takes too long. A connection keeps its own: to put one off costs nothing,
+/// but a new one for each request wakes the runtime each time.
+pub type Alarm = Pin<Box<Sleep>>;
+
 impl Connection {
+    /// An alarm at this time, to be given back when it is not needed any more.
+    pub fn alarm(&mut self, at: Instant) -> Alarm {
+        let Some(mut alarm) = self.alarm.take() else {
+            return Box::pin(sleep_until(at));
+        };
+        alarm.as_mut().reset(at);
+        alarm
+    }
+
+    /// The alarm did not go off.
+    pub fn keep(&mut self, alarm: Alarm) {
+        self.alarm = Some(alarm);
+    }
+
     /// Lets a request go, and waits for the head of its answer. A connection that the peer has closed
     /// meanwhile, or on which it has spoken, gives the request back unwritten: the error then
     /// [is](hyper::Error::is_canceled) "canceled".
@@ -339,7 +358,7 @@ impl Connection {
     /// # Errors
     /// When nothing came back, or nothing that could be read.
     pub async fn send(&mut self, request: Request<String>) -> hyper::Result<Response<Incoming>> {
-        let answer = self.requests.send_request(request);
+        let answer = pin!(self.requests.send_request(request));
         driven(&mut self.wire, answer).await
     }
 
@@ -348,7 +367,7 @@ impl Connection {
     /// # Errors
     /// When it broke off.
     pub async fn next_of(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
-        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+        let frame = pin!(poll_fn(|context| Pin::new(&mut *body).poll_frame(context)));
         let frame = driven(&mut self.wire, frame).await?;
         // Trailers say nothing here.
         Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
@@ -370,8 +389,7 @@ impl Drop for Connection {
 }
 
 /// Waits for what comes through a connection, which moves only here.
-async fn driven<T>(wire: &mut Option<Wire>, awaited: impl Future<Output = T>) -> T {
-    let mut awaited = pin!(awaited);
+async fn driven<T>(wire: &mut Option<Wire>, mut awaited: Pin<&mut impl Future<Output = T>>) -> T {
     poll_fn(|context| {
         if let Poll::Ready(came) = awaited.as_mut().poll(context) {
             return Poll::Ready(came);
@@ -427,9 +445,13 @@ where
             let (requests, wire) = http1::handshake(stream).await?;
             let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(taken) = taken {
-                let wire = Some(Box::new(wire));
+                let connection = Connection {
+                    requests,
+                    wire: Some(Box::new(wire)),
+                    alarm: None,
+                };
                 // Nobody waits for it only where it is not wanted any more.
-                let _ = taken.send(Connection { requests, wire });
+                let _ = taken.send(connection);
             }
             std::future::pending().await
         })

@@ -13,8 +13,9 @@ use reqwest::{Proxy, Url};
 use rustix::io::Errno;
 use rustls::{AlertDescription, ClientConfig};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::select;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::connection::{self, Connection, Connections, TimedOut, Warm};
 use super::words::{self, Reply};
@@ -28,6 +29,9 @@ use crate::text::percent_encoded;
 
 /// Bodies are not read beyond this many bytes.
 const BODY_MAX: usize = 64 * 1_024;
+
+/// What stands before an international number: encoded, or it would arrive as a space.
+const PLUS: &str = "%2B";
 
 const NOT_IN_TIME: &str = "no answer in time";
 
@@ -128,8 +132,8 @@ impl KooKoo {
         let (endpoint, key) = (&self.endpoints[lane.index()], self.key.expose_secret());
         let uri = match lane {
             Lane::Sms => format!(
-                "{endpoint}?phone_no={}&api_key={key}&sender_id={}",
-                international(job.number),
+                "{endpoint}?phone_no={PLUS}{}&api_key={key}&sender_id={}",
+                job.number.digits(),
                 self.sender_id
             ),
             Lane::Call => format!(
@@ -138,8 +142,8 @@ impl KooKoo {
                 national(job.number)
             ),
             Lane::Verify => format!(
-                "{endpoint}?phone_no={}&otp={}&api_key={key}",
-                international(job.number),
+                "{endpoint}?phone_no={PLUS}{}&otp={}&api_key={key}",
+                job.number.digits(),
                 job.code
                     .as_ref()
                     .map(|code| percent_encoded(code.expose_secret()))
@@ -280,7 +284,7 @@ impl KooKoo {
         uri: Uri,
         lane: Lane,
     ) -> Option<Verdict> {
-        let deadline = Instant::now() + self.timeout;
+        let mut alarm = connection.alarm(Instant::now() + self.timeout);
         let mut head = None;
         let came = {
             // Pinned here and not moved, for it is large.
@@ -291,18 +295,25 @@ impl KooKoo {
                 head = Some((answer.status().as_u16(), retry_after, idle_max));
                 Ok(body(&mut connection, answer).await)
             });
-            timeout_at(deadline, answer).await
+            select! {
+                biased;
+                came = answer => Some(came),
+                () = &mut alarm => None,
+            }
         };
         let body = match came {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) if hyper::Error::is_canceled(&error) => return None,
-            Ok(Err(error)) => {
+            Some(Ok(body)) => {
+                connection.keep(alarm);
+                body
+            }
+            Some(Err(error)) if hyper::Error::is_canceled(&error) => return None,
+            Some(Err(error)) => {
                 if let Some(age) = age {
                     self.connections.found_closed(age);
                 }
                 return Some(no_answer(&error));
             }
-            Err(_) => Err(NOT_IN_TIME.to_owned()),
+            None => Err(NOT_IN_TIME.to_owned()),
         };
         let Some((status, retry_after, idle_max)) = head else {
             return Some(Verdict::new(VerdictKind::NoAnswer, NOT_IN_TIME));
@@ -363,16 +374,12 @@ fn headers(settings: &Settings, tls: &ClientConfig) -> Result<HeaderMap, String>
     Ok(headers)
 }
 
-/// `%2B919876543210`: the plus encoded, or it would arrive as a space.
-fn international(number: Number) -> String {
-    format!("%2B{}", number.digits())
-}
-
 /// The ten digits of an Indian number; the international form of others.
 fn national(number: Number) -> String {
-    number
-        .indian_national()
-        .map_or_else(|| international(number), |national| national.to_string())
+    number.indian_national().map_or_else(
+        || format!("{PLUS}{}", number.digits()),
+        |national| national.to_string(),
+    )
 }
 
 /// The body, up to [`BODY_MAX`]; what is longer is no answer of this API, and is not read on.

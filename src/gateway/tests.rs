@@ -480,6 +480,22 @@ async fn the_time_to_answer_counts_from_the_turn() {
 }
 
 #[tokio::test]
+async fn each_request_on_a_connection_has_all_of_its_time() {
+    let (address, seen) = server(|mut line| async move {
+        while line.ask().await.is_some() {
+            sleep(Duration::from_millis(150)).await;
+            line.say(&accepted()).await;
+        }
+    })
+    .await;
+    let kookoo = kookoo(address);
+    for _ in 0..3 {
+        is(&request(&kookoo).await, VerdictKind::Accepted, "SM1");
+    }
+    assert_eq!((seen.requests(), seen.connections()), (3, 1));
+}
+
+#[tokio::test]
 async fn what_may_have_left_is_never_said_not_to_have() {
     let cases = [
         ("", VerdictKind::NoAnswer),
