@@ -14,7 +14,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -176,6 +176,7 @@ pub async fn run<L: Ledger, G: Gateway>(
     let engine = Engine::new(context, settings, task.run, shared);
     engine.reserve_first().await;
     let mut lives = FuturesUnordered::new();
+    let mut empty = Vec::new();
     let mut reads = FuturesUnordered::new();
     let mut counts = FuturesUnordered::new();
     let mut reservations = FuturesUnordered::new();
@@ -191,7 +192,8 @@ pub async fn run<L: Ledger, G: Gateway>(
             match engine.next(now) {
                 Next::Start(job, slot) => {
                     let hand = engine.hand(slot.lane);
-                    lives.push(engine.deliver(job, slot, hand));
+                    let life = engine.deliver(job, slot, hand);
+                    lives.push(live(life, empty.pop()));
                 }
                 Next::At(at, _) => break (Some(at), false),
                 Next::Nothing => break (engine.deadline(), false),
@@ -236,7 +238,12 @@ pub async fn run<L: Ledger, G: Gateway>(
             }
             Some(()) = reservations.next() => {}
             // All that have ended, before it is looked at who goes next.
-            Some(()) = lives.next() => while let Some(Some(())) = lives.next().now_or_never() {},
+            Some(home) = lives.next() => {
+                empty.push(home);
+                while let Some(Some(home)) = lives.next().now_or_never() {
+                    empty.push(home);
+                }
+            }
             Some((lane, due)) = reads.next() => engine.take_in(lane, due),
             Some((day, left)) = counts.next() => engine.take_count(&day, left),
             () = slots.changed() => {}
@@ -244,6 +251,25 @@ pub async fn run<L: Ledger, G: Gateway>(
         }
     }
     engine.close().await
+}
+
+/// The place in memory where a number's life was, for the next one: a life is large, and what was used
+/// just now is near.
+struct Home<F>(Pin<Box<F>>);
+
+/// A life, where another has ended if there is such a place.
+fn live<F: Future<Output = ()>>(life: F, empty: Option<Home<F>>) -> impl Future<Output = Home<F>> {
+    let mut home = match empty {
+        Some(Home(mut home)) => {
+            home.set(life);
+            home
+        }
+        None => Box::pin(life),
+    };
+    async {
+        home.as_mut().await;
+        Home(home)
+    }
 }
 
 /// What the lives of a run share.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::task::unconstrained;
 
 use super::config::{Config, Mode};
 use super::progress::View;
@@ -126,7 +127,9 @@ impl Making<'_> {
             progress: &self.view.progress,
             wall: &wall,
         };
-        let finished = campaign::run(&context, &settings, task, stop).await;
+        // It is one task for all requests, and yields by itself: what tokio grants a task between two
+        // looks at the system would be used up by a few of them.
+        let finished = unconstrained(campaign::run(&context, &settings, task, stop)).await;
         let (ledger, lost) = Store::close(ledger).await;
         Ok((ledger, finished.having_lost(lost, &self.config.ledger)))
     }
