@@ -96,6 +96,12 @@ struct Idle {
     max: Duration,
 }
 
+impl Idle {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+}
+
 /// What TLS needs: the roots of the platform, loaded once, for each copy of it shares them; none where
 /// all is plain.
 ///
@@ -157,9 +163,10 @@ impl Connections {
 
     /// The latest idle connection, if it can be expected to be open still.
     pub fn warm(&self) -> Option<Warm<'_>> {
+        let now = Instant::now();
         let mut state = self.state.borrow_mut();
-        while let Some(idle) = state.latest() {
-            let is_good = state.is_good(&idle);
+        while let Some(idle) = state.latest(now) {
+            let is_good = state.is_good(&idle, now);
             state.count_renewal(!is_good);
             if is_good {
                 return Some(Warm {
@@ -167,7 +174,7 @@ impl Connections {
                     idle: Some(idle),
                 });
             }
-            if idle.since.elapsed() < idle.max {
+            if idle.age(now) < idle.max {
                 state.open_for = state.open_for.mul_f64(1.0 + REGAIN);
             }
         }
@@ -201,16 +208,17 @@ impl Connections {
     /// Takes a connection back that was used; `max`: how long it may be idle, `None` when it is not to
     /// be used again.
     pub fn take_back(&self, connection: Connection, max: Option<Duration>) {
+        let since = Instant::now();
         let mut state = self.state.borrow_mut();
         while let Some(oldest) = state.idle.front()
-            && oldest.since.elapsed() >= oldest.max
+            && oldest.age(since) >= oldest.max
         {
             state.idle.pop_front();
         }
         match max {
             Some(max) => state.idle.push_back(Idle {
                 connection,
-                since: Instant::now(),
+                since,
                 max,
             }),
             None => state.count_renewal(true),
@@ -236,8 +244,12 @@ impl Connections {
 
     /// How long before its turn the next request should ask for its connection.
     pub fn lead(&self) -> Duration {
-        let state = self.state.borrow();
-        if state.idle.back().is_some_and(|idle| state.is_good(idle)) {
+        let (state, now) = (self.state.borrow(), Instant::now());
+        if state
+            .idle
+            .back()
+            .is_some_and(|idle| state.is_good(idle, now))
+        {
             return LEAD_WARM;
         }
         // Where connections are used again, one that is in use will be back sooner than a new one.
@@ -265,14 +277,14 @@ impl Connections {
 }
 
 impl State {
-    fn latest(&mut self) -> Option<Idle> {
-        let is_old_enough = |idle: &Idle| idle.since.elapsed() >= self.settle;
+    fn latest(&mut self, now: Instant) -> Option<Idle> {
+        let is_old_enough = |idle: &Idle| idle.age(now) >= self.settle;
         let place = self.idle.iter().rposition(is_old_enough)?;
         self.idle.remove(place)
     }
 
-    fn is_good(&self, idle: &Idle) -> bool {
-        idle.since.elapsed() < idle.max.min(self.open_for)
+    fn is_good(&self, idle: &Idle, now: Instant) -> bool {
+        idle.age(now) < idle.max.min(self.open_for)
     }
 
     fn count_renewal(&mut self, renewed: bool) {
@@ -442,7 +454,9 @@ where
         let taken = Arc::clone(&self.taken);
         Box::pin(async move {
             let stream: Stream = Box::new(connecting.await.map_err(|_| TimedOut)??);
-            let (requests, wire) = http1::handshake(stream).await?;
+            // A request is one piece: it has no body.
+            let mut http = http1::Builder::new();
+            let (requests, wire) = http.writev(false).handshake(stream).await?;
             let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(taken) = taken {
                 let connection = Connection {

@@ -16,7 +16,7 @@ const POINTS: [(&str, &str); 10] = [
     ("pwrite64", "a page or an intent is written"),
     ("fsync,fdatasync", "what was written is made durable"),
     ("ftruncate", "the log has been moved into the file and is emptied"),
-    ("writev", "a request leaves"),
+    ("sendto", "a request leaves"),
     ("recvfrom", "an answer is read"),
     ("write", "results are written"),
     ("rename,renameat,renameat2", "results get their names"),
