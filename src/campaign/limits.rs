@@ -278,6 +278,9 @@ impl<'a> Allowance<'a> {
     /// May a request with its place leave this very moment? A window may have closed, and another
     /// day have begun.
     pub fn may_leave(&self, lane: Lane) -> bool {
+        if !self.limits.follow_the_wall() {
+            return true;
+        }
         let wall = (self.wall)();
         if self.opens(lane, wall).is_some() {
             return false;

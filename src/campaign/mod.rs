@@ -385,11 +385,11 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             self.show(&job, &mut shown);
             let step = |runs: &Runs| next_step(job.lane, &job.attempts, runs);
             let Step::Try(next) = self.watch.with_runs(step) else {
-                break self.how(&job);
+                break self.how(&job, shown);
             };
             let withdrawn = job.attempts.last().is_some_and(Attempt::never_left);
             if withdrawn && is_made(Mistake::WithdrawnForgotten) {
-                break self.how(&job);
+                break self.how(&job, shown);
             }
             hand = self.hand(next);
             if next != lane {
@@ -522,7 +522,7 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             lookup: None,
         };
         // Before the request, or its day could not be told after a crash.
-        self.note_moves().await;
+        self.note_moves(attempt.begun_at).await;
         let since = self.pace.common.is_shared().then(|| self.moment());
         let begun = self.context.ledger.begin(job, &attempt).await;
         let leave_by = match begun {
@@ -679,9 +679,8 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         }
     }
 
-    /// Notes that the wall clock was set, or that the machine slept.
-    async fn note_moves(&self) {
-        let at = self.clock.now();
+    /// Notes that the wall clock was set, or that the machine slept; it is `at` now.
+    async fn note_moves(&self, at: UnixMicros) {
         if let Some(ahead) = self.allowance.moved(at) {
             let moved = RunFact::ClockMoved { at, ahead };
             self.context.ledger.note(&moved).await;
@@ -694,12 +693,12 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         self.settings.backoff.delay(failures, random)
     }
 
-    /// How a number comes to rest for which nothing more is done.
-    fn how(&self, job: &Job) -> Rest {
+    /// How a number of this status comes to rest for which nothing more is done.
+    fn how(&self, job: &Job, status: Status) -> Rest {
         if self.watch.is_left_in_doubt(job) {
             return Rest::Unfinished;
         }
-        match self.status(job) {
+        match status {
             Status::Sent | Status::Verified | Status::NotVerified | Status::Rejected => {
                 Rest::Settled
             }
