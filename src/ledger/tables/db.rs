@@ -148,7 +148,11 @@ pub trait FromColumn<'r>: Sized {
 impl<'r> FromColumn<'r> for Option<i64> {
     fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
         Ok(match row {
-            Columns::Sqlite(row) => row.get(column)?,
+            Columns::Sqlite(row) => match row.get_ref(column)? {
+                ValueRef::Integer(number) => Some(number),
+                ValueRef::Null => None,
+                _ => return Err(out_of_range(column)),
+            },
             Columns::Postgres(row) => row.try_get(column)?,
         })
     }
@@ -169,7 +173,7 @@ impl<'r> FromColumn<'r> for Option<&'r str> {
 impl<'r> FromColumn<'r> for bool {
     fn from_column(row: &Columns<'r>, column: usize) -> Result<Self> {
         match row {
-            Columns::Sqlite(row) => Ok(row.get(column)?),
+            Columns::Sqlite(_) => Ok(row.get::<i64>(column)? != 0),
             // What is asked, and not stored, is a truth value there.
             Columns::Postgres(row) => match row.try_get(column) {
                 Ok(is) => Ok(is),
