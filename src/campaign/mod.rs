@@ -4,16 +4,17 @@
 //! time (tokio's clock), randomness (a seed) and the signal to stop. One task does everything; lives
 //! are futures in it, so nothing here needs a lock, and no call to the ledger is awaited between
 //! polls of the others. [`slots`] says who goes next, [`watch`] what the answers say about the
-//! gateway as a whole.
+//! gateway as a whole, [`rates`] when something may leave, [`course`] how the run goes on and ends.
 
+mod course;
 mod limits;
 mod progress;
+mod rates;
 mod slots;
 mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -26,52 +27,27 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Ready};
 use crate::job::{Answer, Attempt, Job, Lane, UnixMicros, Verdict, VerdictKind};
-use crate::ledger::{self, Begun, Ceiling, Due, Grant, Ledger, LedgerError, News, Rest, Wanted};
+use crate::ledger::{Begun, Ceiling, Ledger, Rest};
 use crate::mistake::{Mistake, is_made};
 use crate::next::{Step, next_step};
 use crate::number::{Number, mask_number, mask_numbers};
-use crate::pace::{Ask, Pace, Rate};
+use crate::pace::{Pace, Rate};
 use crate::retry::Backoff;
-use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, Stop, StopKind};
+use crate::run::{End, Policy, RunFact, RunId, Runs, Signal, StopKind};
 use crate::status::{Status, outcome};
 use limits::Allowance;
 pub use limits::Limits;
 pub use progress::{Ending, Outage, Progress, Stall, Why};
+use rates::Moment;
 use slots::{Next, Paces, Slot, Slots};
-use watch::{Ends, Watch};
-
-/// A `Retry-After` of an earlier run holds a lane back for at most this long.
-const HOLD_MAX: Duration = Duration::from_hours(24);
+use watch::Watch;
 
 /// Holds that are longer are worth a warning that says how to go on.
 pub const LONG_HOLD: Duration = Duration::from_mins(10);
 
-/// Waits for the pace that are shorter are not mentioned.
-const WORTH_SAYING: Duration = Duration::from_secs(2);
-
-/// The first request of a run keeps at least this distance, or that of the rate if that is less,
-/// from the run's start: whatever clocks say, no second then holds more than the rate.
-const DISTANCE: Duration = Duration::from_secs(1);
-
-/// A clock on the wall that goes forward by more than this while the machine's own does not says that
-/// the machine slept.
-const SLEPT: Duration = Duration::from_secs(1);
-
 /// Who was told that others have begun all that may be begun asks again after this, at the earliest:
 /// clocks may not agree on the day.
 const BEYOND: Duration = Duration::from_secs(1);
-
-/// Slots of the common rate are asked for in batches of this much time.
-const BATCH: Duration = Duration::from_millis(100);
-
-/// What is said of a run that `--max-duration` ends.
-const TIME_IS_OVER: &str = "--max-duration has passed; run the same command again to go on";
-
-/// What is said of a run that `--deadline` ends.
-const IT_IS_LATE: &str = "--deadline has passed; run the same command again to go on";
-
-/// What is said of a run that `--limit` ends.
-const LIMIT_IS_REACHED: &str = "--limit was reached; run the same command again to go on";
 
 /// How a run goes about its work.
 #[derive(Clone, Debug)]
@@ -718,307 +694,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
         *shown = status;
     }
 
-    /// What is next; ends the run when an outage takes too long.
-    fn next(&self, now: Instant) -> Next<'a> {
-        self.look_at_time(now);
-        let deadline = self.deadline();
-        if deadline.is_some_and(|deadline| deadline <= now) && !self.has_ended() {
-            let message = format!(
-                "{}, for longer than --max-outage ({:?}); run the same command again when that is over",
-                self.watch.outage(),
-                self.settings.max_outage
-            );
-            self.stop(StopKind::Outage, &message);
-        }
-        let next = self.slots.next(now, self.context.gateway.lead());
-        if let Next::At(_, why) = next
-            && !matches!(why, Why::Pace | Why::Backoff | Why::Outage)
-            && self.slots.taken() == 0
-            && let Some((kind, message)) = self.out_of_time.get()
-        {
-            // Those that were started would keep the run for hours.
-            self.stop(kind, message);
-            return Next::Nothing;
-        }
-        self.context.progress.stall(self.stalled(&next, now));
-        let Next::At(at, why) = next else {
-            return next;
-        };
-        let look_again = self.allowance.look_again(now);
-        let times = [Some(at), self.start_until.get(), deadline, look_again];
-        Next::At(times.into_iter().flatten().min().unwrap_or(at), why)
-    }
-
-    /// Why nothing moves, if that is worth saying.
-    fn stalled(&self, next: &Next<'_>, now: Instant) -> Option<Stall> {
-        let (until, why) = match next {
-            Next::At(at, why) if *why != Why::Pace || *at > now + WORTH_SAYING => (*at, *why),
-            // A probe is on its way.
-            Next::Nothing if self.watch.down_since().is_some() => (now, Why::Outage),
-            _ => return None,
-        };
-        let outage = self.watch.down_since().map(|since| Outage {
-            shown: self.watch.outage(),
-            since,
-            deadline: self.deadline(),
-        });
-        let outage = outage.filter(|_| why == Why::Outage);
-        Some(Stall { why, until, outage })
-    }
-
-    /// Starts no more numbers when it is time to end; what waits for its hours is in no outage.
-    fn look_at_time(&self, now: Instant) {
-        let ends = if self.start_until.get().is_some_and(|until| until <= now) {
-            Some((StopKind::MaxDuration, TIME_IS_OVER))
-        } else if self.allowance.is_late() {
-            Some((StopKind::Deadline, IT_IS_LATE))
-        } else {
-            None
-        };
-        if ends.is_some() && self.out_of_time.get().is_none() {
-            self.start_until.set(None);
-            self.out_of_time.set(ends);
-            self.slots.start_no_more();
-        }
-        let passed = now - self.looked.replace(now);
-        let closed = |lane| self.allowance.is_waiting(lane);
-        if Lane::ALL.into_iter().any(closed) {
-            let busy = |lane| self.is_busy(lane);
-            self.watch.was_closed(passed, closed, busy);
-        }
-    }
-
-    /// Is there anything to do on this lane?
-    fn is_busy(&self, lane: Lane) -> bool {
-        self.in_hand[lane.index()].get() > 0 || !self.slots.starts_nothing(lane)
-    }
-
-    /// When an outage will have lasted too long for those who wait for its end.
-    fn deadline(&self) -> Option<Instant> {
-        self.watch.deadline(|lane| self.is_busy(lane))
-    }
-
-    fn take_in(&self, lane: Lane, read: Result<Due, LedgerError>) {
-        match read {
-            Ok(due) => self.slots.add(lane, due),
-            Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
-        }
-    }
-
-    fn take_count(
-        &self,
-        day: &Range<UnixMicros>,
-        left: Result<[u64; Lane::ALL.len()], LedgerError>,
-    ) {
-        match left {
-            Ok(left) => self.allowance.counted(day, left),
-            Err(error) => self.stop(StopKind::Ledger, &error.to_string()),
-        }
-    }
-
-    /// Others ran into something.
-    fn hear(&self, news: News) {
-        match news {
-            News::Hold(lane, at) => self.watch.hold(lane, self.held(lane, at)),
-            News::Fact(fact) => self.watch.told(&fact),
-            News::Probers(lane, count) => self.watch.probe_together(lane, count),
-            News::Counted(elsewhere) => {
-                self.allowance.told(&elsewhere);
-                self.slots.started_elsewhere(elsewhere.started);
-            }
-            News::Stop(stop) => self.stop(stop.kind, &stop.message),
-        }
-    }
-
-    /// Settles the doubts of lanes on which nothing more can come back.
-    fn settle_doubts(&self) {
-        let now = Instant::now();
-        let only_doubts =
-            |lane: Lane| self.in_hand[lane.index()].get() == self.watch.doubting(lane);
-        let fallback = self.settings.policy.fallback.map(Lane::from);
-        for lane in Lane::ALL.into_iter().filter(|_| !self.has_ended()) {
-            let others = Lane::ALL.into_iter().filter(|other| *other != lane);
-            let fed = fallback == Some(lane) && others.into_iter().any(|other| self.is_busy(other));
-            if self.watch.doubting(lane) > 0
-                && only_doubts(lane)
-                && self.slots.starts_nothing(lane)
-                && !fed
-                && let Some((kind, message)) = self.watch.nothing_else_left(now, lane)
-            {
-                self.stop(kind, &message);
-            }
-        }
-        // At the end, what is still in flight may show what it was.
-        if self.has_ended() && Lane::ALL.into_iter().all(only_doubts) {
-            let shared = self.pace.common.is_shared();
-            self.watch
-                .ended(if shared { Ends::Here } else { Ends::ForAll });
-        }
-    }
-
-    /// The first slots of the common rate, and what holds the lanes back from before.
-    async fn reserve_first(&self) {
-        let Some(grant) = self.reserve(self.batch()).await else {
-            return;
-        };
-        if self.settings.earlier_holds == EarlierHolds::Ignore {
-            return;
-        }
-        let latest = self.clock.now() + HOLD_MAX;
-        for lane in Lane::ALL {
-            if let Some(at) = grant.holds[lane.index()].filter(|at| *at > self.clock.now()) {
-                self.watch.hold(lane, self.held(lane, at.min(latest)));
-            }
-        }
-    }
-
-    /// Sees to it that there is a slot of a rate that is this process's own.
-    async fn reserve_own(&self) {
-        if self.pace.common.is_shared() {
-            return;
-        }
-        if self.reserved.get() == 0 {
-            self.reserve(self.batch()).await;
-        }
-        self.reserved.set(self.reserved.get().saturating_sub(1));
-    }
-
-    /// How many slots of a rate of its own to ask for at once.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate is positive, and a batch of it is small"
-    )]
-    fn batch(&self) -> Wanted {
-        let batch = self.settings.rate.map_or(1, |rate| {
-            (rate.per_second() * BATCH.as_secs_f64()).ceil() as u32
-        });
-        Wanted {
-            slots: batch.max(1),
-            calls: 0,
-        }
-    }
-
-    /// What to reserve of rates that all processes share, and when to look again.
-    fn wants_slots(&self, now: Instant) -> (Option<Wanted>, Option<Instant>) {
-        let Paces { common, calls } = self.pace;
-        if !common.is_shared() || self.has_ended() || self.reserving.get() {
-            return (None, None);
-        }
-        self.pace.look_ahead(self.context.ledger.lookahead());
-        // What is wanted is counted only when it matters.
-        let ask = |pace: &Pace, wanted: &dyn Fn() -> usize| match pace.ask(usize::MAX, now) {
-            Ask::For(_) => pace.ask(wanted(), now),
-            later => later,
-        };
-        let wanting_call = || self.slots.wanting(Lane::Call, now);
-        let asks = [
-            ask(common, &|| self.wanting_any(now) + calls.held()),
-            ask(calls, &wanting_call),
-        ];
-        let [slots, of_calls] = asks.map(|ask| match ask {
-            Ask::For(count) => count,
-            Ask::At(_) | Ask::Nothing => 0,
-        });
-        if slots + of_calls > 0 {
-            self.reserving.set(true);
-            // What a call could use of the time of these slots is lost to all if it is not asked for.
-            let calls = calls.along(common, wanting_call);
-            return (Some(Wanted { slots, calls }), None);
-        }
-        let later = asks.into_iter().filter_map(|ask| match ask {
-            Ask::At(at) => Some(at),
-            Ask::For(_) | Ask::Nothing => None,
-        });
-        (None, later.min())
-    }
-
-    /// How many requests could use any slot soon.
-    fn wanting_any(&self, now: Instant) -> usize {
-        let lanes = Lane::ALL.into_iter();
-        let lanes = lanes.filter(|lane| self.pace.besides(*lane).is_none());
-        lanes.map(|lane| self.slots.wanting(lane, now)).sum()
-    }
-
-    /// Asks the ledger for slots.
-    async fn reserve(&self, wanted: Wanted) -> Option<Grant> {
-        self.reserving.set(true);
-        let since = self.moment();
-        let grant = self.context.ledger.reserve(wanted).await;
-        self.reserving.set(false);
-        match grant {
-            Ok(grant) => {
-                self.granted(&grant, since);
-                Some(grant)
-            }
-            Err(error) => {
-                self.stop(StopKind::Ledger, &error.to_string());
-                None
-            }
-        }
-    }
-
-    /// Slots that were asked for then.
-    fn granted(&self, grant: &Grant, since: Moment) {
-        if let ledger::Slots::Own { count, after } = grant.slots {
-            self.reserved.set(count);
-            return self.keep_distance(after);
-        }
-        self.pace.share();
-        if self.has_slept(since) {
-            return;
-        }
-        let granted = [
-            (&self.pace.common, Some(grant.slots)),
-            (&self.pace.calls, grant.calls),
-        ];
-        for (pace, slots) in granted {
-            match slots {
-                Some(ledger::Slots::At {
-                    first,
-                    interval,
-                    count,
-                }) => pace.add(first, interval, count),
-                Some(ledger::Slots::Later(at)) => pace.none_before(at),
-                Some(ledger::Slots::Own { .. }) | None => {}
-            }
-        }
-        self.awake.set(self.moment());
-    }
-
-    /// Has the machine slept since then? Places that were reserved before are others' now.
-    fn has_slept(&self, since: Moment) -> bool {
-        let now = self.moment();
-        let slept = now.slept_since(since) || now.slept_since(self.awake.get());
-        if slept {
-            self.pace.forget();
-            self.awake.set(now);
-        }
-        slept
-    }
-
-    fn moment(&self) -> Moment {
-        Moment {
-            at: Instant::now(),
-            wall: self.allowance.wall(),
-        }
-    }
-
-    /// The first requests keep their distance from the one that left then.
-    fn keep_distance(&self, after: Option<UnixMicros>) {
-        for pace in [&self.pace.common, &self.pace.calls] {
-            let Some(after) = after else { break };
-            let interval = pace.interval();
-            // A clock that was set back must not make this a long wait, nor one that was set forth
-            // none at all: an earlier run may have ended just now.
-            let by_the_clock = self.clock.instant(after.min(self.clock.now()) + interval);
-            let at = by_the_clock.max(Instant::now() + interval.min(DISTANCE));
-            if !is_made(Mistake::NoDistance) {
-                pace.not_before(at);
-            }
-        }
-    }
-
     fn may_leave(&self, lane: Lane) -> bool {
         !self.has_ended() && !self.watch.is_held(lane) && self.allowance.may_leave(lane)
     }
@@ -1057,45 +732,6 @@ impl<'a, L: Ledger, G: Gateway> Engine<'a, L, G> {
             LogNumbers::Masked => mask_numbers(text),
         }
     }
-
-    fn stop(&self, kind: StopKind, message: &str) {
-        if self.has_ended() {
-            return;
-        }
-        let message = mask_numbers(message);
-        self.finish(End::Stopped(Stop { kind, message }));
-    }
-
-    /// Nothing leaves any more. The first reason counts.
-    fn finish(&self, end: End) {
-        let interrupted = matches!(end, End::Interrupted(_));
-        self.context.progress.ends(interrupted);
-        self.end.borrow_mut().get_or_insert(end);
-        self.slots.end();
-        self.ended.send_replace(true);
-        self.context.ledger.ends();
-    }
-
-    /// The last entries become durable; says how it ended.
-    async fn close(&self) -> Finished {
-        self.pass_on_news().await;
-        if !self.has_ended() && self.slots.has_new() {
-            let out_of_time = self.out_of_time.get();
-            let (kind, message) = out_of_time.unwrap_or((StopKind::Limit, LIMIT_IS_REACHED));
-            self.stop(kind, message);
-        }
-        let mut end = self.end.take().unwrap_or(End::Complete);
-        if let Err(error) = self.context.ledger.flush().await {
-            end = End::Stopped(Stop {
-                kind: StopKind::Ledger,
-                message: error.to_string(),
-            });
-        }
-        Finished {
-            end,
-            last_left_at: self.last_left_at.get(),
-        }
-    }
 }
 
 /// May a request be made?
@@ -1122,20 +758,6 @@ struct Intent {
 impl Intent {
     fn is_in_time(self) -> bool {
         self.leave_by.is_none_or(|at| Instant::now() <= at)
-    }
-}
-
-/// A moment on two clocks: the first stands still while the machine sleeps.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    at: Instant,
-    wall: UnixMicros,
-}
-
-impl Moment {
-    fn slept_since(self, then: Self) -> bool {
-        let passed = self.at.saturating_duration_since(then.at);
-        self.wall.since(then.wall) > passed + SLEPT
     }
 }
 
