@@ -159,9 +159,8 @@ pub fn write_results(
     let never = "the campaign was never run";
     let run = ledger.latest_run(id)?.context(never)?;
     let (at_work, first_started_at) = ledger.latest_at_work(id)?.context(never)?;
-    let departures = ledger.departures(at_work.id)?;
-    let mut timeline = Timeline::new(&at_work, &departures, runs, &hours(&at_work.settings));
-    drop(departures);
+    let timeline = |last| Timeline::new(&at_work, last, runs, &hours(&at_work.settings));
+    let mut timeline = ledger.departures(at_work.id, timeline, Timeline::depart)?;
     let mut earlier = Summary::default();
     ledger.for_each_former(id, &mut |_, row| {
         earlier.add(row, &row.outcome(runs));

@@ -11,8 +11,9 @@ use super::postgres::{PostgresLedger, PostgresRun, Timeline, fleet};
 use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
+use super::tables::history::{self, Departures};
 use super::tables::rows::Facts;
-use super::tables::{accounts, campaigns, copy, former, history, journey, lookup, purge};
+use super::tables::{accounts, campaigns, copy, former, journey, lookup, purge};
 use super::{
     At, Campaign, CampaignKey, Ceilings, Execution, Intake, LedgerError, Life, Noted, Purged,
     Records, Run, Share, Verified, Working,
@@ -554,18 +555,24 @@ impl Store {
         purge().map_err(fault)
     }
 
-    /// The times at which the requests of a run left, ascending: of those without an answer, when they
-    /// were begun.
+    /// How the requests of a run left, those without an answer when they were begun: `begin` is told
+    /// when the last one did, and makes what each is then handed to, the earliest first.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn departures(&self, run: RunId) -> Result<Vec<UnixMicros>, LedgerError> {
-        let departures = history::departures(self.db(), run)
-            .map_err(failed_to("read the attempts", self.path()))?;
-        let times = departures.into_iter().map(|(_, departure)| departure.at());
-        let mut times: Vec<UnixMicros> = times.collect();
-        times.sort_unstable();
-        Ok(times)
+    pub fn departures<T>(
+        &self,
+        run: RunId,
+        begin: impl FnOnce(Option<UnixMicros>) -> T,
+        mut each: impl FnMut(&mut T, UnixMicros),
+    ) -> Result<T, LedgerError> {
+        let read = || {
+            let departures = Departures::of(self.db(), run)?;
+            let mut made = begin(departures.last);
+            departures.for_each(|at| each(&mut made, at))?;
+            Ok::<_, Fault>(made)
+        };
+        read().map_err(failed_to("read the attempts", self.path()))
     }
 
     /// The time of this ledger: a run's times are counted by it.

@@ -602,7 +602,11 @@ mod tests {
             funnel: None,
         };
         let (of, runs) = (samples::run(), samples::runs());
-        let mut timeline = Timeline::new(&of, &departures, &runs, &Calendar::default());
+        let mut timeline =
+            Timeline::new(&of, departures.last().copied(), &runs, &Calendar::default());
+        for at in departures {
+            timeline.depart(at);
+        }
         for row in &samples::rows() {
             timeline.add(row, &runs);
         }

@@ -243,7 +243,7 @@ pub(crate) mod samples {
 
     /// Nothing left in it.
     pub fn timeline() -> Timeline {
-        Timeline::new(&run(), &[], &runs(), &Calendar::default())
+        Timeline::new(&run(), None, &runs(), &Calendar::default())
     }
 
     /// The one run, of which nothing turned up.

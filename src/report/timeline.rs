@@ -195,17 +195,17 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Of a run whose requests left at these times, earliest first; its rows are to follow.
-    /// `calendar` is what bound it.
+    /// Of a run whose last request left then; its departures are to follow, and its rows. `calendar` is
+    /// what bound it.
     #[must_use]
     pub fn new(
         run: &RunRecord,
-        departures: &[UnixMicros],
+        last: Option<UnixMicros>,
         runs: &Runs,
         calendar: &Calendar,
     ) -> Self {
         let from = run.started_at;
-        let last = departures.last().copied().unwrap_or(from);
+        let last = last.unwrap_or(from);
         let until = run.finished_at.unwrap_or(last).max(last).max(from);
         let (width, columns) = columns(until.since(from));
         let outages = runs.get(run.id).map(RunFacts::outages);
@@ -226,9 +226,6 @@ impl Timeline {
             holds: Default::default(),
         };
         timeline.outages.sort_by_key(|outage| outage.from);
-        for at in departures {
-            timeline.depart(*at);
-        }
         if let Some(planned) = run.planned().filter(|_| calendar.has_caps()) {
             let starts = run.settings["start_at"].as_str();
             let starts = starts.and_then(|at| at.parse().ok());
@@ -250,7 +247,8 @@ impl Timeline {
         })
     }
 
-    fn depart(&mut self, at: UnixMicros) {
+    /// A request left; they come in the order of time.
+    pub fn depart(&mut self, at: UnixMicros) {
         self.pace.add(at);
         let busy = self.pace.in_this_second();
         if let Some(column) = self.column(at) {
@@ -511,7 +509,7 @@ mod tests {
     #[test]
     fn holds_that_touch_are_one() {
         let run = crate::report::tests::samples::run();
-        let mut timeline = Timeline::new(&run, &[], &Runs::default(), &Calendar::default());
+        let mut timeline = Timeline::new(&run, None, &Runs::default(), &Calendar::default());
         timeline.until = second(1_000);
         for (from, until) in [(10, 20), (40, 50), (15, 30), (30, 40), (70, 80)] {
             timeline.hold(Lane::Sms, second(from), second(until));
@@ -559,7 +557,7 @@ mod tests {
         run.settings[RunRecord::PLAN] = serde_json::to_value(planned).unwrap();
         let calendar = hours(&serde_json::json!({"daily_cap": 10, "timezone": "UTC"}));
         let runs = crate::report::tests::samples::runs();
-        let mut timeline = Timeline::new(&run, &[], &runs, &calendar);
+        let mut timeline = Timeline::new(&run, None, &runs, &calendar);
         // Three are left on the first day, ten on the second; the last one ends the run.
         for (day, n) in [("26", 3), ("27", 10), ("28", 10)] {
             for second in 0..n {
@@ -594,7 +592,7 @@ mod tests {
             finished_at: Some(second(60)),
             ..crate::report::tests::samples::run()
         };
-        let mut timeline = Timeline::new(&run, &[], &runs, &Calendar::default());
+        let mut timeline = Timeline::new(&run, None, &runs, &Calendar::default());
         for (lane, left_s) in [
             (Lane::Sms, 1),
             (Lane::Sms, 4),
@@ -615,7 +613,7 @@ mod tests {
     fn requests_are_told_by_what_they_were_made_for() {
         let run = crate::report::tests::samples::run();
         let runs = crate::report::tests::samples::runs();
-        let mut timeline = Timeline::new(&run, &[], &runs, &Calendar::default());
+        let mut timeline = Timeline::new(&run, None, &runs, &Calendar::default());
         for row in &crate::report::tests::samples::rows() {
             timeline.add(row, &runs);
         }

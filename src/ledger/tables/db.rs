@@ -5,6 +5,7 @@
 //! no) and texts.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use rusqlite::Connection;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
@@ -470,6 +471,15 @@ impl Db<'_> {
                 let found = server.query(SQL, &[])?;
                 Ok(found.first().ok_or(Fault::NoRow)?.try_get(0)?)
             }
+        }
+    }
+
+    /// A path beside which a file may lie that takes what does not fit into memory: for a server one
+    /// of this machine.
+    pub fn beside(self) -> PathBuf {
+        match self {
+            Self::Sqlite(db) => PathBuf::from(db.path().unwrap_or_default()),
+            Self::Postgres(_) => std::env::temp_dir().join("otpdrive"),
         }
     }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::db::{Columns, Db, Table};
 use super::error::{Result, damaged};
 use super::rows::{job_of, kind, lane};
+use super::sorter::{Sorted, Sorter};
 use crate::job::{Lane, UnixMicros};
 use crate::ledger::rules::{Departure, LastAnswer, hold, wave_begun};
 use crate::ledger::{NewRun, PerLane};
@@ -271,49 +272,89 @@ fn latest_that(db: Db<'_>, campaign: CampaignId, is_meant: &str) -> Result<Optio
     })
 }
 
-/// When the requests of a run left, and on which lane, in no order; nothing of those that did not.
-pub fn departures(db: Db<'_>, run: RunId) -> Result<Vec<(Lane, Departure)>> {
-    let mut departures = Vec::new();
-    let answered = match db {
-        Db::Sqlite(_) => answered(db, run)?,
-        Db::Postgres(_) => Vec::new(),
+/// Hands each request of a run that left, or may have, to `each`: on which lane, and when. In no order.
+pub fn for_each_departure(
+    db: Db<'_>,
+    run: RunId,
+    mut each: impl FnMut(Lane, Departure) -> Result<()>,
+) -> Result<()> {
+    let mut each = |lane, answer: Option<Option<i64>>, begun_at| match answer {
+        Some(Some(left_at)) => each(lane, Departure::Left(UnixMicros(left_at))),
+        Some(None) => Ok(()),
+        None => each(lane, Departure::Begun(UnixMicros(begun_at))),
     };
-    let sql = match db {
-        Db::Sqlite(_) => "SELECT id, lane, begun_at FROM intent WHERE run = ?1",
-        Db::Postgres(_) => {
-            "SELECT i.id, i.lane, i.begun_at, a.answered_at, a.left_at
-               FROM intent i LEFT JOIN answer a ON a.id = i.id WHERE i.run = ?1"
-        }
+    let Db::Sqlite(_) = db else {
+        let sql = "SELECT i.lane, i.begun_at, a.answered_at, a.left_at
+                     FROM intent i LEFT JOIN answer a ON a.id = i.id WHERE i.run = ?1";
+        return db.each(sql, &[run.0.into()], |row| {
+            let answered_at: Option<i64> = row.get(2)?;
+            let answer = answered_at.map(|_| row.get(3)).transpose()?;
+            each(lane(row.get(0)?, 0)?, answer, row.get(1)?)?;
+            Ok(true)
+        });
     };
+    let mut answered = answered(db, run)?;
+    let mut next = answered.next().transpose()?;
+    let sql = "SELECT id, lane, begun_at FROM intent WHERE run = ?1 ORDER BY id";
     db.each(sql, &[run.0.into()], |row| {
-        let answer = if let Db::Postgres(_) = db {
-            let answered_at: Option<i64> = row.get(3)?;
-            answered_at.map(|_| row.get(4)).transpose()?
-        } else {
-            let id = row.get(0)?;
-            let place = answered.binary_search_by_key(&id, |(id, _)| *id);
-            place.ok().map(|place| answered[place].1)
-        };
-        let departure = match answer {
-            Some(left_at) => left_at.map(|at| Departure::Left(UnixMicros(at))),
-            None => Some(Departure::Begun(UnixMicros(row.get(2)?))),
-        };
-        let lane = lane(row.get(1)?, 1)?;
-        departures.extend(departure.map(|departure| (lane, departure)));
+        let attempt = row.get::<i64>(0)?.cast_unsigned();
+        while next.is_some_and(|[of, _]| of < attempt) {
+            next = answered.next().transpose()?;
+        }
+        let answer = next.filter(|[of, _]| *of == attempt);
+        let left_at = answer.map(|[_, at]| Some(at.cast_signed()).filter(|at| *at != NEVER));
+        each(lane(row.get(1)?, 1)?, left_at, row.get(2)?)?;
         Ok(true)
-    })?;
-    Ok(departures)
+    })
 }
+
+/// Stands for the time at which what never left did.
+const NEVER: i64 = i64::MIN;
 
 /// The attempts of a run that were answered, in their order, and when they left: in a file answers
 /// lie in the order in which they came.
-fn answered(db: Db<'_>, run: RunId) -> Result<Vec<(i64, Option<i64>)>> {
+fn answered(db: Db<'_>, run: RunId) -> Result<Sorted<2>> {
     let sql = "SELECT id, left_at FROM answer
           WHERE seq >= (SELECT first_answer FROM run WHERE id = ?1)
             AND seq < coalesce((SELECT min(first_answer) FROM run WHERE id > ?1), 9223372036854775807)";
-    let mut answered = db.all(sql, &[run.0.into()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    answered.sort_unstable();
-    Ok(answered)
+    let mut answered = Sorter::beside(&db.beside());
+    db.each(sql, &[run.0.into()], |row| {
+        let (id, left_at): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let left_at = left_at.unwrap_or(NEVER);
+        answered.push([id.cast_unsigned(), left_at.cast_unsigned()])?;
+        Ok(true)
+    })?;
+    answered.sorted()
+}
+
+/// When the requests of a run left.
+pub struct Departures {
+    /// The last of them.
+    pub last: Option<UnixMicros>,
+    times: Sorted<1>,
+}
+
+impl Departures {
+    /// Those of a run; of requests without an answer, when they were begun.
+    pub fn of(db: Db<'_>, run: RunId) -> Result<Self> {
+        let mut times = Sorter::beside(&db.beside());
+        let mut last = None;
+        for_each_departure(db, run, |_, departure| {
+            last = last.max(Some(departure.at()));
+            times.push([departure.at().0.cast_unsigned()])
+        })?;
+        let times = times.sorted()?;
+        Ok(Self { last, times })
+    }
+
+    /// Hands them to `each`, the earliest first.
+    pub fn for_each(self, mut each: impl FnMut(UnixMicros)) -> Result<()> {
+        for time in self.times {
+            let [at] = time?;
+            each(UnixMicros(at.cast_signed()));
+        }
+        Ok(())
+    }
 }
 
 /// How many requests of other runs than these left on each lane, or may have, while a clock on the
@@ -340,9 +381,10 @@ pub fn left_on(
         if moves.is_empty() && (until < day.start || from >= day.end) {
             continue;
         }
-        for (lane, departure) in departures(db, run)? {
+        for_each_departure(db, run, |lane, departure| {
             left[lane.index()] += u64::from(departure.is_within(day, &moves));
-        }
+            Ok(())
+        })?;
     }
     Ok(left)
 }
@@ -409,8 +451,11 @@ pub fn last_departure(db: Db<'_>, sandbox: bool, this_run: RunId) -> Result<Opti
         }
         let mut last: Option<UnixMicros> = row.get::<Option<i64>>(1)?.map(UnixMicros);
         if finished_at.is_none() && row.get(4)? {
-            let of_killed = departures(db, RunId(row.get(0)?))?;
-            last = of_killed.into_iter().map(|(_, left)| left.latest()).max();
+            last = None;
+            for_each_departure(db, RunId(row.get(0)?), |_, left| {
+                last = last.max(Some(left.latest()));
+                Ok(())
+            })?;
         }
         if latest.is_none() && last.is_some() {
             since = UnixMicros(row.get(2)?);

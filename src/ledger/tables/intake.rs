@@ -42,11 +42,7 @@ impl<'l> Intake<'l> {
     ) -> Result<Result<Self, E>, LedgerError> {
         let db = step.db();
         let mut joins = false;
-        // What does not fit into memory waits on this machine.
-        let beside = match db {
-            Db::Sqlite(_) => path.clone(),
-            Db::Postgres(_) => std::env::temp_dir().join("otpdrive"),
-        };
+        let beside = db.beside();
         let take = || {
             for killed in history::killed(db)? {
                 conclude(db, killed.run, killed.campaign)?;

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod journey;
 pub mod lookup;
 mod new_input;
+pub mod places;
 pub mod purge;
 pub mod rows;
 pub mod seal;

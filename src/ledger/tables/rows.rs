@@ -7,7 +7,9 @@ use secrecy::SecretString;
 
 use super::db::{Columns, Db, Statement, Table};
 use super::error::{Result, damaged, out_of_range};
+use super::places::Places;
 use super::seal::{Sealed, Seals};
+use super::sorter::Sorter;
 use crate::job::{
     Answer, Attempt, Found, Job, JobId, Lane, Lookup, RowId, UnixMicros, Verdict, VerdictKind,
 };
@@ -87,11 +89,10 @@ impl Stored {
 }
 
 /// What came of the attempts of some runs, besides what is read with them: where their answers are
-/// in a file, which lie in the order in which they came (16 bytes per answer), and what a person
-/// looked up.
+/// in a file, which lie in the order in which they came, and what a person looked up.
 #[derive(Default)]
 struct Answers {
-    seqs: Vec<(i64, i64)>,
+    seqs: Places,
     lookups: HashMap<i64, Lookup>,
 }
 
@@ -100,7 +101,7 @@ impl Answers {
     fn of(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Self> {
         let seqs = match db {
             Db::Sqlite(_) => seqs(db, campaign, end)?,
-            Db::Postgres(_) => Vec::new(),
+            Db::Postgres(_) => Places::default(),
         };
         let sql = "SELECT l.attempt, l.sent, l.at FROM lookup l CROSS JOIN intent i
                JOIN run r ON r.id = i.run
@@ -120,28 +121,31 @@ impl Answers {
         })
     }
 
-    fn seq(&self, attempt: i64) -> Option<i64> {
-        let place = self.seqs.binary_search_by_key(&attempt, |(id, _)| *id);
-        Some(self.seqs[place.ok()?].1)
+    fn seq(&self, attempt: i64) -> Result<Option<i64>> {
+        let seq = self.seqs.get(attempt.cast_unsigned())?;
+        Ok(seq.map(u64::cast_signed))
     }
 }
 
-/// The attempts that were answered, in their order, and where their answers are.
-fn seqs(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Vec<(i64, i64)>> {
+/// Where the answers to attempts are.
+fn seqs(db: Db<'_>, campaign: CampaignId, end: RunId) -> Result<Places> {
     let sql = "SELECT a.id, a.seq FROM (
                 SELECT id AS run, campaign, first_answer AS first,
                        lead(first_answer, 1, 9223372036854775807) OVER (ORDER BY id) AS end FROM run
              ) r CROSS JOIN answer a ON a.seq >= r.first AND a.seq < r.end
              WHERE r.campaign = ?1 AND r.run < ?2";
     let values = [campaign.0.into(), end.0.into()];
-    let mut answers = db.all(sql, &values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    answers.sort_unstable();
-    let twice = answers.windows(2).find(|pair| pair[0].0 == pair[1].0);
-    if let Some([(id, _), _]) = twice {
-        let job = job_of(*id).0;
-        return Err(damaged(format!("job {job}: an attempt has two answers")));
-    }
-    Ok(answers)
+    let beside = db.beside();
+    let mut answers = Sorter::beside(&beside);
+    db.each(sql, &values, |row| {
+        let [id, seq] = [row.get::<i64>(0)?, row.get(1)?];
+        answers.push([id.cast_unsigned(), seq.cast_unsigned()])?;
+        Ok(true)
+    })?;
+    Places::of(answers.sorted()?, &beside)?.map_err(|id| {
+        let job = job_of(id.cast_signed()).0;
+        damaged(format!("job {job}: an attempt has two answers"))
+    })
 }
 
 /// What it takes to read the rows of a campaign.
@@ -445,7 +449,7 @@ impl Scan<'_> {
         answer: &mut Statement<'_>,
     ) -> Result<Attempt> {
         let came = match self.db {
-            Db::Sqlite(_) => match self.facts.answers.seq(id) {
+            Db::Sqlite(_) => match self.facts.answers.seq(id)? {
                 Some(seq) => answer.first(&[seq.into()], |row| read_answer(row, 0))?,
                 None => None,
             },

@@ -30,15 +30,14 @@ pub struct Sorter<const N: usize> {
 
 impl<const N: usize> Sorter<N> {
     /// One whose file, if it needs any, lies beside this other one: on a disk with room for what is
-    /// in it, and where its user may write.
+    /// in it.
     pub fn beside(path: &Path) -> Self {
         Self::holding(HELD / (N * size_of::<u64>()), path)
     }
 
-    fn holding(held_most: usize, path: &Path) -> Self {
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    pub(super) fn holding(held_most: usize, path: &Path) -> Self {
         Self {
-            folder: folder.unwrap_or(Path::new(".")).to_owned(),
+            folder: folder_of(path).to_owned(),
             held: Vec::new(),
             held_most,
             file: None,
@@ -58,7 +57,7 @@ impl<const N: usize> Sorter<N> {
     fn write_stretch(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(BufWriter::new(tempfile::tempfile_in(&self.folder)?)),
+            none => none.insert(BufWriter::new(file_in(&self.folder)?)),
         };
         self.held.sort_unstable();
         for number in self.held.iter().flatten() {
@@ -102,6 +101,28 @@ impl<const N: usize> Sorter<N> {
         }
         Ok(Sorted::Merged(merged))
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
+/// A file without a name. Who may only read there has it elsewhere.
+fn file_in(folder: &Path) -> io::Result<File> {
+    match tempfile::tempfile_in(folder) {
+        Err(error)
+            if let ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem = error.kind() =>
+        {
+            tempfile::tempfile()
+        }
+        made => made,
+    }
+}
+
+/// A file without a name, beside this one if that is possible.
+pub(super) fn file_beside(path: &Path) -> io::Result<File> {
+    file_in(folder_of(path))
 }
 
 /// The records of a [`Sorter`], in their order.

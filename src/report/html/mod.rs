@@ -406,7 +406,7 @@ mod tests {
         let mut campaign = samples::campaign();
         campaign.input.rows = 10_000_000;
         let runs = samples::runs();
-        let mut timeline = Timeline::new(&run, &[], &runs, &hours(&run.settings));
+        let mut timeline = Timeline::new(&run, None, &runs, &hours(&run.settings));
         for column in &mut timeline.columns {
             column.came[0] = 123_456;
             column.busiest_1s = 30;
