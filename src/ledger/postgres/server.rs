@@ -99,8 +99,7 @@ impl Server {
 
     /// Several statements of ours, without values.
     pub fn batch(&self, sql: &str) -> Result<()> {
-        self.copied()?;
-        Ok(wait(self.client.batch_execute(sql))?)
+        Ok(wait(self.client()?.batch_execute(sql))?)
     }
 
     /// Begins a step.
@@ -160,18 +159,16 @@ impl Server {
     /// All rows that a statement finds, which are few.
     pub fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         self.within(Purpose::Write, || {
-            self.copied()?;
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
-            Ok(wait(self.client.query_typed(&placed(sql), &values))?)
+            Ok(wait(self.client()?.query_typed(&placed(sql), &values))?)
         })
     }
 
     /// Changes something; returns how many rows that were.
     pub fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
         self.within(Purpose::Write, || {
-            self.copied()?;
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
-            Ok(wait(self.client.execute_typed(&placed(sql), &values))?)
+            Ok(wait(self.client()?.execute_typed(&placed(sql), &values))?)
         })
     }
 
@@ -210,8 +207,7 @@ impl Server {
 
     /// Asks within a step for all rows that a statement finds, and does not wait for them.
     pub fn ask(&self, sql: &str, values: &[Value<'_>]) -> Result<Asked<Vec<Row>>> {
-        self.copied()?;
-        let (client, sql) = (Arc::clone(&self.client), placed(sql));
+        let (client, sql) = (Arc::clone(self.client()?), placed(sql));
         let values: Vec<Value<'static>> = values.iter().map(Value::owned).collect();
         Ok(Asked::of(&self.driver, async move {
             let values: Vec<(&(dyn ToSql + Sync), Type)> = values.iter().map(typed).collect();
@@ -238,8 +234,7 @@ impl Server {
             columns.join(", ")
         );
         self.within(Purpose::Write, || {
-            self.copied()?;
-            let client = Arc::clone(&self.client);
+            let client = Arc::clone(self.client()?);
             let copying = Asked::of(&self.driver, async move {
                 let sink = client.copy_in(&sql).await?;
                 let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
@@ -254,10 +249,10 @@ impl Server {
         })
     }
 
-    /// The rows that were on their way into a table are there.
-    fn copied(&self) -> Result<()> {
-        let copying = self.copying.take();
-        copying.map_or(Ok(()), Asked::answer)
+    /// The connection, when the rows that were on their way into a table are there.
+    fn client(&self) -> Result<&Arc<Client>> {
+        self.copying.take().map_or(Ok(()), Asked::answer)?;
+        Ok(&self.client)
     }
 
     /// All rows that a statement finds for each of these numbers, which stand for its `?1`. Each is
@@ -268,20 +263,18 @@ impl Server {
             placed(&sql.replace("?1", "n.number"))
         );
         self.along_keys(|| {
-            self.copied()?;
             let mut all: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&numbers, Type::INT8_ARRAY)];
             all.extend(values.iter().map(typed));
-            Ok(wait(self.client.query_typed(&of_each, &all))?)
+            Ok(wait(self.client()?.query_typed(&of_each, &all))?)
         })
     }
 
     /// Changes something for each of these numbers, of which a statement says `= ?1`.
     pub fn execute_of(&self, sql: &str, numbers: &[i64]) -> Result<()> {
         self.within(Purpose::Write, || {
-            self.copied()?;
             let values: [(&(dyn ToSql + Sync), Type); 1] = [(&numbers, Type::INT8_ARRAY)];
             let sql = sql.replace("= ?1", "= ANY($1)");
-            wait(self.client.execute_typed(&sql, &values))?;
+            wait(self.client()?.execute_typed(&sql, &values))?;
             Ok(())
         })
     }
@@ -346,6 +339,8 @@ impl<'a> Step<'a> {
 
     /// Makes it durable.
     pub fn commit(mut self) -> Result<()> {
+        // Rows that did not get there undo the step.
+        self.server.client()?;
         self.is_over = true;
         self.server.in_step.set(false);
         self.server.batch("COMMIT")
@@ -357,7 +352,7 @@ impl Drop for Step<'_> {
         if !self.is_over {
             self.server.in_step.set(false);
             self.server.cursors.set(0);
-            let _ = self.server.copied();
+            let _ = self.server.client();
             // Where the connection is gone, so is the step.
             let _ = self.server.batch("ROLLBACK");
         }
