@@ -12,7 +12,7 @@ use super::sqlite::{Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
 use super::tables::history::{self, Departures};
-use super::tables::rows::Facts;
+use super::tables::scan::Facts;
 use super::tables::{accounts, campaigns, copy, former, journey, lookup, purge};
 use super::{
     At, Campaign, CampaignKey, Ceilings, Execution, Intake, LedgerError, Life, Noted, Purged,

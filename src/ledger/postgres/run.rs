@@ -24,7 +24,7 @@ use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::ledger::group::{Queue, write_all};
 use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history;
-use crate::ledger::tables::rows::Facts;
+use crate::ledger::tables::scan::Facts;
 use crate::ledger::{
     Begun, Campaign, Ceilings, Due, Execution, Grant, Ledger, LedgerError, News, PerLane, Records,
     Rest, Span, Then, Wanted,

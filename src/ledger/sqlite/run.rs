@@ -1,6 +1,7 @@
 //! The ledger during a run: the engine's side of it, a reader and the writer behind it.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use crate::ledger::group::{Queue, write_all};
 use crate::ledger::tables::db::Db;
 use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, holds, last_departure};
-use crate::ledger::tables::rows::Facts;
+use crate::ledger::tables::scan::{Facts, RANGE};
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, PerLane, Records, Rest, Slots,
     Span, Then, Wanted,
@@ -163,8 +164,8 @@ struct Reader {
     run: RunId,
     sandbox: bool,
     runs: Runs,
-    /// What each lane has not looked at yet.
-    ahead: [Span; Lane::ALL.len()],
+    /// What each lane has not looked at yet, and what was read of it beyond what was asked for.
+    of_lanes: [(Span, VecDeque<Job>); Lane::ALL.len()],
 }
 
 impl Reader {
@@ -181,30 +182,31 @@ impl Reader {
             run,
             sandbox: campaign.record.sandbox,
             runs: history::runs(Db::Sqlite(&db), id)?,
-            ahead: [campaign.span; Lane::ALL.len()],
+            of_lanes: Lane::ALL.map(|_| (campaign.span, VecDeque::new())),
             db,
         })
     }
 
     fn due(&mut self, lane: Lane, limit: usize) -> Result<Due, Fault> {
-        let ahead = &mut self.ahead[lane.index()];
+        let (ahead, read) = &mut self.of_lanes[lane.index()];
         let scan = self.facts.scan(Db::Sqlite(&self.db));
-        let mut jobs = Vec::with_capacity(limit.min(1_024));
-        let mut seen = ahead.end;
-        scan.for_each(*ahead, Records::Skip, |stored| {
-            let behind = stored.row.0 + 1;
-            let job = stored.into_job();
-            jobs.extend(job.filter(|job| due_on(job, &self.runs) == Some(lane)));
-            if jobs.len() >= limit {
-                seen = behind;
-            }
-            Ok(jobs.len() < limit)
-        })?;
-        ahead.first = seen + i64::from(is_made(Mistake::OneRowShort));
-        let then = if ahead.first < ahead.end {
-            Then::More
-        } else {
+        while read.len() < limit && ahead.first < ahead.end {
+            let end = ahead
+                .end
+                .min(ahead.first.saturating_add_unsigned(RANGE as u64));
+            let range = Span { end, ..*ahead };
+            scan.for_each(range, Records::Skip, |stored| {
+                let job = stored.into_job();
+                read.extend(job.filter(|job| due_on(job, &self.runs) == Some(lane)));
+                Ok(true)
+            })?;
+            ahead.first = end + i64::from(is_made(Mistake::OneRowShort));
+        }
+        let jobs: Vec<Job> = read.drain(..limit.min(read.len())).collect();
+        let then = if read.is_empty() && ahead.first >= ahead.end {
             Then::Done
+        } else {
+            Then::More
         };
         Ok(Due { jobs, then })
     }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::campaigns::{SELECT_CAMPAIGN, campaign};
 use super::db::Db;
 use super::error::{Result, is_damage, words};
-use super::rows::Facts;
+use super::scan::Facts;
 use super::seal::Seals;
 use super::{former, history, purge};
 use crate::job::JobId;

@@ -23,6 +23,10 @@ pub const CHUNK: usize = 4_096;
 /// row. Fewer go as the powers of two that they are made of, so that there are few texts to prepare.
 const ROWS_MAX: usize = 64;
 
+/// Numbers that are no further apart are looked for together in a file: to pass over what lies between
+/// costs less than to look twice.
+const NEAR: i64 = 8;
+
 /// A connection to a database with the tables of a ledger.
 #[derive(Clone, Copy)]
 pub enum Db<'a> {
@@ -225,6 +229,29 @@ impl<'r> FromColumn<'r> for Option<String> {
     }
 }
 
+/// What was asked for: a server works on it meanwhile, in a file it is looked for when it is read.
+pub enum Found<'a> {
+    /// In the file.
+    InFile(Db<'a>, &'static str, [i64; 2]),
+    /// On the server.
+    OnServer(server::Asked<Vec<tokio_postgres::Row>>),
+}
+
+impl Found<'_> {
+    /// Hands each row that is found to `each`.
+    pub fn each(self, mut each: impl FnMut(&Columns<'_>) -> Result<()>) -> Result<()> {
+        match self {
+            Self::InFile(db, sql, bounds) => db.each(sql, &bounds.map(Value::from), |row| {
+                each(row).map(|()| true)
+            }),
+            Self::OnServer(asked) => {
+                let mut found = asked.answer()?.into_iter();
+                found.try_for_each(|row| each(&Columns::Postgres(&row)))
+            }
+        }
+    }
+}
+
 /// A statement that is used again and again.
 pub enum Statement<'a> {
     /// Of the file: it is prepared.
@@ -402,6 +429,60 @@ impl<'a> Db<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// Asks for what a statement finds from `?1` up to, not including, `?2`.
+    pub fn ask(self, sql: &'static str, bounds: [i64; 2]) -> Result<Found<'a>> {
+        Ok(match self {
+            Self::Sqlite(_) => Found::InFile(self, sql, bounds),
+            Self::Postgres(server) => Found::OnServer(server.ask(sql, &bounds.map(Value::from))?),
+        })
+    }
+
+    /// Reads several things as they are at one moment: on a server others write meanwhile.
+    pub fn reading<T>(self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self {
+            Self::Sqlite(_) => read(),
+            Self::Postgres(server) => server.reading(read),
+        }
+    }
+
+    /// Hands what is found of these numbers, which ascend, to `each`, with the place beside its
+    /// number. A statement finds it for numbers from `?1` up to, not including, `?2`, in their
+    /// order, and names the number first. Of a server it is asked for at once, and comes in no order.
+    pub fn each_near(
+        self,
+        sql: &str,
+        numbers: &[(i64, usize)],
+        mut each: impl FnMut(usize, &Columns<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        if let Self::Postgres(_) = self {
+            let sql = sql.replace("?2", "(?1 + 1)");
+            let only: Vec<i64> = numbers.iter().map(|(number, _)| *number).collect();
+            let found = self.all_of(&sql, &only, &[], |row| {
+                let place = numbers.binary_search_by_key(&row.get(0)?, |(number, _)| *number);
+                place.map_or(Ok(()), |found| each(numbers[found].1, row))
+            });
+            return found.map(drop);
+        }
+        let mut select = self.prepare(sql)?;
+        for near in numbers.chunk_by(|(one, _), (next, _)| next - one <= NEAR) {
+            let end = near.last().map_or(0, |(last, _)| last + 1);
+            let mut ahead = near.iter().peekable();
+            select.each(&[near[0].0.into(), end.into()], |row| {
+                let number: i64 = row.get(0)?;
+                while ahead.next_if(|(wanted, _)| *wanted < number).is_some() {}
+                match ahead.peek() {
+                    Some((wanted, place)) if *wanted == number => each(*place, row)?,
+                    _ => {}
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
     }
 
     /// Changes something for each of these numbers, of which a statement says `= ?1`.

@@ -7,7 +7,8 @@ use std::path::Path;
 use super::db::{CHUNK, Db, Table, Value};
 use super::error::{Result, damaged};
 use super::intake::forget_codes;
-use super::rows::{self, Facts};
+use super::rows;
+use super::scan::Facts;
 use super::sorter::Sorter;
 use crate::job::{JobId, Operation};
 use crate::ledger::{Campaign, Records, Span};
@@ -184,8 +185,7 @@ pub fn for_each(
             none => none.insert(Facts::of(db, campaign)?),
         };
         let jobs: Vec<JobId> = formers.iter().map(|(job, ..)| *job).collect();
-        let mut attempts = HashMap::new();
-        facts.scan(db).add_attempts_of(&mut attempts, &jobs)?;
+        let mut attempts = facts.scan(db).attempts_of(&jobs)?;
         for (job, header, mut row) in formers.drain(..) {
             row.state = RowState::Job(attempts.remove(&job).unwrap_or_default());
             is_going = is_going && each(job, &header, &row);

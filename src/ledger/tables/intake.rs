@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::campaigns::{self, find};
 use super::db::{Db, Step};
 use super::error::{Fault, Result, failed_to};
-use super::rows::Facts;
+use super::scan::Facts;
 use super::{former, history, new_input, suppress};
 use crate::job::{Attempt, Contact, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::fleet;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::campaigns::{self, SELECT_CAMPAIGN, campaign};
 use super::db::{CHUNK, Db};
 use super::error::Result;
-use super::rows::Facts;
+use super::scan::Facts;
 use super::{former, history};
 use crate::job::{Attempt, JobId, Operation, UnixMicros};
 use crate::journey::Journey;
@@ -92,8 +92,7 @@ impl<'a> Journeys<'a> {
                 continue;
             };
             let jobs: Vec<JobId> = of_campaign.iter().map(|(_, part)| part.job).collect();
-            let mut attempts = HashMap::new();
-            known.facts.scan(db).add_attempts_of(&mut attempts, &jobs)?;
+            let mut attempts = known.facts.scan(db).attempts_of(&jobs)?;
             for (_, part) in of_campaign {
                 part.attempts = attempts.remove(&part.job).unwrap_or_default();
             }

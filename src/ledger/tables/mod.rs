@@ -2,6 +2,7 @@
 //! What differs between the two databases is told by [`db`].
 
 pub mod accounts;
+mod answers;
 mod asked;
 pub mod campaigns;
 mod codes;
@@ -17,6 +18,7 @@ mod new_input;
 pub mod places;
 pub mod purge;
 pub mod rows;
+pub mod scan;
 pub mod seal;
 mod sorter;
 pub mod suppress;

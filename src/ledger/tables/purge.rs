@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::campaigns;
 use super::db::Db;
 use super::error::{Result, damaged};
-use super::rows::Facts;
+use super::scan::Facts;
 use super::{former, history};
 use crate::job::UnixMicros;
 use crate::ledger::{Campaign, Purged, Records};

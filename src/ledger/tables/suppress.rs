@@ -10,7 +10,7 @@ use super::db::{CHUNK, Db, Table};
 use super::error::Result;
 use super::history;
 use super::journey::Journeys;
-use super::rows::Facts;
+use super::scan::Facts;
 use crate::job::{JobId, Operation, UnixMicros};
 use crate::ledger::rules::{Departure, is_recent};
 use crate::ledger::{Campaign, LeaveOut, Records};
