@@ -22,12 +22,12 @@ use crate::contacts::{self, Purpose};
 use crate::figures::count;
 use crate::job::{Operation, UnixMicros};
 use crate::ledger::{Intake, LeaveOut, NewRun, Records, Store};
-use crate::record::InputRecord;
+use crate::record::{InputRecord, Row};
 use crate::report::WriteError;
 use crate::report::results::{self, Results};
 use crate::report::write::{Draft, publish};
 use crate::requests::Requests;
-use crate::run::Runs;
+use crate::run::{RunFacts, RunId, Runs};
 use crate::status::Status;
 use crate::text::{shell_word, visible};
 
@@ -127,19 +127,29 @@ pub fn take_in<'l>(
         header: survey.header.clone(),
     };
     let contacts = file.contacts(&survey)?;
-    let intake = ledger.take_in(&campaign, &record, &survey.reading, contacts)??;
+    let new_run = new_run(config, &settings);
+    let mut plan = Plan::new(config.engine.limit);
+    let mut first_run = Runs::default();
+    first_run.insert(RunId::NEXT, RunFacts::new(new_run.policy));
+    let mut each_new = |row: &Row, assumed_mobile: bool| plan.add(row, assumed_mobile, &first_run);
+    let reading = &survey.reading;
+    let intake = ledger.take_in_telling(&campaign, &record, reading, contacts, &mut each_new)??;
     ensure_known(&intake, config)?;
-    let runs = intake.runs(&new_run(config, &settings))?;
+    let runs = intake.runs(&new_run)?;
     let whom = LeaveOut {
         now,
         cooldown: config.cooldown,
         max_age: config.max_age,
         excluded: &excluded,
     };
-    intake.leave_out(&runs, &whom)?;
-    let mut plan = Plan::new(config.engine.limit);
+    let left_out = intake.leave_out(&runs, &whom)?;
+    let is_told = intake.is_first() && left_out == 0;
     let mut before = Requests::default();
+    if !is_told || wanted.problems.is_some() {
+        plan = Plan::new(config.engine.limit);
+    }
     match wanted.problems {
+        None if is_told => {}
         None => intake.for_each_row(Records::Skip, |row, assumed_mobile| {
             row.attempts().iter().for_each(|made| before.add(made));
             plan.add(row, assumed_mobile, &runs);

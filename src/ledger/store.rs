@@ -333,12 +333,30 @@ impl Store {
         reading: &str,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
     ) -> Result<Result<Intake<'_>, E>, LedgerError> {
+        self.take_in_telling(key, input, reading, contacts, &mut |_, _| ())
+    }
+
+    /// The same, where the rows of a campaign's first input are handed to `each_new` as they are
+    /// written, with whether a number was taken as a mobile against the numbering plan's data: what
+    /// is known of them need not be read back. Their records are left out; they come in input order,
+    /// but for those that are `invalid`.
+    ///
+    /// # Errors
+    /// As [`take_in`](Self::take_in).
+    pub fn take_in_telling<E>(
+        &mut self,
+        key: &CampaignKey,
+        input: &InputRecord,
+        reading: &str,
+        contacts: impl IntoIterator<Item = Result<Contact, E>>,
+        each_new: &mut dyn FnMut(&Row, bool),
+    ) -> Result<Result<Intake<'_>, E>, LedgerError> {
         let (path, fault) = (
             self.path().to_owned(),
             failed_to("write to the ledger", self.path()),
         );
         let step = self.step().map_err(fault)?;
-        Intake::take(step, path, key, input, reading, contacts)
+        Intake::take(step, path, key, input, reading, contacts, each_new)
     }
 
     /// Joins the run of a campaign on which others work right now, without its list; gives the rates

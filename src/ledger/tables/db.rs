@@ -190,7 +190,7 @@ impl<'r> FromColumn<'r> for bool {
 
 /// What must be there.
 fn there<T>(value: Option<T>, column: usize) -> Result<T> {
-    value.ok_or(Fault::Unreadable(column))
+    value.ok_or_else(|| Fault::Unreadable(column))
 }
 
 impl<'r> FromColumn<'r> for i64 {
@@ -329,7 +329,7 @@ impl Statement<'_> {
         values: &[Value<'_>],
         read: impl FnMut(&Columns<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.first(values, read)?.ok_or(Fault::NoRow)
+        self.first(values, read)?.ok_or_else(|| Fault::NoRow)
     }
 
     /// Changes something; returns how many rows that were.

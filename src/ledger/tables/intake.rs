@@ -11,8 +11,9 @@ use std::time::Duration;
 use super::campaigns::{self, find};
 use super::db::{Db, Step};
 use super::error::{Fault, Result, failed_to};
+use super::new_input::{self, EachNew};
 use super::scan::Facts;
-use super::{former, history, new_input, suppress};
+use super::{former, history, suppress};
 use crate::job::{Attempt, Contact, JobId, Lane, Operation, UnixMicros};
 use crate::ledger::postgres::fleet;
 use crate::ledger::rules::settled_at;
@@ -24,6 +25,8 @@ use crate::run::{RunFact, RunFacts, RunId, Runs};
 pub struct Intake<'l> {
     step: Step<'l>,
     campaign: Campaign,
+    /// It is the campaign's first input.
+    is_first: bool,
     /// Others work on it already.
     joins: bool,
     told_elsewhere: u64,
@@ -31,7 +34,8 @@ pub struct Intake<'l> {
 }
 
 impl<'l> Intake<'l> {
-    /// Stores the input's rows, unless exactly this input, read in the same way, is there already.
+    /// Stores the input's rows, unless exactly this input, read in the same way, is there already;
+    /// those of a first one are handed to `each_new`.
     pub(crate) fn take<E>(
         step: Step<'l>,
         path: PathBuf,
@@ -39,9 +43,10 @@ impl<'l> Intake<'l> {
         input: &InputRecord,
         reading: &str,
         contacts: impl IntoIterator<Item = Result<Contact, E>>,
+        each_new: &mut EachNew<'_>,
     ) -> Result<Result<Self, E>, LedgerError> {
         let db = step.db();
-        let mut joins = false;
+        let (mut is_first, mut joins) = (false, false);
         let beside = db.beside();
         let take = || {
             for killed in history::killed(db)? {
@@ -67,8 +72,9 @@ impl<'l> Intake<'l> {
                             key.name
                         )));
                     }
-                    let input = (key, input, reading);
-                    new_input::store(db, &beside, old.as_ref(), &settled, input, contacts)
+                    is_first = old.is_none();
+                    let (input, old) = ((key, input, reading), old.as_ref());
+                    new_input::store(db, &beside, old, &settled, input, contacts, each_new)
                 }
             }
         };
@@ -76,6 +82,7 @@ impl<'l> Intake<'l> {
         Ok(campaign.map(|(campaign, told_elsewhere)| Self {
             step,
             campaign,
+            is_first,
             joins,
             told_elsewhere,
             path,
@@ -86,6 +93,12 @@ impl<'l> Intake<'l> {
     #[must_use]
     pub fn campaign(&self) -> &CampaignRecord {
         &self.campaign.record
+    }
+
+    /// Is it the campaign's first input? Then nothing was tried for any of its rows.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// How many rows say something of themselves of which this ledger's campaign knows nothing:
@@ -118,14 +131,14 @@ impl<'l> Intake<'l> {
     }
 
     /// Notes whom a run, the latest of `runs`, leaves out on purpose, of those for whom it would do
-    /// something; and forgets whom the one before left out.
+    /// something, and returns how many that are; and forgets whom the one before left out.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<(), LedgerError> {
+    pub fn leave_out(&self, runs: &Runs, whom: &LeaveOut<'_>) -> Result<u64, LedgerError> {
         if self.joins {
             // The run that is on has left them out.
-            return Ok(());
+            return Ok(0);
         }
         suppress::note(self.step.db(), &self.campaign, runs, whom)
             .map_err(failed_to("find out whom to leave out", &self.path))

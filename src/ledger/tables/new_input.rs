@@ -22,14 +22,19 @@ use crate::job::{Contact, GivenCode, JobId, Lane, Operation, Problem, Told};
 use crate::ledger::rules::{Claim, Claimed, Claims, CodePrint, KnownJob};
 use crate::ledger::{Campaign, CampaignKey, Span};
 use crate::number::Number;
-use crate::record::{CampaignId, CampaignRecord, InputRecord};
+use crate::record::{CampaignId, CampaignRecord, InputRecord, Row, RowState};
 
 /// What is said of a masked code that cannot be told.
 const NO_KNOWN_CODE: &str =
     "the code is masked, and which one it was cannot be told: give the code again";
 
-/// Stores an input in place of the campaign's `old` one, and counts the rows that say something of
-/// which the campaign knows nothing.
+/// What is done with each row of a campaign's first input when it is written, its record left out, and
+/// with whether its number was taken as a mobile against the numbering plan's data. In input order,
+/// but for those that are `invalid`.
+pub type EachNew<'e> = dyn FnMut(&Row, bool) + 'e;
+
+/// Stores an input in place of the campaign's `old` one, or as its first one, of which all rows are
+/// handed to `each_new`; and counts the rows that say something of which the campaign knows nothing.
 pub fn store<E>(
     db: Db<'_>,
     path: &Path,
@@ -37,6 +42,7 @@ pub fn store<E>(
     settled: &Settled,
     (key, input, reading): (&CampaignKey, &InputRecord, &str),
     contacts: impl IntoIterator<Item = Result<Contact, E>>,
+    each_new: &mut EachNew<'_>,
 ) -> Result<Result<(Campaign, u64), E>> {
     if let Some(old) = old {
         former::note_lines(db, old)?;
@@ -49,6 +55,10 @@ pub fn store<E>(
         seals: Seals::of(db)?,
         facts: Sorter::beside(path),
         codes: Codes::beside(path)?,
+        each_new: match old {
+            None => Some(each_new),
+            Some(_) => None,
+        },
     };
     let mut asked = Sorter::beside(path);
     if let Err(error) = new.read(contacts, &mut asked)? {
@@ -71,6 +81,8 @@ struct NewInput<'t> {
     facts: Sorter<4>,
     /// The codes that are given.
     codes: Codes,
+    /// Hears of each row, if there was no input before.
+    each_new: Option<&'t mut EachNew<'t>>,
 }
 
 impl NewInput<'_> {
@@ -102,7 +114,13 @@ impl NewInput<'_> {
                 job: JobId(id),
             };
             match contact.request {
-                Err(Problem(why)) => special.push((id, why.to_owned())),
+                Err(Problem(why)) => {
+                    let why = why.to_owned();
+                    if let Some(each) = &mut self.each_new {
+                        each(&row.to_row(RowState::Invalid(why.clone())), false);
+                    }
+                    special.push((id, why));
+                }
                 Ok(request) => {
                     row.number = Some(request.number);
                     row.lane = request.lane;
@@ -170,8 +188,9 @@ impl NewInput<'_> {
 
     /// Writes the rows down as they are by now, with what is to be said of them and the codes that are
     /// still to be checked.
-    fn write(self) -> Result<Campaign> {
+    fn write(mut self) -> Result<Campaign> {
         let (seals, id) = (&self.seals, self.campaign.record.id);
+        let each = &mut self.each_new;
         let mut codes = self.codes.sorted()?;
         let mut chunk = Chunk::default();
         for fact in self.facts.sorted()? {
@@ -179,7 +198,7 @@ impl NewInput<'_> {
             if let Fact::Read(row) = fact {
                 // All is known of those before.
                 if chunk.rows.len() == CHUNK {
-                    chunk.write(self.db, seals, id)?;
+                    chunk.write(self.db, seals, id, each)?;
                 }
                 chunk.codes.push((row.job, codes.of(row.row)?));
                 chunk.rows.push(row);
@@ -187,7 +206,7 @@ impl NewInput<'_> {
                 chunk.change_last(&fact);
             }
         }
-        chunk.write(self.db, seals, id)?;
+        chunk.write(self.db, seals, id, each)?;
         Ok(self.campaign)
     }
 }
@@ -198,7 +217,8 @@ struct Chunk {
     rows: Vec<Sealed>,
     /// The job of each, and its code if that is to be kept.
     codes: Vec<(JobId, Option<SecretString>)>,
-    special: Vec<(i64, String)>,
+    /// Rows that ask for no work after all.
+    special: Vec<(i64, RowState)>,
 }
 
 impl Chunk {
@@ -217,18 +237,32 @@ impl Chunk {
             }
             Fact::Duplicate { job, line, .. } => {
                 (row.kind, row.job, *code) = (rows::DUPLICATE, *job, None);
-                self.special.push((row.row, line.to_string()));
+                let duplicate = RowState::Duplicate { first_line: *line };
+                self.special.push((row.row, duplicate));
             }
             Fact::NoKnownCode { .. } => {
                 (row.kind, *code) = (rows::INVALID, None);
-                self.special.push((row.row, NO_KNOWN_CODE.to_owned()));
+                let invalid = RowState::Invalid(NO_KNOWN_CODE.to_owned());
+                self.special.push((row.row, invalid));
             }
         }
     }
 
-    fn write(&mut self, db: Db<'_>, seals: &Seals, campaign: CampaignId) -> Result<()> {
+    fn write(
+        &mut self,
+        db: Db<'_>,
+        seals: &Seals,
+        campaign: CampaignId,
+        each: &mut Option<&mut EachNew<'_>>,
+    ) -> Result<()> {
         rows::write(db, seals, campaign, &self.rows)?;
-        rows::write_special(db, &self.special)?;
+        let special: Vec<(i64, String)> = (self.special.iter())
+            .map(|(id, state)| (*id, said(state)))
+            .collect();
+        rows::write_special(db, &special)?;
+        if let Some(each) = each {
+            self.hand_over(each);
+        }
         let codes = self.codes.drain(..);
         let codes: Vec<(JobId, SecretString)> =
             codes.filter_map(|(job, code)| Some((job, code?))).collect();
@@ -242,6 +276,28 @@ impl Chunk {
         self.rows.clear();
         self.special.clear();
         Ok(())
+    }
+
+    /// All but those that were `invalid` from the first: they were handed over when they were read.
+    fn hand_over(&mut self, each: &mut EachNew<'_>) {
+        let mut special = self.special.drain(..).peekable();
+        for row in &self.rows {
+            let state = match special.next_if(|(id, _)| *id == row.row) {
+                Some((_, state)) => state,
+                None if row.kind == rows::JOB => RowState::Job(Vec::new()),
+                None => continue,
+            };
+            each(&row.to_row(state), row.assumed);
+        }
+    }
+}
+
+/// What is to be said of a row that asks for no work.
+fn said(state: &RowState) -> String {
+    match state {
+        RowState::Invalid(why) => why.clone(),
+        RowState::Duplicate { first_line } => first_line.to_string(),
+        RowState::Job(_) | RowState::Suppressed(..) => String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::{Result, damaged};
 use crate::job::{JobId, Lane};
 use crate::ledger::rules::CodePrint;
 use crate::number::Number;
-use crate::record::CampaignId;
+use crate::record::{CampaignId, Row, RowState};
 
 /// The key of a ledger.
 #[derive(Clone)]
@@ -25,6 +25,19 @@ pub struct Sealed {
     pub assumed: bool,
     pub number: Option<Number>,
     pub job: JobId,
+}
+
+impl Sealed {
+    /// The row, without its record.
+    pub fn to_row(self, state: RowState) -> Row {
+        Row {
+            line: self.line,
+            record: String::new(),
+            number: self.number,
+            lane: self.lane,
+            state,
+        }
+    }
 }
 
 impl Seals {

@@ -20,8 +20,9 @@ use crate::number::Number;
 use crate::record::RowState;
 use crate::run::Runs;
 
-/// Notes for whom a run, the latest of `runs`, would do something but is not to.
-pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Result<()> {
+/// Notes for whom a run, the latest of `runs`, would do something but is not to; says how many they
+/// are.
+pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Result<u64> {
     let id = of.record.id;
     db.execute("DELETE FROM suppressed WHERE campaign = ?1", &[id.0.into()])?;
     let recent = if of.record.operation == Operation::Send {
@@ -31,7 +32,7 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
     };
     let max_age = whom.max_age;
     if recent.is_empty() && whom.excluded.is_empty() && max_age.is_none() {
-        return Ok(());
+        return Ok(0);
     }
     let facts = Facts::of(db, id)?;
     let mut journeys = Journeys::new(db, of.record.sandbox, &[]);
@@ -69,7 +70,8 @@ pub fn note(db: Db<'_>, of: &Campaign, runs: &Runs, whom: &LeaveOut<'_>) -> Resu
             (&**by).into(),
             at.map(|at| at.0).into(),
         ]
-    })
+    })?;
+    Ok(left_out.len() as u64)
 }
 
 /// A job, which list or campaign it is left out for, and when that campaign sent.
