@@ -77,6 +77,7 @@ mistakes! {
     // The ledger.
     NotDurable: "a request leaves before its intent is durable",
     OneRowShort: "what is due is read to one row short",
+    OneRowLate: "what is due is looked for from one row too late on",
     HoldForgotten: "Retry-After is forgotten between runs",
     NoDuplicate: "the second row of a number is not a duplicate",
     LineIsIdentity: "identity is the line, not the number",

@@ -131,9 +131,12 @@ pub fn take_in<'l>(
     let mut plan = Plan::new(config.engine.limit);
     let mut first_run = Runs::default();
     first_run.insert(RunId::NEXT, RunFacts::new(new_run.policy));
-    let mut each_new = |row: &Row, assumed_mobile: bool| plan.add(row, assumed_mobile, &first_run);
+    let mut each_new = |row: &Row, assumed_mobile: bool| {
+        plan.add(row, assumed_mobile, &first_run);
+    };
     let reading = &survey.reading;
-    let intake = ledger.take_in_telling(&campaign, &record, reading, contacts, &mut each_new)??;
+    let mut intake =
+        ledger.take_in_telling(&campaign, &record, reading, contacts, &mut each_new)??;
     ensure_known(&intake, config)?;
     let runs = intake.runs(&new_run)?;
     let whom = LeaveOut {
@@ -152,9 +155,9 @@ pub fn take_in<'l>(
         None if is_told => {}
         None => intake.for_each_row(Records::Skip, |row, assumed_mobile| {
             row.attempts().iter().for_each(|made| before.add(made));
-            plan.add(row, assumed_mobile, &runs);
+            plan.add(row, assumed_mobile, &runs)
         })?,
-        Some(path) => add_and_write(&intake, &mut plan, &runs, path)?,
+        Some(path) => add_and_write(&mut intake, &mut plan, &runs, path)?,
     }
     intake.for_each_former(|row| {
         row.attempts().iter().for_each(|made| before.add(made));
@@ -208,7 +211,7 @@ fn known(config: &Config, intake: &Intake<'_>, now: UnixMicros) -> anyhow::Resul
 /// Counts all rows, and writes those that cannot be used as `results.csv` has them: what is mended
 /// there is a valid next input.
 fn add_and_write(
-    intake: &Intake<'_>,
+    intake: &mut Intake<'_>,
     plan: &mut Plan,
     runs: &Runs,
     path: &Path,
@@ -228,14 +231,15 @@ fn add_and_write(
         _ => Path::new("."),
     };
     let mut draft = Draft::new(folder, name).map_err(why)?;
-    let mut out = Results::new(&mut draft, intake.campaign(), results::Form::Plain);
+    let campaign = intake.campaign().clone();
+    let mut out = Results::new(&mut draft, &campaign, results::Form::Plain);
     let mut written = Ok(());
     intake.for_each_row(Records::Read, |row, assumed_mobile| {
-        plan.add(row, assumed_mobile, runs);
         let outcome = row.outcome(runs);
         if outcome.status == Status::Invalid && written.is_ok() {
             written = out.row(row, &outcome);
         }
+        plan.add(row, assumed_mobile, runs)
     })?;
     let written = written.and_then(|()| out.finish());
     written.map_err(|source| why(draft.error(source)))?;

@@ -119,9 +119,21 @@ pub struct Campaign {
     /// What is known of it.
     pub record: CampaignRecord,
     span: Span,
+    /// The first row for which something is due on each lane, or an earlier one: those before it need
+    /// not be looked at.
+    due_from: [i64; Lane::ALL.len()],
 }
 
 impl Campaign {
+    fn new(record: CampaignRecord, span: Span) -> Self {
+        let due_from = [span.first; Lane::ALL.len()];
+        Self {
+            record,
+            span,
+            due_from,
+        }
+    }
+
     /// The first of its rows, and what comes behind the last.
     fn bounds(&self) -> (i64, i64) {
         (self.span.first, self.span.end)
@@ -133,6 +145,12 @@ impl Campaign {
 struct Span {
     first: i64,
     end: i64,
+}
+
+impl Span {
+    fn rows(self) -> i64 {
+        self.end - self.first
+    }
 }
 
 /// What an intake is for.
@@ -290,12 +308,20 @@ pub enum Records {
 pub enum Execution {
     /// On threads beside the engine, so that a slow disk holds up nothing else.
     Threads,
-    /// On the engine's own thread, and with no room made beforehand: for simulations, which are the
-    /// same each time.
+    /// On the engine's own thread, with no room made beforehand, and reading few rows at once: for
+    /// simulations, which are the same each time, and whose lists are short.
     Inline,
 }
 
 impl Execution {
+    /// Rows of which it is looked at once what is due.
+    fn rows_at_once(self) -> usize {
+        match self {
+            Self::Threads => tables::scan::RANGE,
+            Self::Inline => 3,
+        }
+    }
+
     /// Does a piece of a database's work.
     async fn work<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self {

@@ -3,12 +3,13 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::postgres::{PostgresLedger, PostgresRun, Timeline, fleet};
-use super::sqlite::{Restored, RunLedger, SqliteLedger};
+use super::sqlite::{LedgerFile, Restored, RunLedger, SqliteLedger};
 use super::tables::db::{Db, Step};
 use super::tables::error::{Fault, failed_to};
 use super::tables::history::{self, Departures};
@@ -224,6 +225,14 @@ impl Store {
         }
     }
 
+    /// Its file, if it is one and nobody else writes into it.
+    fn held_file(&self) -> Option<&Arc<LedgerFile>> {
+        match &self.place {
+            Place::Sqlite(ledger) => ledger.held_file(),
+            Place::Postgres(_) => None,
+        }
+    }
+
     fn step(&mut self) -> Result<Step<'_>, Fault> {
         match &mut self.place {
             Place::Sqlite(ledger) => Ok(Step::Sqlite(ledger.step()?)),
@@ -355,8 +364,9 @@ impl Store {
             self.path().to_owned(),
             failed_to("write to the ledger", self.path()),
         );
+        let file = self.held_file().cloned();
         let step = self.step().map_err(fault)?;
-        Intake::take(step, path, key, input, reading, contacts, each_new)
+        Intake::take(step, (path, file), key, input, reading, contacts, each_new)
     }
 
     /// Joins the run of a campaign on which others work right now, without its list; gives the rates
@@ -437,12 +447,16 @@ impl Store {
         records: Records,
         each: &mut dyn FnMut(&Row) -> ControlFlow<()>,
     ) -> Result<(), LedgerError> {
-        let mut read = || {
+        let span = campaign.span;
+        let file = self.held_file();
+        let beside = file.and_then(|file| file.reader_beside(span.rows()));
+        let read = || {
             let facts = Facts::of(self.db(), campaign.record.id)?;
-            let scan = facts.scan(self.db());
-            scan.for_each(campaign.span, records, |stored| {
-                Ok(each(&stored.into_row()).is_continue())
-            })
+            facts
+                .scan(self.db())
+                .for_each_beside(beside, span, records, |stored| {
+                    Ok(each(&stored.into_row()).is_continue())
+                })
         };
         read().map_err(failed_to("read the rows", self.path()))
     }

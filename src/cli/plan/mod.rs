@@ -131,8 +131,9 @@ impl Plan {
         }
     }
 
-    /// Takes a row into account; `runs` ends with the one that is planned.
-    pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) {
+    /// Takes a row into account; `runs` ends with the one that is planned. Says on which lane that has
+    /// something to do for it, if so.
+    pub fn add(&mut self, row: &Row, assumed_mobile: bool, runs: &Runs) -> Option<Lane> {
         self.rows += 1;
         self.assumed_mobile += u64::from(assumed_mobile);
         let outcome = row.outcome(runs);
@@ -170,9 +171,11 @@ impl Plan {
                         self.started[lane.index()] += 1;
                         self.again += u64::from(!attempts.is_empty());
                     }
+                    return Some(lane);
                 }
             }
         }
+        None
     }
 
     /// Takes a number into account that was attempted and that the file has no more.

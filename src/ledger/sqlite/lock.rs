@@ -3,14 +3,17 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
+use super::CACHE_KIB;
 use super::file::{file_fault, is_there, make, real, with};
 use crate::job::UnixMicros;
 use crate::ledger::LedgerError;
@@ -18,6 +21,9 @@ use crate::ledger::LedgerError;
 /// How often, and after which wait, the lock is asked for again.
 const LOCK_TRIES: u32 = 5;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
+
+/// From so many rows on they are read on a thread of its own.
+const ROWS_BESIDE: i64 = 8_192;
 
 /// The file beside the ledger that names the lock's holder. It is a note, not the lock: nothing
 /// depends on it.
@@ -60,7 +66,7 @@ impl LedgerFile {
             if !matches!(locked, Err(TryLockError::WouldBlock)) {
                 break;
             }
-            std::thread::sleep(LOCK_WAIT);
+            thread::sleep(LOCK_WAIT);
             locked = file.try_lock();
         }
         locked.map_err(|error| match error {
@@ -97,6 +103,23 @@ impl LedgerFile {
     /// The number of the file on its disk: it keeps it under another name, a copy has another.
     pub(super) fn inode(&self) -> io::Result<i64> {
         Ok(self.file.metadata()?.ino().cast_signed())
+    }
+
+    /// One more connection to the file, to read.
+    pub(super) fn reader(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.real, flags)?;
+        db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
+        Ok(db)
+    }
+
+    /// The same, to read so many rows on a thread of its own: none where that would be no faster, or
+    /// where the path leads elsewhere by now.
+    pub(in crate::ledger) fn reader_beside(&self, rows: i64) -> Option<Connection> {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let is_worth_it = rows >= ROWS_BESIDE && cores > 1;
+        let reader = is_worth_it.then(|| self.reader().ok()).flatten();
+        reader.filter(|_| !self.has_moved())
     }
 
     /// Has the file lost its path, or another one taken it?

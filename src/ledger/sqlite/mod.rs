@@ -27,7 +27,8 @@ use super::tables::{self, history};
 use crate::job::UnixMicros;
 use crate::run::{End, RunId};
 use identity::{doubt, keep_log, unmark};
-use lock::{LedgerFile, Locked};
+pub use lock::LedgerFile;
+use lock::Locked;
 pub use run::RunLedger;
 
 /// SQLite before this one could corrupt a database with a write-ahead log and two connections.
@@ -237,6 +238,11 @@ impl SqliteLedger {
             wrong.extend(health::lost(real).map_err(Fault::Temporary)?);
         }
         Ok(wrong)
+    }
+
+    /// Its file, if nobody else writes into it.
+    pub(super) fn held_file(&self) -> Option<&Arc<LedgerFile>> {
+        Some(&self.db.file).filter(|_| self.is_held)
     }
 
     /// Begins a step that writes.

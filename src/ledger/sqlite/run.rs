@@ -5,26 +5,26 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags};
 use tokio::task::JoinHandle;
 
+use super::SqliteLedger;
 use super::identity::{keep_log, mark};
 use super::lock::{LedgerFile, Locked};
 use super::writer::{GROUP_GAP, Writer};
-use super::{CACHE_KIB, SqliteLedger};
 use crate::clock::Clock;
 use crate::job::{Answer, Attempt, Job, JobId, Lane, UnixMicros};
 use crate::ledger::group::{Queue, write_all};
 use crate::ledger::tables::db::Db;
 use crate::ledger::tables::error::{Fault, failed_to};
 use crate::ledger::tables::history::{self, holds, last_departure};
-use crate::ledger::tables::scan::{Facts, RANGE};
+use crate::ledger::tables::scan::Facts;
 use crate::ledger::{
     Begun, Campaign, Due, Execution, Grant, Ledger, LedgerError, PerLane, Records, Rest, Slots,
     Span, Then, Wanted,
 };
 use crate::mistake::{Mistake, is_made};
 use crate::next::due_on;
+use crate::record::CampaignId;
 use crate::run::{RunFact, RunId, Runs};
 
 /// A ledger given to a run.
@@ -53,7 +53,7 @@ impl RunLedger {
             let next_answer: i64 = db.query_row(sql, [], |row| row.get(0))?;
             let last_left_at = last_departure(Db::Sqlite(&db), sandbox, run)?;
             let holds = holds(Db::Sqlite(&db), sandbox, clock.now())?;
-            let reader = Reader::new(&db.file, campaign, run)?;
+            let reader = Reader::new(&db.file, campaign, run, execution.rows_at_once())?;
             Ok((next_answer, last_left_at, holds, reader))
         };
         let read = read().map_err(failed_to("start a run", &path))?;
@@ -159,43 +159,58 @@ impl Ledger for RunLedger {
 /// Reads what is due. Of this run's own attempts it only has to know that they are there.
 struct Reader {
     db: Locked,
-    /// Of earlier runs.
-    facts: Facts,
+    /// Of earlier runs; read when they are wanted.
+    facts: Option<Facts>,
+    campaign: CampaignId,
     run: RunId,
     sandbox: bool,
     runs: Runs,
+    /// Rows that are read at once.
+    at_once: usize,
     /// What each lane has not looked at yet, and what was read of it beyond what was asked for.
     of_lanes: [(Span, VecDeque<Job>); Lane::ALL.len()],
 }
 
 impl Reader {
-    fn new(file: &Arc<LedgerFile>, campaign: &Campaign, run: RunId) -> Result<Self, Fault> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    fn new(
+        file: &Arc<LedgerFile>,
+        campaign: &Campaign,
+        run: RunId,
+        at_once: usize,
+    ) -> Result<Self, Fault> {
         let db = Locked {
-            db: Connection::open_with_flags(&file.real, flags)?,
+            db: file.reader()?,
             file: Arc::clone(file),
         };
-        db.pragma_update(None, "cache_size", CACHE_KIB / 4)?;
         let id = campaign.record.id;
         Ok(Self {
-            facts: Facts::before(Db::Sqlite(&db), id, run)?,
+            facts: None,
+            at_once,
+            campaign: id,
             run,
             sandbox: campaign.record.sandbox,
             runs: history::runs(Db::Sqlite(&db), id)?,
-            of_lanes: Lane::ALL.map(|_| (campaign.span, VecDeque::new())),
+            of_lanes: campaign.due_from.map(|first| {
+                let Span { end, .. } = campaign.span;
+                (Span { first, end }, VecDeque::new())
+            }),
             db,
         })
     }
 
     fn due(&mut self, lane: Lane, limit: usize) -> Result<Due, Fault> {
         let (ahead, read) = &mut self.of_lanes[lane.index()];
-        let scan = self.facts.scan(Db::Sqlite(&self.db));
+        let db = Db::Sqlite(&self.db);
         while read.len() < limit && ahead.first < ahead.end {
             let end = ahead
                 .end
-                .min(ahead.first.saturating_add_unsigned(RANGE as u64));
+                .min(ahead.first.saturating_add_unsigned(self.at_once as u64));
             let range = Span { end, ..*ahead };
-            scan.for_each(range, Records::Skip, |stored| {
+            let facts = match &mut self.facts {
+                Some(facts) => facts,
+                none => none.insert(Facts::before(db, self.campaign, self.run)?),
+            };
+            facts.scan(db).for_each(range, Records::Skip, |stored| {
                 let job = stored.into_job();
                 read.extend(job.filter(|job| due_on(job, &self.runs) == Some(lane)));
                 Ok(true)

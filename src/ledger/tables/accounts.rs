@@ -138,7 +138,7 @@ fn inputs(db: Db<'_>) -> Result<Vec<String>> {
     let all = db.all(&sql, &[], |row| {
         Ok((row.get::<String>(1)?, campaign(row)?.0))
     })?;
-    for (operation, Campaign { record, span }) in all {
+    for (operation, Campaign { record, span, .. }) in all {
         let id = record.id;
         if record.operation.name() != operation {
             wrong.push(format!(

@@ -20,26 +20,23 @@ pub fn campaign(row: &Columns<'_>) -> Result<(Campaign, String)> {
     let in_range = rows >= 0 && first >= 0;
     let end = first.checked_add(rows).filter(|_| in_range);
     let end = end.ok_or_else(|| out_of_range(6))?;
-    let campaign = Campaign {
-        record: CampaignRecord {
-            id: CampaignId(row.get(0)?),
-            operation: if operation == Operation::Verify.name() {
-                Operation::Verify
-            } else {
-                Operation::Send
-            },
-            name: row.get(2)?,
-            sandbox: row.get(3)?,
-            input: InputRecord {
-                name: row.get(4)?,
-                sha256: row.get(5)?,
-                rows: rows.cast_unsigned(),
-                header: row.get(7)?,
-            },
+    let record = CampaignRecord {
+        id: CampaignId(row.get(0)?),
+        operation: if operation == Operation::Verify.name() {
+            Operation::Verify
+        } else {
+            Operation::Send
         },
-        span: Span { first, end },
+        name: row.get(2)?,
+        sandbox: row.get(3)?,
+        input: InputRecord {
+            name: row.get(4)?,
+            sha256: row.get(5)?,
+            rows: rows.cast_unsigned(),
+            header: row.get(7)?,
+        },
     };
-    Ok((campaign, row.get(9)?))
+    Ok((Campaign::new(record, Span { first, end }), row.get(9)?))
 }
 
 /// All campaigns, in the order in which they were first run.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::campaigns::{self, find};
@@ -14,10 +15,12 @@ use super::error::{Fault, Result, failed_to};
 use super::new_input::{self, EachNew};
 use super::scan::Facts;
 use super::{former, history, suppress};
-use crate::job::{Attempt, Contact, JobId, Lane, Operation, UnixMicros};
+use crate::job::{Attempt, Contact, JobId, Lane, Operation, RowId, UnixMicros};
 use crate::ledger::postgres::fleet;
 use crate::ledger::rules::settled_at;
+use crate::ledger::sqlite::LedgerFile;
 use crate::ledger::{Campaign, CampaignKey, LeaveOut, LedgerError, NewRun, PerLane, Records};
+use crate::mistake::{Mistake, is_made};
 use crate::record::{CampaignId, CampaignRecord, InputRecord, Row};
 use crate::run::{RunFact, RunFacts, RunId, Runs};
 
@@ -31,6 +34,8 @@ pub struct Intake<'l> {
     joins: bool,
     told_elsewhere: u64,
     path: PathBuf,
+    /// The ledger's, if it is one and the rows were durable in it before.
+    file: Option<Arc<LedgerFile>>,
 }
 
 impl<'l> Intake<'l> {
@@ -38,7 +43,7 @@ impl<'l> Intake<'l> {
     /// those of a first one are handed to `each_new`.
     pub(crate) fn take<E>(
         step: Step<'l>,
-        path: PathBuf,
+        (path, file): (PathBuf, Option<Arc<LedgerFile>>),
         key: &CampaignKey,
         input: &InputRecord,
         reading: &str,
@@ -46,7 +51,7 @@ impl<'l> Intake<'l> {
         each_new: &mut EachNew<'_>,
     ) -> Result<Result<Self, E>, LedgerError> {
         let db = step.db();
-        let (mut is_first, mut joins) = (false, false);
+        let (mut is_first, mut is_new, mut joins) = (false, true, false);
         let beside = db.beside();
         let take = || {
             for killed in history::killed(db)? {
@@ -61,7 +66,7 @@ impl<'l> Intake<'l> {
                 Some((campaign, old_reading))
                     if campaign.record.input.sha256 == input.sha256 && old_reading == reading =>
                 {
-                    joins = is_on(db, &campaign)?;
+                    (is_new, joins) = (false, is_on(db, &campaign)?);
                     Ok(Ok((campaign, 0)))
                 }
                 old => {
@@ -86,6 +91,7 @@ impl<'l> Intake<'l> {
             joins,
             told_elsewhere,
             path,
+            file: file.filter(|_| !is_new),
         }))
     }
 
@@ -162,27 +168,37 @@ impl<'l> Intake<'l> {
     }
 
     /// Hands every row to `each`, in input order, with whether its number was taken as a mobile
-    /// against the numbering plan's data.
+    /// against the numbering plan's data. It says on which lane the run has something to do for it, if
+    /// so: rows before the first of these are not looked at again.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn for_each_row(
-        &self,
+        &mut self,
         records: Records,
-        mut each: impl FnMut(&Row, bool),
+        mut each: impl FnMut(&Row, bool) -> Option<Lane>,
     ) -> Result<(), LedgerError> {
-        let db = self.step.db();
-        let mut read = || {
+        let (db, span) = (self.step.db(), self.campaign.span);
+        let mut due_from = [span.end; Lane::ALL.len()];
+        let file = self.file.as_ref();
+        let beside = file.and_then(|file| file.reader_beside(span.rows()));
+        let read = || {
             let facts = Facts::of(db, self.campaign.record.id)?;
             facts
                 .scan(db)
-                .for_each(self.campaign.span, records, |stored| {
-                    let assumed_mobile = stored.assumed_mobile;
-                    each(&stored.into_row(), assumed_mobile);
+                .for_each_beside(beside, span, records, |stored| {
+                    let (RowId(id), assumed_mobile) = (stored.row, stored.assumed_mobile);
+                    if let Some(lane) = each(&stored.into_row(), assumed_mobile) {
+                        let first = &mut due_from[lane.index()];
+                        *first = id.min(*first);
+                    }
                     Ok(true)
                 })
         };
-        read().map_err(failed_to("read the plan", &self.path))
+        read().map_err(failed_to("read the plan", &self.path))?;
+        let late = i64::from(is_made(Mistake::OneRowLate));
+        self.campaign.due_from = due_from.map(|first| first + late);
+        Ok(())
     }
 
     /// How many requests of all campaigns left on each lane, or may have, while a clock on the wall

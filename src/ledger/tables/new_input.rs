@@ -434,17 +434,13 @@ fn put_campaign(
         first.into(),
     ];
     let id: i64 = db.one(put, &values, |row| row.get(0))?;
-    Ok(Campaign {
-        record: CampaignRecord {
-            id: CampaignId(id),
-            operation: key.operation,
-            name: key.name.clone(),
-            sandbox: key.sandbox,
-            input: input.clone(),
-        },
-        span: Span {
-            first,
-            end: first + rows,
-        },
-    })
+    let record = CampaignRecord {
+        id: CampaignId(id),
+        operation: key.operation,
+        name: key.name.clone(),
+        sandbox: key.sandbox,
+        input: input.clone(),
+    };
+    let end = first + rows;
+    Ok(Campaign::new(record, Span { first, end }))
 }

@@ -8,7 +8,7 @@ use super::error::{Result, damaged, out_of_range};
 use super::seal::{Sealed, Seals};
 use crate::job::{Attempt, Job, JobId, Lane, RowId, VerdictKind};
 use crate::number::Number;
-use crate::record::{CampaignId, Row, RowState};
+use crate::record::{CampaignId, Row, RowState, Suppression};
 
 /// An attempt's id is its job's, shifted by this, and its `n`.
 pub const N_BITS: u32 = 20;
@@ -52,6 +52,13 @@ impl Stored {
     /// Was it the first to ask for its job? Or else an earlier input has begun it.
     pub fn is_first(&self) -> bool {
         self.job.0 == self.row.0
+    }
+
+    /// It is left out on purpose.
+    pub fn suppress(&mut self, why: Suppression) {
+        if let RowState::Job(attempts) = &mut self.state {
+            self.state = RowState::Suppressed(why, std::mem::take(attempts));
+        }
     }
 
     /// Its job's attempts.

@@ -2,10 +2,14 @@
 //! range, and what is found is put together here.
 
 use std::collections::HashMap;
+use std::sync::mpsc;
+use std::thread;
+
+use rusqlite::Connection;
 
 use super::answers::{Answers, read_answer};
 use super::db::{Columns, Db, Found};
-use super::error::{Result, damaged};
+use super::error::{Fault, Result, damaged};
 use super::rows::{DUPLICATE, INVALID, JOB, Stored, lane, read_block};
 use super::seal::{Sealed, Seals};
 use crate::job::{Attempt, JobId, Lane, RowId, UnixMicros};
@@ -93,34 +97,47 @@ fn attempts(db: Db<'_>) -> &'static str {
     }
 }
 
-/// A range of rows that was asked for, and what is known of the jobs with their ids. Codes come before
-/// attempts: one that was forgotten meanwhile has some.
-struct Asked<'a> {
+/// A range of rows that was asked for, and what was tried for the jobs with their ids.
+struct AskedRows<'a> {
+    db: Db<'a>,
     range: Span,
     rows: Found<'a>,
     special: Found<'a>,
-    suppressed: Found<'a>,
-    codes: Found<'a>,
     attempts: Found<'a>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AskedRows<'a> {
     fn of(db: Db<'a>, range: Span) -> Result<Self> {
         let ask = |sql| db.ask(sql, [range.first, range.end]);
         Ok(Self {
+            db,
             range,
             rows: ask(ROWS)?,
             special: ask(SPECIAL)?,
+            attempts: ask(attempts(db))?,
+        })
+    }
+}
+
+/// What else is known of the jobs with the ids of a range.
+struct AskedMore<'a> {
+    suppressed: Found<'a>,
+    codes: Found<'a>,
+}
+
+impl<'a> AskedMore<'a> {
+    fn of(db: Db<'a>, range: Span) -> Result<Self> {
+        let ask = |sql| db.ask(sql, [range.first, range.end]);
+        Ok(Self {
             suppressed: ask(SUPPRESSED)?,
             codes: ask(CODES)?,
-            attempts: ask(attempts(db))?,
         })
     }
 }
 
 /// The rows of a range, which follow each other.
 struct Rows {
-    first: i64,
+    range: Span,
     all: Vec<Stored>,
     /// The jobs that earlier inputs have begun, in their order, and the places of their rows.
     of_before: Vec<(i64, usize)>,
@@ -139,7 +156,7 @@ impl Rows {
         let mut of_before: Vec<(i64, usize)> = of_before.collect();
         of_before.sort_unstable();
         Ok(Self {
-            first: range.first,
+            range,
             all,
             of_before,
         })
@@ -147,7 +164,7 @@ impl Rows {
 
     /// The row that was the first to ask for this job, if it is among them.
     fn first_of(&mut self, job: i64) -> Option<&mut Stored> {
-        let place = usize::try_from(job - self.first).ok()?;
+        let place = usize::try_from(job - self.range.first).ok()?;
         let stored = self.all.get_mut(place);
         stored.filter(|stored| stored.asks() && stored.is_first())
     }
@@ -179,133 +196,115 @@ impl Scan<'_> {
         &self,
         span: Span,
         records: Records,
-        mut each: impl FnMut(Stored) -> Result<bool>,
+        each: impl FnMut(Stored) -> Result<bool>,
     ) -> Result<()> {
-        let mut block = Vec::new().into_iter();
-        let mut complete = |mut stored: Stored| {
-            if records == Records::Read {
-                if block.len() == 0 {
-                    block = read_block(self.db, &self.facts.seals, stored.row.0)?.into_iter();
-                }
-                stored.record = block.next().unwrap_or_default();
-            }
-            each(stored)
-        };
-        let mut ranges = (span.first..span.end).step_by(RANGE).map(|first| Span {
-            first,
-            end: span.end.min(first.saturating_add_unsigned(RANGE as u64)),
-        });
+        let mut hand_over = self.handing_over(span, records, each);
+        let mut ranges = ranges(span);
         let mut ask = || {
-            let range = ranges.next();
-            range.map(|range| Asked::of(self.db, range)).transpose()
+            let Some(range) = ranges.next() else {
+                return Ok::<_, Fault>(None);
+            };
+            let rows = AskedRows::of(self.db, range)?;
+            Ok(Some((rows, AskedMore::of(self.db, range)?)))
         };
         self.db.reading(|| {
             let mut next = ask()?;
-            while let Some(asked) = next {
+            while let Some((rows, more)) = next {
                 // A server works on it while this one is looked at.
                 next = ask()?;
-                for stored in self.rows_of(asked)? {
-                    let is_last = stored.row.0 + 1 == span.end;
-                    if is_last && is_made(Mistake::LastRowLost) || !complete(stored)? {
-                        return Ok(());
-                    }
+                if !hand_over(self.reader().rows(rows)?, more)? {
+                    break;
                 }
             }
             Ok(())
         })
     }
 
-    /// The rows of a range, with all that is known of them.
-    fn rows_of(&self, asked: Asked<'_>) -> Result<Vec<Stored>> {
+    /// The same, where rows and attempts are read on a thread of their own over another connection to
+    /// the file, if there is one. They have to be durable, and nobody may write meanwhile.
+    pub fn for_each_beside(
+        &self,
+        other: Option<Connection>,
+        span: Span,
+        records: Records,
+        each: impl FnMut(Stored) -> Result<bool>,
+    ) -> Result<()> {
+        let Some(other) = other else {
+            return self.for_each(span, records, each);
+        };
+        let mut hand_over = self.handing_over(span, records, each);
+        let reader = self.reader();
+        let (sender, read) = mpsc::sync_channel(RANGES_AHEAD);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let db = Db::Sqlite(&other);
+                for range in ranges(span) {
+                    let rows = AskedRows::of(db, range).and_then(|asked| reader.rows(asked));
+                    let is_last = rows.is_err();
+                    // Nobody may want more of them.
+                    if sender.send(rows).is_err() || is_last {
+                        break;
+                    }
+                }
+            });
+            for rows in read {
+                let rows = rows?;
+                let more = AskedMore::of(self.db, rows.range)?;
+                if !hand_over(rows, more)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Completes the rows of a range and hands them to `each`; says whether more are wanted.
+    fn handing_over(
+        &self,
+        span: Span,
+        records: Records,
+        mut each: impl FnMut(Stored) -> Result<bool>,
+    ) -> impl FnMut(Rows, AskedMore<'_>) -> Result<bool> {
+        let mut block = Vec::new().into_iter();
+        move |rows, more| {
+            for mut stored in self.complete(rows, more)? {
+                if records == Records::Read {
+                    if block.len() == 0 {
+                        block = read_block(self.db, &self.facts.seals, stored.row.0)?.into_iter();
+                    }
+                    stored.record = block.next().unwrap_or_default();
+                }
+                let is_last = stored.row.0 + 1 == span.end;
+                if is_last && is_made(Mistake::LastRowLost) || !each(stored)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            campaign: self.facts.campaign,
+            seals: &self.facts.seals,
+        }
+    }
+
+    /// The rows of a range with all that is known of them.
+    fn complete(&self, mut rows: Rows, more: AskedMore<'_>) -> Result<Vec<Stored>> {
         let db = self.db;
-        let mut special: Vec<(i64, String)> = Vec::new();
-        asked.special.each(|row| {
-            special.push((row.get(0)?, row.get(1)?));
-            Ok(())
-        })?;
-        let mut all = Vec::with_capacity(RANGE);
-        asked.rows.each(|row| {
-            all.push(self.stored(row, &special)?);
-            Ok(())
-        })?;
-        let mut rows = Rows::new(asked.range, all)?;
-        rows.add(db, asked.suppressed, SUPPRESSED, |stored, row| {
+        rows.add(db, more.suppressed, SUPPRESSED, |stored, row| {
             let why = suppression(row.get(1)?, row.get(2)?, stored.lane);
-            stored.state = RowState::Suppressed(why, Vec::new());
+            stored.suppress(why);
             Ok(())
         })?;
-        rows.add(db, asked.codes, CODES, |stored, row| {
+        rows.add(db, more.codes, CODES, |stored, row| {
             stored.code = Some(db.open(stored.job, row.get(1)?)?);
             Ok(())
-        })?;
-        rows.add(db, asked.attempts, attempts(db), |stored, row| {
-            add_attempt(stored, self.attempt(row)?)
         })?;
         let made = rows.all.iter_mut().flat_map(Stored::attempts_mut);
         self.facts.answers.complete(db, made)?;
         Ok(rows.all)
-    }
-
-    /// A row, with what is to be said of some, in their order.
-    fn stored(&self, row: &Columns<'_>, special: &[(i64, String)]) -> Result<Stored> {
-        let id: i64 = row.get(0)?;
-        let damaged = |why: &str| damaged(format!("row {id}: {why}"));
-        let digits = row.get::<Option<i64>>(6)?.map(i64::cast_unsigned);
-        let sealed = Sealed {
-            row: id,
-            job: JobId(row.get(1)?),
-            line: row.get::<i64>(2)?.cast_unsigned(),
-            lane: lane(row.get(3)?, 3)?,
-            kind: row.get(4)?,
-            assumed: row.get(5)?,
-            number: digits
-                .map(|digits| Number::new(digits).ok_or_else(|| damaged("its number is none")))
-                .transpose()?,
-        };
-        let seal: i64 = row.get(7)?;
-        if self.facts.seals.row(self.facts.campaign, &sealed) != seal {
-            return Err(damaged("it is not as it was written"));
-        }
-        let said = || {
-            let found = special.binary_search_by_key(&id, |(row, _)| *row);
-            let found = found.map(|place| &special[place].1);
-            found.map_err(|_| damaged("what is to be said of it is missing"))
-        };
-        let state = match sealed.kind {
-            JOB => RowState::Job(Vec::new()),
-            INVALID => RowState::Invalid(said()?.clone()),
-            DUPLICATE => RowState::Duplicate {
-                first_line: said()?.parse().map_err(|_| damaged("of which line?"))?,
-            },
-            _ => return Err(damaged("what it is is not known")),
-        };
-        Ok(Stored {
-            row: RowId(id),
-            job: sealed.job,
-            line: sealed.line,
-            record: String::new(),
-            lane: sealed.lane,
-            number: sealed.number,
-            assumed_mobile: sealed.assumed,
-            code: None,
-            state,
-        })
-    }
-
-    /// An attempt, on a server with its answer.
-    fn attempt(&self, row: &Columns<'_>) -> Result<Attempt> {
-        let answer = match self.db {
-            Db::Postgres(_) if row.get::<Option<i64>>(6)?.is_some() => Some(read_answer(row, 5)?),
-            _ => None,
-        };
-        Ok(Attempt {
-            n: row.get(1)?,
-            run: RunId(row.get(2)?),
-            lane: lane(row.get(3)?, 3)?,
-            begun_at: UnixMicros(row.get(4)?),
-            answer,
-            lookup: None,
-        })
     }
 
     /// Hands the attempts of the campaign that were begun at `since` or later to `each`, job by job,
@@ -338,7 +337,7 @@ impl Scan<'_> {
         };
         let values = [self.facts.campaign.0.into(), since.0.into()];
         self.db.each(&sql, &values, |row| {
-            some.push((JobId(row.get(0)?), self.attempt(row)?));
+            some.push((JobId(row.get(0)?), attempt(row)?));
             if some.len() == RANGE {
                 hand_over(&mut some)?;
             }
@@ -355,7 +354,7 @@ impl Scan<'_> {
         let mut attempts_of: HashMap<JobId, Vec<Attempt>> = HashMap::new();
         self.db.each_near(attempts(self.db), &wanted, |_, row| {
             let of_job = attempts_of.entry(JobId(row.get(0)?)).or_default();
-            of_job.push(self.attempt(row)?);
+            of_job.push(attempt(row)?);
             Ok(())
         })?;
         let made = attempts_of.iter_mut().flat_map(|(job, of_job)| {
@@ -392,4 +391,109 @@ fn suppression(by: String, at: Option<i64>, lane: Lane) -> Suppression {
         Lane::Verify => Suppression::TooOld { campaign, at },
         Lane::Sms | Lane::Call => Suppression::Recent { campaign, at },
     }
+}
+
+/// Ranges that are read ahead on a thread of their own.
+const RANGES_AHEAD: usize = 4;
+
+/// A span in pieces that are read at once.
+fn ranges(span: Span) -> impl Iterator<Item = Span> {
+    let firsts = (span.first..span.end).step_by(RANGE);
+    firsts.map(move |first| Span {
+        first,
+        end: span.end.min(first.saturating_add_unsigned(RANGE as u64)),
+    })
+}
+
+/// Reads what is durable of rows.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    campaign: CampaignId,
+    seals: &'a Seals,
+}
+
+impl Reader<'_> {
+    /// The rows of a range and what was tried for them; in a file without what came of it.
+    fn rows(self, asked: AskedRows<'_>) -> Result<Rows> {
+        let mut special: Vec<(i64, String)> = Vec::new();
+        asked.special.each(|row| {
+            special.push((row.get(0)?, row.get(1)?));
+            Ok(())
+        })?;
+        let mut all = Vec::with_capacity(RANGE);
+        asked.rows.each(|row| {
+            all.push(self.stored(row, &special)?);
+            Ok(())
+        })?;
+        let mut rows = Rows::new(asked.range, all)?;
+        rows.add(
+            asked.db,
+            asked.attempts,
+            attempts(asked.db),
+            |stored, row| add_attempt(stored, attempt(row)?),
+        )?;
+        Ok(rows)
+    }
+
+    /// A row, with what is to be said of some, in their order.
+    fn stored(self, row: &Columns<'_>, special: &[(i64, String)]) -> Result<Stored> {
+        let id: i64 = row.get(0)?;
+        let damaged = |why: &str| damaged(format!("row {id}: {why}"));
+        let digits = row.get::<Option<i64>>(6)?.map(i64::cast_unsigned);
+        let sealed = Sealed {
+            row: id,
+            job: JobId(row.get(1)?),
+            line: row.get::<i64>(2)?.cast_unsigned(),
+            lane: lane(row.get(3)?, 3)?,
+            kind: row.get(4)?,
+            assumed: row.get(5)?,
+            number: digits
+                .map(|digits| Number::new(digits).ok_or_else(|| damaged("its number is none")))
+                .transpose()?,
+        };
+        let seal: i64 = row.get(7)?;
+        if self.seals.row(self.campaign, &sealed) != seal {
+            return Err(damaged("it is not as it was written"));
+        }
+        let said = || {
+            let found = special.binary_search_by_key(&id, |(row, _)| *row);
+            let found = found.map(|place| &special[place].1);
+            found.map_err(|_| damaged("what is to be said of it is missing"))
+        };
+        let state = match sealed.kind {
+            JOB => RowState::Job(Vec::new()),
+            INVALID => RowState::Invalid(said()?.clone()),
+            DUPLICATE => RowState::Duplicate {
+                first_line: said()?.parse().map_err(|_| damaged("of which line?"))?,
+            },
+            _ => return Err(damaged("what it is is not known")),
+        };
+        Ok(Stored {
+            row: RowId(id),
+            job: sealed.job,
+            line: sealed.line,
+            record: String::new(),
+            lane: sealed.lane,
+            number: sealed.number,
+            assumed_mobile: sealed.assumed,
+            code: None,
+            state,
+        })
+    }
+}
+
+/// An attempt, on a server with its answer.
+fn attempt(row: &Columns<'_>) -> Result<Attempt> {
+    let answer = match row {
+        Columns::Postgres(_) if row.get::<Option<i64>>(6)?.is_some() => Some(read_answer(row, 5)?),
+        _ => None,
+    };
+    Ok(Attempt {
+        n: row.get(1)?,
+        run: RunId(row.get(2)?),
+        lane: lane(row.get(3)?, 3)?,
+        begun_at: UnixMicros(row.get(4)?),
+        answer,
+        lookup: None,
+    })
 }

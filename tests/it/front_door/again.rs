@@ -483,3 +483,43 @@ fn a_channel_that_is_none_is_shown_with_the_flag() {
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
 }
+
+/// From 8,192 rows on a list that was there before is read over two connections by whoever holds the
+/// ledger, over one by all others.
+#[test]
+fn a_long_list_is_read_the_same_over_one_connection_and_over_two() {
+    let stub = Stub::start();
+    let list = contacts((0..9_000).chain([17, 8_999]));
+    let dir = Workdir::with(&list);
+    dir.write("stop.csv", contacts(8_000..8_100));
+    let send = || {
+        dir.send(&stub)
+            .flags("--concurrency 256 --exclude stop.csv")
+    };
+    let same_for_all = || {
+        dir.line("report --campaign list --out other").ends(0);
+        let files =
+            ["list-results", "other"].map(|folder| dir.read(&format!("{folder}/results.csv")));
+        assert!(files[0] == files[1], "results.csv differs");
+        [
+            dir.count("sent"),
+            dir.count("suppressed"),
+            dir.count("duplicate"),
+        ]
+    };
+    send().flags("--limit 5000").ends(3);
+    assert_eq!(same_for_all(), [5_000, 100, 2]);
+    send().ends(0);
+    assert_eq!(same_for_all(), [8_900, 100, 2]);
+    // Rows whose jobs an earlier list has begun.
+    let one_more = phone(9_001);
+    dir.write(
+        "list.csv",
+        list.replacen('\n', &format!("\n{one_more}\n"), 1),
+    );
+    send().ends(0);
+    assert_eq!(same_for_all(), [8_901, 100, 2]);
+    send().ends(0);
+    assert_eq!(same_for_all(), [8_901, 100, 2]);
+    assert_eq!(stub.count(), 8_901, "each of them once");
+}

@@ -250,7 +250,7 @@ impl Process<'_> {
         };
         let contacts = contacts.iter().cloned().map(Ok::<_, Infallible>);
         let intake = ledger.take_in(&key, &record, "", contacts).unwrap();
-        let Ok(intake) = intake;
+        let Ok(mut intake) = intake;
         let whom = LeaveOut {
             now: self.clock.now(),
             cooldown: self.orders.cooldown,
@@ -275,7 +275,9 @@ impl Process<'_> {
             {
                 plan.numbers += 1;
                 plan.lanes.push(lane);
+                return Some(lane);
             }
+            None
         });
         planned.unwrap();
         let reached = &self.world.reached;
