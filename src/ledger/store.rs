@@ -449,7 +449,7 @@ impl Store {
     ) -> Result<(), LedgerError> {
         let span = campaign.span;
         let file = self.held_file();
-        let beside = file.and_then(|file| file.reader_beside(span.rows()));
+        let beside = file.map_or_else(Vec::new, |file| file.readers_beside(span.rows()));
         let read = || {
             let facts = Facts::of(self.db(), campaign.record.id)?;
             facts

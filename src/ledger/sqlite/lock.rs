@@ -22,8 +22,9 @@ use crate::ledger::LedgerError;
 const LOCK_TRIES: u32 = 5;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
-/// From so many rows on they are read on a thread of its own.
+/// From so many rows on they are read on threads of their own, of which there are at most so many.
 const ROWS_BESIDE: i64 = 8_192;
+const READERS_MAX: usize = 4;
 
 /// The file beside the ledger that names the lock's holder. It is a note, not the lock: nothing
 /// depends on it.
@@ -113,13 +114,19 @@ impl LedgerFile {
         Ok(db)
     }
 
-    /// The same, to read so many rows on a thread of its own: none where that would be no faster, or
+    /// The same, to read so many rows on threads of their own: none where that would be no faster, or
     /// where the path leads elsewhere by now.
-    pub(in crate::ledger) fn reader_beside(&self, rows: i64) -> Option<Connection> {
+    pub(in crate::ledger) fn readers_beside(&self, rows: i64) -> Vec<Connection> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let is_worth_it = rows >= ROWS_BESIDE && cores > 1;
-        let reader = is_worth_it.then(|| self.reader().ok()).flatten();
-        reader.filter(|_| !self.has_moved())
+        if rows < ROWS_BESIDE || cores == 1 {
+            return Vec::new();
+        }
+        let readers = (0..cores.min(READERS_MAX)).map_while(|_| self.reader().ok());
+        let readers: Vec<Connection> = readers.collect();
+        if self.has_moved() {
+            return Vec::new();
+        }
+        readers
     }
 
     /// Has the file lost its path, or another one taken it?

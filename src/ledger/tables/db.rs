@@ -449,7 +449,8 @@ impl<'a> Db<'a> {
 
     /// Hands what is found of these numbers, which ascend, to `each`, with the place beside its
     /// number. A statement finds it for numbers from `?1` up to, not including, `?2`, in their
-    /// order, and names the number first. Of a server it is asked for at once, and comes in no order.
+    /// order, and names the number first. Of a server it is asked for at once; numbers come in no
+    /// order, what is found of one of them in that of the statement.
     pub fn each_near(
         self,
         sql: &str,

@@ -181,7 +181,7 @@ impl<'l> Intake<'l> {
         let (db, span) = (self.step.db(), self.campaign.span);
         let mut due_from = [span.end; Lane::ALL.len()];
         let file = self.file.as_ref();
-        let beside = file.and_then(|file| file.reader_beside(span.rows()));
+        let beside = file.map_or_else(Vec::new, |file| file.readers_beside(span.rows()));
         let read = || {
             let facts = Facts::of(db, self.campaign.record.id)?;
             facts

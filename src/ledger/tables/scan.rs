@@ -220,34 +220,39 @@ impl Scan<'_> {
         })
     }
 
-    /// The same, where rows and attempts are read on a thread of their own over another connection to
-    /// the file, if there is one. They have to be durable, and nobody may write meanwhile.
+    /// The same, where rows and attempts are read over other connections to the file, if there are
+    /// any, on a thread for each. They have to be durable, and nobody may write meanwhile.
     pub fn for_each_beside(
         &self,
-        other: Option<Connection>,
+        others: Vec<Connection>,
         span: Span,
         records: Records,
         each: impl FnMut(Stored) -> Result<bool>,
     ) -> Result<()> {
-        let Some(other) = other else {
+        if others.is_empty() {
             return self.for_each(span, records, each);
-        };
+        }
         let mut hand_over = self.handing_over(span, records, each);
-        let reader = self.reader();
-        let (sender, read) = mpsc::sync_channel(RANGES_AHEAD);
+        let (reader, threads) = (self.reader(), others.len());
         thread::scope(|scope| {
-            scope.spawn(move || {
-                let db = Db::Sqlite(&other);
-                for range in ranges(span) {
-                    let rows = AskedRows::of(db, range).and_then(|asked| reader.rows(asked));
-                    let is_last = rows.is_err();
-                    // Nobody may want more of them.
-                    if sender.send(rows).is_err() || is_last {
-                        break;
+            let read = others.into_iter().enumerate().map(|(place, other)| {
+                let (sender, read) = mpsc::sync_channel(RANGES_AHEAD);
+                scope.spawn(move || {
+                    let db = Db::Sqlite(&other);
+                    for range in ranges(span).skip(place).step_by(threads) {
+                        let rows = AskedRows::of(db, range).and_then(|asked| reader.rows(asked));
+                        let is_last = rows.is_err();
+                        // Nobody may want more of them.
+                        if sender.send(rows).is_err() || is_last {
+                            break;
+                        }
                     }
-                }
+                });
+                read
             });
-            for rows in read {
+            let read: Vec<mpsc::Receiver<Result<Rows>>> = read.collect();
+            // In turn each has the next range, until one has none.
+            for rows in read.iter().cycle().map_while(|read| read.recv().ok()) {
                 let rows = rows?;
                 let more = AskedMore::of(self.db, rows.range)?;
                 if !hand_over(rows, more)? {
@@ -393,7 +398,7 @@ fn suppression(by: String, at: Option<i64>, lane: Lane) -> Suppression {
     }
 }
 
-/// Ranges that are read ahead on a thread of their own.
+/// Ranges that each thread reads ahead.
 const RANGES_AHEAD: usize = 4;
 
 /// A span in pieces that are read at once.
