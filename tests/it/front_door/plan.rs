@@ -212,3 +212,34 @@ fn a_file_of_codes_is_planned_as_what_it_is_and_says_how_to_plan_it_otherwise() 
     ran.says("taken for codes to verify, and --otp-column none plans a send");
     assert!(!ran.stderr.contains("012345"), "{}", ran.stderr);
 }
+
+/// A first list is counted while it is written; whoever wants its problems has it read back.
+#[test]
+fn a_plan_is_the_same_whether_a_first_list_is_read_back_or_not() {
+    let dir = Workdir::new();
+    let row = |n: usize| format!("{},{}", phone(n), ["sms", "call"][n % 2]);
+    let twice: Vec<String> = (0..20).chain(5..15).map(row).collect();
+    let twice = twice.join("\n");
+    dir.write("list.csv", format!("phone,channel\n12,sms\n{twice}\nx,\n"));
+    let codes = |n| format!("{},12345{n}\n{},******", phone(n), phone(n + 5));
+    let codes: Vec<String> = (0..8).map(codes).collect();
+    let codes = codes.join("\n");
+    dir.write("codes.csv", format!("phone,otp\n{codes}\n1,1234\n"));
+    for (file, flags) in [
+        (
+            "list.csv",
+            "--limit 7 --sender-id OTPDRV --caller-id 914012345678",
+        ),
+        ("codes.csv", "--otp-column otp"),
+    ] {
+        let plan = |more: &str| {
+            let check = dir.otpdrive(&["check", file, "--json", "--max-invalid", "90%"]);
+            let mut plan = check.flags(flags).flags(more).ends(1).json();
+            plan["time"].take();
+            plan
+        };
+        let (told, read) = (plan(""), plan("--problems bad.csv"));
+        assert!(told["counts"]["invalid"].as_u64() > Some(1), "{told}");
+        assert_eq!(told, read);
+    }
+}
