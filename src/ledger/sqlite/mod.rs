@@ -27,7 +27,7 @@ use super::tables::{self, history};
 use crate::job::UnixMicros;
 use crate::run::{End, RunId};
 use identity::{doubt, keep_log, unmark};
-pub use lock::LedgerFile;
+pub(super) use lock::LedgerFile;
 use lock::Locked;
 pub use run::RunLedger;
 
