@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::error::{Fault, Result, out_of_range};
 use crate::job::JobId;
+use crate::ledger::Span;
 use crate::ledger::postgres::server::{self, Server};
 use crate::text::hex;
 
@@ -232,7 +233,7 @@ impl<'r> FromColumn<'r> for Option<String> {
 /// What was asked for: a server works on it meanwhile, in a file it is looked for when it is read.
 pub enum Found<'a> {
     /// In the file.
-    InFile(Db<'a>, &'static str, [i64; 2]),
+    InFile(Db<'a>, &'static str, [Value<'static>; 2]),
     /// On the server.
     OnServer(server::Asked<Vec<tokio_postgres::Row>>),
 }
@@ -241,9 +242,7 @@ impl Found<'_> {
     /// Hands each row that is found to `each`.
     pub fn each(self, mut each: impl FnMut(&Columns<'_>) -> Result<()>) -> Result<()> {
         match self {
-            Self::InFile(db, sql, bounds) => db.each(sql, &bounds.map(Value::from), |row| {
-                each(row).map(|()| true)
-            }),
+            Self::InFile(db, sql, bounds) => db.each(sql, &bounds, |row| each(row).map(|()| true)),
             Self::OnServer(asked) => {
                 let mut found = asked.answer()?.into_iter();
                 found.try_for_each(|row| each(&Columns::Postgres(&row)))
@@ -432,10 +431,11 @@ impl<'a> Db<'a> {
     }
 
     /// Asks for what a statement finds from `?1` up to, not including, `?2`.
-    pub fn ask(self, sql: &'static str, bounds: [i64; 2]) -> Result<Found<'a>> {
+    pub(in crate::ledger) fn ask(self, sql: &'static str, range: Span) -> Result<Found<'a>> {
+        let bounds = [range.first.into(), range.end.into()];
         Ok(match self {
             Self::Sqlite(_) => Found::InFile(self, sql, bounds),
-            Self::Postgres(server) => Found::OnServer(server.ask(sql, &bounds.map(Value::from))?),
+            Self::Postgres(server) => Found::OnServer(server.ask(sql, &bounds)?),
         })
     }
 

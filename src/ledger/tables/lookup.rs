@@ -11,7 +11,7 @@ use super::{former, history};
 use crate::job::{Attempt, Found, JobId, Lookup};
 use crate::ledger::{Campaign, Life, Noted, Records};
 use crate::number::Number;
-use crate::record::{Row, RowState};
+use crate::record::Row;
 use crate::run::{Meaning, Runs};
 use crate::status::Status;
 
@@ -63,8 +63,7 @@ fn rows_of(db: Db<'_>, of: &Campaign, wanted: &HashSet<Number>) -> Result<Vec<(J
     Facts::of(db, id)?
         .scan(db)
         .for_each(of.span, Records::Skip, |stored| {
-            let asks = matches!(stored.state, RowState::Job(_) | RowState::Suppressed(..));
-            if asks && is_wanted(stored.number) {
+            if stored.asks() && is_wanted(stored.number) {
                 rows.push((stored.job, stored.into_row(), false));
             }
             Ok(true)

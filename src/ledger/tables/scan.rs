@@ -2,6 +2,7 @@
 //! range, and what is found is put together here.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 
@@ -108,13 +109,12 @@ struct AskedRows<'a> {
 
 impl<'a> AskedRows<'a> {
     fn of(db: Db<'a>, range: Span) -> Result<Self> {
-        let ask = |sql| db.ask(sql, [range.first, range.end]);
         Ok(Self {
             db,
             range,
-            rows: ask(ROWS)?,
-            special: ask(SPECIAL)?,
-            attempts: ask(attempts(db))?,
+            rows: db.ask(ROWS, range)?,
+            special: db.ask(SPECIAL, range)?,
+            attempts: db.ask(attempts(db), range)?,
         })
     }
 }
@@ -127,10 +127,9 @@ struct AskedMore<'a> {
 
 impl<'a> AskedMore<'a> {
     fn of(db: Db<'a>, range: Span) -> Result<Self> {
-        let ask = |sql| db.ask(sql, [range.first, range.end]);
         Ok(Self {
-            suppressed: ask(SUPPRESSED)?,
-            codes: ask(CODES)?,
+            suppressed: db.ask(SUPPRESSED, range)?,
+            codes: db.ask(CODES, range)?,
         })
     }
 }
@@ -221,7 +220,8 @@ impl Scan<'_> {
     }
 
     /// The same, where rows and attempts are read over other connections to the file, if there are
-    /// any, on a thread for each. They have to be durable, and nobody may write meanwhile.
+    /// any and the system gives a thread for each. They have to be durable, and nobody may write
+    /// meanwhile.
     pub fn for_each_beside(
         &self,
         others: Vec<Connection>,
@@ -232,12 +232,11 @@ impl Scan<'_> {
         if others.is_empty() {
             return self.for_each(span, records, each);
         }
-        let mut hand_over = self.handing_over(span, records, each);
         let (reader, threads) = (self.reader(), others.len());
         thread::scope(|scope| {
             let read = others.into_iter().enumerate().map(|(place, other)| {
                 let (sender, read) = mpsc::sync_channel(RANGES_AHEAD);
-                scope.spawn(move || {
+                let read_on = move || {
                     let db = Db::Sqlite(&other);
                     for range in ranges(span).skip(place).step_by(threads) {
                         let rows = AskedRows::of(db, range).and_then(|asked| reader.rows(asked));
@@ -247,10 +246,15 @@ impl Scan<'_> {
                             break;
                         }
                     }
-                });
-                read
+                };
+                let started = thread::Builder::new().spawn_scoped(scope, read_on);
+                started.map(|_| read)
             });
-            let read: Vec<mpsc::Receiver<Result<Rows>>> = read.collect();
+            let read: io::Result<Vec<mpsc::Receiver<Result<Rows>>>> = read.collect();
+            let Ok(read) = read else {
+                return self.for_each(span, records, each);
+            };
+            let mut hand_over = self.handing_over(span, records, each);
             // In turn each has the next range, until one has none.
             for rows in read.iter().cycle().map_while(|read| read.recv().ok()) {
                 let rows = rows?;

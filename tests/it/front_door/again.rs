@@ -484,10 +484,10 @@ fn a_channel_that_is_none_is_shown_with_the_flag() {
     }
 }
 
-/// From 8,192 rows on a list that was there before is read over two connections by whoever holds the
-/// ledger, over one by all others.
+/// From 8,192 rows on a list that was there before is read over several connections by whoever holds
+/// the ledger, over one by all others.
 #[test]
-fn a_long_list_is_read_the_same_over_one_connection_and_over_two() {
+fn a_long_list_is_read_the_same_over_one_connection_and_over_several() {
     let stub = Stub::start();
     let list = contacts((0..9_000).chain([17, 8_999]));
     let dir = Workdir::with(&list);
